@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 import re
+from collections import Counter
 from io import StringIO
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def beside(found, name):
 
 
 async def test_any_number_of_models_is_compared_with_the_base_on_the_same_personas(tmp_path, data_root):
-    rich = {"personas": 2, "arms": {"prompted base": "base under assistant"}}
+    rich = {"personas": 2, "battery_tries": 0, "pairwise": False, "arms": {"prompted base": "base under assistant"}}
     found = await evaluation(arms={**ARMS, "third": "scripted/0.5"}, settings=settings_of(tmp_path, evaluation=rich))
     record = read(found)
     assert list(record.models.items()) == [
@@ -134,30 +135,31 @@ async def test_a_pilot_s_spread_takes_the_place_of_the_assumed_one(tmp_path, dat
     assert again.played == read(first).played  # nothing was played again for that
 
 
-async def test_run_again_it_pays_nothing_and_says_the_same(tmp_path, data_root, stub):
+async def test_run_again_it_pays_nothing_and_says_the_same_and_its_costs_are_those_of_the_evaluation_alone(tmp_path, data_root, stub):
     settings = paid_settings(tmp_path, stub, evaluation=FEW)
     arms = {"base": HAIKU, "understudy": LUNA}
     first = await evaluation(arms=arms, settings=settings)
-    calls = len(entries(data_root))
-    assert calls > 0
+    paid, text = Counter(entry["model"] for entry in entries(data_root)), beside(first, "report.md")
+    assert all(paid[model] and f"| {model} | {paid[model]:,} |" in text for model in (HAIKU, LUNA))
     assert await evaluation(arms=arms, settings=settings) == first
-    assert len(entries(data_root)) == calls
+    assert len(entries(data_root)) == paid.total()
 
 
 async def test_stopped_by_its_budget_it_goes_on_where_it_was(tmp_path, data_root, stub):
     arms = {"base": HAIKU, "understudy": LUNA}
-    small = paid_settings(tmp_path, stub)
-    small_budget = yaml.safe_load((tmp_path / "settings.yaml").read_text(encoding="utf-8")) | {"budget": {"usd": None, "tokens": 200_000}}
+    few = {**ALONE, "personas": 3, "trials": 2, "concurrency": 1}
+    small = paid_settings(tmp_path, stub, evaluation=few)
+    small_budget = yaml.safe_load((tmp_path / "settings.yaml").read_text(encoding="utf-8")) | {"budget": {"usd": None, "tokens": 36_000}}
     (tmp_path / "settings.yaml").write_text(yaml.safe_dump(small_budget), encoding="utf-8")
     with pytest.raises(RunStoppedError, match="Budget reached"):
         await evaluation(arms=arms, settings=small)
     made, paid = len(list(data_root.glob("evaluations/transcripts/*/*.json"))), len(entries(data_root))
     assert made > 0
-    paid_settings(tmp_path, stub)
+    paid_settings(tmp_path, stub, evaluation=few)
     record = read(await evaluation(arms=arms, settings=small))
     assert all(item.score for item in record.played)
     finished = {item.stem for item in data_root.glob("evaluations/transcripts/*/*.json")}
-    assert len(finished) == 28
+    assert len(finished) == 12
     again = [entry["item"] for entry in entries(data_root)[paid:]]
     assert len(again) < len(entries(data_root))
 
@@ -172,14 +174,6 @@ async def test_the_judge_is_not_shown_whose_conversation_it_reads(tmp_path, data
     assert "scripted/0" not in asked
 
 
-async def test_the_costs_are_those_of_the_evaluation_alone(tmp_path, data_root, stub):
-    found = await evaluation(arms={"base": HAIKU, "understudy": LUNA}, settings=paid_settings(tmp_path, stub, evaluation=FEW))
-    text = beside(found, "report.md")
-    by_model = {model: [entry for entry in entries(data_root) if entry["model"] == model] for model in (HAIKU, LUNA)}
-    for model, paid in by_model.items():
-        assert f"| {model} | {len(paid):,} |" in text
-
-
 async def test_an_arm_that_answers_with_nothing_is_found_before_the_others_are_paid_for(tmp_path, data_root, stub):
     stub.set(faults=[{"protocol": "responses", "fault": {"kind": "empty"}}])
     with pytest.raises(NothingMadeError, match=r"understudy \(openai/gpt-6-luna\) answered none of 3 general prompts"):
@@ -189,7 +183,7 @@ async def test_an_arm_that_answers_with_nothing_is_found_before_the_others_are_p
 
 async def test_an_arm_that_stops_answering_costs_its_conversations_and_is_reported(tmp_path, data_root, stub):
     """All but one persona's conversations of the understudy fail."""
-    settings = paid_settings(tmp_path, stub, evaluation={"personas": 3, "trials": 1, "general_max_tokens": 0})
+    settings = paid_settings(tmp_path, stub, evaluation={**ALONE, **FEW})
     whole = read(await evaluation(arms={"base": "scripted/0.2", "understudy": LUNA}, settings=settings))
     (kept,) = [item for item in whole.conversations if item.arm == "understudy" and item.persona == 9000]
     for item in whole.conversations:
@@ -206,7 +200,7 @@ async def test_an_arm_that_stops_answering_costs_its_conversations_and_is_report
 
 
 async def test_conversations_that_the_simulated_user_spoils_are_counted_and_not_compared(tmp_path, data_root, stub):
-    settings = paid_settings(tmp_path, stub, roles={"user_simulator": HAIKU}, evaluation={"personas": 4, "trials": 1, "general_max_tokens": 0})
+    settings = paid_settings(tmp_path, stub, roles={"user_simulator": HAIKU}, evaluation={**ALONE, "personas": 4, "trials": 1})
     whole = read(await evaluation(arms=ARMS, settings=settings))
     (victim,) = [item for item in whole.conversations if item.arm == "base" and item.persona == 9002]
     (data_root / victim.transcript).unlink()
@@ -236,7 +230,7 @@ async def test_equal_arms_give_no_figure_that_is_no_number(tmp_path, data_root, 
 async def test_personas_of_a_file_are_met_in_place_of_sampled_ones(tmp_path, data_root):
     path = tmp_path / "personas.yaml"
     path.write_text(yaml.safe_dump([9500, 9501, 9502]), encoding="utf-8")
-    record = read(await evaluation(arms=ARMS, settings=settings_of(tmp_path), personas=str(path)))
+    record = read(await evaluation(arms=ARMS, settings=settings_of(tmp_path, evaluation={**ALONE, "trials": 1}), personas=str(path)))
     assert {item.persona for item in record.played} == {9500, 9501, 9502}
 
 
@@ -279,7 +273,7 @@ async def test_a_damaged_file_is_reported_before_anything_is_played(tmp_path, da
 
 def test_from_the_terminal_arms_are_given_as_pairs(tmp_path, data_root, command):
     process = command(
-        "evaluate", "--arms=base=scripted/0.2,better=scripted/0.9,rich=base under assistant", f"--settings={settings_of(tmp_path, evaluation=FEW)}"
+        "evaluate", "--arms=base=scripted/0.2,better=scripted/0.9,rich=base under assistant", f"--settings={settings_of(tmp_path, evaluation={**ALONE, **FEW})}"
     )
     said = process.communicate(timeout=240)[0]
     assert process.returncode == 0, said
@@ -289,7 +283,7 @@ def test_from_the_terminal_arms_are_given_as_pairs(tmp_path, data_root, command)
 
 
 async def test_a_second_understudy_ships_only_once_it_is_confirmed_on_personas_that_nobody_has_met(tmp_path, data_root):
-    settings, second = settings_of(tmp_path, evaluation={"trials": 1}), {**ARMS, "understudy": "scripted/0.95"}
+    settings, second = settings_of(tmp_path, evaluation={**ALONE, "trials": 1}), {**ARMS, "understudy": "scripted/0.95"}
     await evaluation(arms=ARMS, settings=settings)
     with pytest.raises(EvaluationError, match=r"Nothing to confirm: .*scripted/0.95"):
         await evaluation(arms=second, settings=settings, confirm=True)

@@ -51,13 +51,16 @@ def seeds(data_root):
     return sorted(json.loads(path.read_text(encoding="utf-8"))["provenance"]["seed"] for path in data_root.glob("transcripts/*/*.json"))
 
 
-async def test_each_night_has_new_personas_and_all_are_judged_once(tmp_path, data_root):
-    settings = nightly_settings(tmp_path)
+async def test_each_night_has_new_personas_and_all_are_judged_once_and_become_a_dataset(tmp_path, data_root):
+    settings = nightly_settings(tmp_path, gather={"floors": 0.0})
     first, second = [report(await nightly(night=name, settings=settings)) for name in ("2026-11-01", "2026-11-02")]
     assert seeds(data_root) == list(range(8))
     assert (first.made, second.made) == (first.assessed, second.assessed) == (4, 4)
     assert first.passed + first.failed + first.incomplete == 4
     assert len(list(data_root.glob("assessments/*/*/*.json"))) == 8
+    batches = [AssessmentBatch.model_validate_json(path.read_text(encoding="utf-8")) for path in data_root.glob("batches/assessments-*.json")]
+    assert sum(len(batch.assessments) for batch in batches) == 8
+    assert (await dataset(settings=settings)).transcripts == first.passed + second.passed > 2
 
 
 async def test_the_same_night_again_goes_on_with_its_own_personas(tmp_path, data_root):
@@ -95,21 +98,21 @@ async def test_the_report_is_in_the_ui_with_the_nights_before_it(tmp_path, data_
 
 
 async def test_what_a_night_could_not_make_the_next_one_takes_up(tmp_path, data_root, stub):
-    settings = paid(tmp_path, stub)
+    settings = paid(tmp_path, stub, nightly={"conversations": 3})
     whole = report(await nightly(night="2026-11-01", settings=settings))
-    assert whole.made == 4
+    assert whole.made == 3
     (victim,) = data_root.glob("transcripts/*/00002-*.json")
     persona = Transcript.model_validate_json(victim.read_text(encoding="utf-8")).persona
     assert persona is not None
     victim.unlink()
     stub.set(faults=[{"when": {"contains": f"You play one person, {persona['name']}"}, "fault": {"status": 500}}])
     second = report(await nightly(night="2026-11-02", settings=settings))
-    assert (second.made, second.left) == (4, 1)
+    assert (second.made, second.left) == (3, 1)
     assert any("500" in reason for reason in second.left_out)
     stub.set(faults=[])
     third = report(await nightly(night="2026-11-03", settings=settings))
-    assert (third.made, third.taken_up, third.left) == (5, 1, 0)
-    assert seeds(data_root) == list(range(12))
+    assert (third.made, third.taken_up, third.left) == (4, 1, 0)
+    assert seeds(data_root) == list(range(9))
 
 
 async def test_a_spent_budget_ends_a_night_green_and_the_next_goes_on(tmp_path, data_root, stub):
@@ -165,16 +168,6 @@ async def test_personas_of_the_evaluation_are_never_used(tmp_path, data_root):
     with pytest.raises(PersonaError, match="from 9000 on are kept for the evaluation"):
         await nightly(settings=settings)
     assert seeds(data_root) == []
-
-
-async def test_what_the_nights_made_becomes_a_dataset(tmp_path, data_root):
-    settings = nightly_settings(tmp_path, gather={"floors": 0.0})
-    nights = [await nightly(night=name, conversations=6, settings=settings) for name in ("2026-11-01", "2026-11-02")]
-    passed = sum(report(night).passed for night in nights)
-    found = await dataset(settings=settings)
-    assert found.transcripts == passed > 2
-    batches = [AssessmentBatch.model_validate_json(path.read_text(encoding="utf-8")) for path in data_root.glob("batches/assessments-*.json")]
-    assert sum(len(batch.assessments) for batch in batches) == 12
 
 
 async def test_a_night_is_named_by_its_date(tmp_path, data_root):

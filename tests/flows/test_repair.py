@@ -51,7 +51,7 @@ def batch(judged, data_root):
     return name
 
 
-async def test_rescued_transcripts_pass_whole_keep_their_lineage_and_reach_the_dataset_marked(tmp_path, batch):
+async def test_rescued_transcripts_pass_whole_keep_their_lineage_and_reach_the_dataset_marked_or_not_at_all(tmp_path, batch):
     settings = repair_settings(tmp_path)
     before = AssessmentBatch.model_validate_json(open_store().read(batch))
     found = await repair(settings=settings)
@@ -75,11 +75,6 @@ async def test_rescued_transcripts_pass_whole_keep_their_lineage_and_reach_the_d
     assert ("| repaired |" in open_store().read(f"{made_of.path}/README.md")) == bool(marked)
     beyond = [entry for entry in manifest["left_out"] if entry["reason"].startswith("mended: beyond 20 %")]
     assert len(beyond) == len(rescued) - len(marked)
-
-
-async def test_they_can_be_left_out_of_the_dataset(tmp_path, batch):
-    settings = repair_settings(tmp_path)
-    await repair(settings=settings)
     given = yaml.safe_load((tmp_path / "settings.yaml").read_text(encoding="utf-8"))
     given["repair"]["in_dataset"] = False
     (tmp_path / "settings.yaml").write_text(yaml.safe_dump(given), encoding="utf-8")

@@ -133,20 +133,12 @@ def test_each_reads_the_prompt_that_was_trained_in_and_its_own_history(chat, ggu
     assert last["model"].endswith("understudy-q4_k_m.gguf")
 
 
-def test_a_file_without_an_export_is_given_the_prompt_of_the_pack(chat, gguf):
-    chat.run("--model", str(gguf), said="Hello.\n")
-    assert chat.asked()[0]["messages"][0]["content"] == load_pack(PACK).system()
-
-
-def test_who_writes_to_the_coach_reads_first_that_it_is_no_therapist_and_where_to_turn(chat, gguf):
-    said = chat.run("--model", str(gguf)).stderr
-    assert "not a therapist" in said
-    assert "not a crisis service" in said
-    assert "local emergency number" in said
-
-
 def test_what_a_model_says_cannot_steer_the_terminal_and_its_thinking_is_not_shown_or_remembered(chat, gguf):
+    """A file without an export is given the prompt of the pack, and who writes to the coach reads first that it is no therapist and where to turn."""
     done = chat.run("--model", str(gguf), said="hostile\nthink\nand?\n")
+    assert chat.asked()[0]["messages"][0]["content"] == load_pack(PACK).system()
+    before = done.stderr.partition("you> ")[0]
+    assert all(said in before for said in ("not a therapist", "not a crisis service", "local emergency number"))
     assert done.stdout == "understudy> Red:  and bell done.\nunderstudy> \nunderstudy> Heard 'and?' after 3.\n"
     assert "It only thought" in done.stderr
     assert chat.asked()[-1]["messages"][2]["content"] == "Red:  and bell done."
@@ -356,7 +348,15 @@ def test_the_page_has_the_prompt_and_the_notice_and_is_at_an_address_that_nobody
     browser.write_text(f'#!/bin/sh\nprintf %s "$1" > "{opened}"\n')
     browser.chmod(0o755)
     real.environment |= {"BROWSER": str(browser)}
-    process = subprocess.Popen([*COMMAND, "chat", "--open"], cwd=CHECKOUT, env=real.environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*COMMAND, "chat", "--open"],
+        cwd=CHECKOUT,
+        env=real.environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a suite that runs in the background may have been set to ignore Ctrl-C, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
     request.addfinalizer(process.kill)
     assert process.stderr
     lines = iter(process.stderr.readline, "")
