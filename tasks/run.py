@@ -80,6 +80,8 @@ async def begin_run(flow: str, domain: str, settings: str, shard: Shard | None =
     name = f"{flow}-{fingerprint([domain, pack.hash, asked, stable, models])}"
     budget = config.nightly.budget if flow == "nightly" else config.budget
     ledger = Ledger(store, shard.run if shard else name, budget)  # all shards of a run write one bill
+    if ledger.damage:
+        get_run_logger().warning(ledger.damage)
     run = Run(f"{shard.run}-shard-{name}" if shard else name, pack, asking, store, models, ledger)
     _RUN.set(run)
     moving_line().spent = lambda: ledger.bill.usd

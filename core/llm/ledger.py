@@ -71,7 +71,7 @@ class Ledger:
         self._mine: set[str] = set()
         self._done = SettledCalls()
         self._writer = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{'-'.join(map(str, PROCESS))}-{time.monotonic_ns() % 10**6:06d}"
-        self._count = 0
+        self._count = self._strange = 0
         self._changed = asyncio.Event()
         self._exchange(None)
 
@@ -83,6 +83,16 @@ class Ledger:
             if call not in self._mine or not self._is_under_way(line):
                 bill.add(charged(line))
         return bill
+
+    @property
+    def damage(self) -> str | None:
+        """What cannot be read of the bill; none if all can."""
+        if not (count := self._log.damaged + self._strange):
+            return None
+        return (
+            f"{self.store.root}/ledger/{self.run} is damaged: {count} of its lines are no calls, and what they cost is missing in the bill and in the budget. "
+            "Put the file back from a copy, or lower the budget by what is missing."
+        )
 
     @property
     def used(self) -> float:
@@ -189,7 +199,10 @@ class Ledger:
         return written
 
     def _take(self, line: Line) -> None:
-        if not is_entry(line) or line["call"] in self._done:
+        if not is_entry(line):
+            self._strange += 1
+            return
+        if line["call"] in self._done:
             return
         if line["outcome"] == SENT:
             self._open[line["call"]] = line

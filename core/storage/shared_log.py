@@ -25,7 +25,13 @@ PIECE = 250_000
 
 
 class SharedLog(Protocol):
-    """What the processes of a run share."""
+    """What the processes of a run share.
+
+    Attributes:
+        damaged: lines that are none, so far.
+    """
+
+    damaged: int
 
     def exchange(self, decide: Decide) -> None:
         """Read what others added, and add a line; nobody adds one in between.
@@ -55,7 +61,7 @@ class LocalLog:
         """Take the place; the file is made when it is first needed."""
         self._store, self._path = store, path
         self._handle: int | None = None
-        self._read = 0
+        self._read = self.damaged = 0
 
     def exchange(self, decide: Decide) -> None:
         """Read what others added, and add a line, under the lock.
@@ -99,13 +105,18 @@ class LocalLog:
             whole = data.rfind(b"\n") + 1
             if whole and self._read + len(data) < size:
                 self._read += whole
-                yield read_objects(data[:whole])
+                yield self._objects(data[:whole])
                 data = data[whole:]
         whole = data.rfind(b"\n") + 1
         if whole < len(data):
             os.ftruncate(handle, self._read + whole)
         self._read += whole
-        yield read_objects(data[:whole])
+        yield self._objects(data[:whole])
+
+    def _objects(self, data: bytes) -> list[Line]:
+        found = read_objects(data)
+        self.damaged += data.count(b"\n") - len(found)
+        return found
 
     def _add(self, handle: int, line: bytes) -> None:
         if os.write(handle, line) < len(line):  # a full disk takes what it can
@@ -125,7 +136,7 @@ class ObjectLog:
     def __init__(self, store: Store, path: str) -> None:
         """Take the place."""
         self._store, self._path = store, path
-        self._next, self._proven = 0, False
+        self._next, self._proven, self.damaged = 0, False, 0
 
     def exchange(self, decide: Decide) -> None:
         """Add a line as the next object, and read what others added where its number is taken.
@@ -150,7 +161,9 @@ class ObjectLog:
         folder, _, beginning = self._path.rpartition("/")
         found = self._store.read_many(self._store.names(folder, ".jsonl", beginning=f"{beginning}-"))
         self._next = len(found)
-        return read_objects(b"".join(found))
+        lines = read_objects(b"".join(found))
+        self.damaged += len(found) - len(lines)
+        return lines
 
     def _news(self) -> list[Line]:
         found: list[Line] = []

@@ -75,3 +75,17 @@ def test_a_bill_is_read_around_lines_that_are_no_calls(tmp_path):
         store.write(f"ledger/run/other-{number}.jsonl", text)
     assert [entry["item"] for entry in read_entries(store, "run")] == ["x"]
     assert Ledger(store, "run", Budget(usd=None, tokens=None)).bill.calls == 1
+
+
+@pytest.mark.parametrize("kept", ["calls.jsonl", "calls-00000001.jsonl"])
+def test_a_bill_of_which_lines_cannot_be_read_says_that_it_is_too_small(tmp_path, kept):
+    store = Store(str(tmp_path / "data") if kept == "calls.jsonl" else f"memory://{tmp_path.name}")
+    ledger = Ledger(store, "run", Budget(usd=None, tokens=None))
+    request = ChatRequest(role="judge", system="", messages=(), max_tokens=1, seed=0, item="x")
+    asyncio.run(ledger.reserve(request, "a/b", Usage(1, 1), None, 60))
+    assert Ledger(store, "run", Budget(usd=None, tokens=None)).damage is None
+    before = store.read_bytes(f"ledger/run/{kept}") if kept == "calls.jsonl" else b""
+    store.write(f"ledger/run/{kept}", before + b'{"call": "cut of\n')
+    damaged = Ledger(store, "run", Budget(usd=None, tokens=None))
+    assert damaged.bill.calls == 1
+    assert str(damaged.damage).startswith(f"{store.root}/ledger/run is damaged: 1 of its lines are no calls, and what they cost is missing in the bill")
