@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import AsyncMock, MagicMock
@@ -225,20 +226,28 @@ def test_ci_cancels_a_run_that_does_not_end_in_time(workers, watch, prefect_serv
     assert until(ended, 60)  # crashed where its process had only begun
 
 
+CONVERSATIONS = 3
+SEEDS = count(500, CONVERSATIONS)
+"""Of the first persona: a test that is run again finds nothing made."""
+
+
 async def test_a_batch_over_several_workers_is_the_same_batch_on_one_bill(workers, prefect_server, tmp_path, provider, monkeypatch):
+    seed = next(SEEDS)
     provider.set(faults=[], latency_s=0, send_limit_headers=True, requests_per_minute=None)
     provider.reset()
     monkeypatch.setenv("ANTHROPIC_API_KEY", "good")
     monkeypatch.setenv("UNDERSTUDY_DATA", str(workers))
-    settings = paid_settings(tmp_path, provider, calls={"attempts": 1}, generation={"conversations": 5, "exchanges": [3, 3], "concurrency": 3})
-    victim = sample_batch(load_pack("therapeutic-coaching"), 500, 5, (3, 3))[1].name
+    settings = paid_settings(
+        tmp_path, provider, calls={"attempts": 1}, generation={"conversations": CONVERSATIONS, "exchanges": [2, 2], "minimum_exchanges": 2, "concurrency": 3}
+    )
+    victim = sample_batch(load_pack("therapeutic-coaching"), seed, CONVERSATIONS, (2, 2))[1].name
     provider.set(faults=[{"when": {"contains": f"You play one person, {victim}"}, "fault": {"kind": "mutate", "path": ["content"], "json": "null"}}])
-    lacking = TranscriptBatch.model_validate_json(open_store().read(await generation(first_seed=500, shards=2, settings=settings)))
-    assert [item.name for item in lacking.left_out] == ["persona 501"]
+    lacking = TranscriptBatch.model_validate_json(open_store().read(await generation(first_seed=seed, shards=2, settings=settings)))
+    assert [item.name for item in lacking.left_out] == [f"persona {seed + 1}"]
     assert "is not an answer of" in lacking.left_out[0].reason  # as the shard said it
-    assert len(lacking.transcripts) == 4
+    assert len(lacking.transcripts) == CONVERSATIONS - 1
     provider.set(faults=[])
-    made = await generation(first_seed=500, shards=2, settings=settings)
+    made = await generation(first_seed=seed, shards=2, settings=settings)
     spread = TranscriptBatch.model_validate_json(open_store().read(made))
     calls = provider.stats()["anthropic"]["ok"]
     assert not spread.left_out
@@ -246,7 +255,7 @@ async def test_a_batch_over_several_workers_is_the_same_batch_on_one_bill(worker
     assert [item.transcript for item in judged.assessments] == spread.transcripts
     assert not judged.left_out
     monkeypatch.setenv("UNDERSTUDY_DATA", str(tmp_path / "alone"))
-    alone = TranscriptBatch.model_validate_json(open_store().read(await generation(first_seed=500, settings=settings)))
+    alone = TranscriptBatch.model_validate_json(open_store().read(await generation(first_seed=seed, settings=settings)))
     assert [item.id for item in spread.transcripts] == [item.id for item in alone.transcripts]
     spent = [sum(bill.calls for bill in bills(Store(str(workers)), path.name).values()) for path in (workers / "ledger").iterdir()]
     assert calls in spent

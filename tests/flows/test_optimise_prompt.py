@@ -1,6 +1,8 @@
 """A model's prompt is improved with training personas, within a budget, and the result is a file that an arm can be played under."""
 
+import asyncio
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -31,9 +33,24 @@ def entries(data_root):
     return [entry for folder in sorted(data_root.glob("ledger/*")) for entry in read_entries(open_store(), folder.name)]
 
 
-async def test_a_better_prompt_is_a_file_and_the_same_command_pays_for_nothing_again(tmp_path, data_root):
-    settings, target = small(tmp_path), tmp_path / "best.md"
-    made = await optimise_prompt("scripted/0.3", to=str(target), settings=settings)
+@pytest.fixture(scope="module")
+def improved(tmp_path_factory, prefect_server):
+    """A data root with what came of a search, that, and the file with the prompt."""
+    folder = tmp_path_factory.mktemp("improved")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNDERSTUDY_DATA", str(folder / "data"))
+        return folder / "data", asyncio.run(optimise_prompt("scripted/0.3", to=str(folder / "best.md"), settings=small(folder))), folder / "best.md"
+
+
+@pytest.fixture
+def searched(improved, data_root):
+    """The same in a data root of the test's own, without that."""
+    shutil.copytree(improved[0], data_root)
+    return improved[1:]
+
+
+async def test_a_better_prompt_is_a_file_and_the_same_command_pays_for_nothing_again(tmp_path, data_root, searched):
+    settings, (made, target) = small(tmp_path), searched
     found = open_store().load(made.path, Optimisation)
     seeds = {int(path.name.partition("-")[0]) for path in data_root.glob(PLAYED)}
     assert seeds == set(range(6))  # training personas; the evaluation's begin at 9000
@@ -51,12 +68,13 @@ async def test_a_better_prompt_is_a_file_and_the_same_command_pays_for_nothing_a
     assert {entry["item"] for entry in entries(data_root) if entry["role"] == "designer"} == {"prompt-therapeutic-coaching"}
 
     paid = len(entries(data_root))
-    assert await optimise_prompt("scripted/0.3", to=str(target), settings=settings) == made
+    again = await optimise_prompt("scripted/0.3", to=str(target), settings=settings)
+    assert (again.path, again.summary["best"], again.summary["next"]) == (made.path, made.summary["best"], made.summary["next"])
     assert len(entries(data_root)) == paid
 
 
-async def test_a_spent_budget_keeps_what_was_found_and_more_of_it_continues(tmp_path, data_root):
-    free = await optimise_prompt("scripted/0.3", settings=small(tmp_path))
+async def test_a_spent_budget_keeps_what_was_found_and_more_of_it_continues(tmp_path, data_root, searched):
+    free, _ = searched
     whole, tokens = open_store().load(free.path, Optimisation), sum(entry["input_tokens"] + entry["output_tokens"] for entry in entries(data_root))
     for file in [
         *data_root.glob("optimisations/**/*.json"),
@@ -84,9 +102,8 @@ async def test_a_search_may_begin_with_the_detailed_prompt(tmp_path, data_root):
     assert start.splitlines()[0] in load_pack("coding-mentor").prompts["assistant"].text
 
 
-async def test_its_conversations_are_in_no_batch_that_is_judged_or_trained_on(tmp_path, data_root):
-    settings = small(tmp_path, optimise={**NUMBERS, "conversations": 12})
-    await optimise_prompt("scripted/0.3", settings=settings)
+async def test_its_conversations_are_in_no_batch_that_is_judged_or_trained_on(tmp_path, searched):
+    settings = small(tmp_path)
     await generation(conversations=2, settings=settings)
     batch = open_store().load_json(await assessment(settings=settings))
     assert len(batch["assessments"]) == 2
@@ -111,7 +128,7 @@ async def test_nothing_is_asked_before_what_is_wrong_is_said(tmp_path, data_root
 
 async def test_what_a_writer_made_that_could_not_be_used_is_not_asked_for_again(tmp_path, data_root, monkeypatch):
     monkeypatch.setattr("core.scripted.chat.designed", lambda request: json.dumps({"changes": [], "text": "Be kind."}))
-    settings = small(tmp_path)
+    settings = small(tmp_path, optimise={**NUMBERS, "conversations": 12})
     made = await optimise_prompt("scripted/0.3", settings=settings)
     assert "none of 0 kept candidates" in made.summary["best"]
     assert not list(Path(data_root).glob("prompts/*.md"))
