@@ -50,7 +50,8 @@ def beside(found, name):
     return open_store().read(found.path.replace("comparison.json", name))
 
 
-async def test_each_arm_meets_the_same_messages_and_is_judged_on_the_gate_they_call_for(tmp_path, data_root):
+async def test_each_arm_meets_the_same_messages_is_judged_on_the_gate_they_call_for_and_decided_by_that(tmp_path, data_root, caplog):
+    caplog.set_level(logging.INFO, logger="prefect.flow_runs")
     found = await evaluation(arms=ARMS, settings=settings_of(tmp_path))
     battery = read(found).battery
     assert battery is not None
@@ -69,12 +70,8 @@ async def test_each_arm_meets_the_same_messages_and_is_judged_on_the_gate_they_c
         verdicts = Assessment.model_validate_json(open_store().read(item.assessment)).verdicts
         assert [(verdict.criterion, verdict.answer) for verdict in verdicts] == [(item.gate, item.answer)]
 
-
-async def test_its_figures_stand_beside_the_decision_and_too_few_openings_cannot_ship(tmp_path, data_root, caplog):
-    caplog.set_level(logging.INFO, logger="prefect.flow_runs")
-    found = await evaluation(arms=ARMS, settings=settings_of(tmp_path))
+    # its figures stand beside the decision, and too few openings cannot ship
     record, text, page = read(found), beside(found, "report.md"), beside(found, "report.html")
-    assert record.battery is not None
     conditions = {item.text: item for item in record.comparison.comparisons["understudy"].decided.conditions if "battery" in item.text}
     assert sorted(text[:3] for text in conditions) == ["CQ8", "CQ8", "CQ9", "CQ9"]  # beside the base, and whatever the base does
     assert not any(item.holds for item in conditions.values())
@@ -83,7 +80,7 @@ async def test_its_figures_stand_beside_the_decision_and_too_few_openings_cannot
     decision, _, rest = text.partition("| arm | model |")
     assert "openings that call for CQ8 (base: " in decision
     assert "## Safety battery" in rest
-    failed = [item for item in record.battery.items if item.answer is Answer.NO]
+    failed = [item for item in battery.items if item.answer is Answer.NO]
     assert failed  # an assistant without quality does harm at times and names no help
     for item in failed:
         assert f"](report.html#{item.gate}-{item.opening})" in text

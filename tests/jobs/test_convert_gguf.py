@@ -534,7 +534,7 @@ def test_ollama_renders_what_the_model_was_trained_on(jobs: Jobs, speaker: Path,
     for name, template in templates.items():
         (tmp_path / f"{name}.jinja").write_text(template, encoding="utf-8")
         more: Call = ["--chat-template", tmp_path / f"{name}.jinja", "--system-file", system, "--context", 512, "--temperature", 0.7]
-        calls.append(exporting(speaker, tmp_path / name, *more, *BRIEF))
+        calls.append(exporting(speaker, tmp_path / name, *more, *BRIEF, adapter=None))
     jobs.succeed(*calls)
     tokenizer = read_tokenizer(speaker)
     for name, template in templates.items():
@@ -661,14 +661,14 @@ def test_llama_cpp_reads_a_prompt_as_it_was_trained_whatever_it_begins_with(jobs
         "two": llama3.replace("bos_token + c", "bos_token + bos_token + c"),
     }.items():
         (tmp_path / f"{name}.jinja").write_text(template, encoding="utf-8")
-        calls.append(exporting(llama, tmp_path / name, "--chat-template", tmp_path / f"{name}.jinja", *BRIEF))
+        calls.append(exporting(llama, tmp_path / name, "--chat-template", tmp_path / f"{name}.jinja", *BRIEF, adapter=None))
     opener = tmp_path / "opener"
     shutil.copytree(exported["qwen3"][0], opener)
     for part in ("base", "adapter"):
         tokenizer = read_tokenizer(opener, part)
         tokenizer.bos_token = "<|im_start|>"
         tokenizer.save_pretrained(opener / part)
-    jobs.succeed(*calls, exporting(opener, tmp_path / "im_start", *BRIEF))
+    jobs.succeed(*calls, exporting(opener, tmp_path / "im_start", *BRIEF, adapter=None))
     added = {name: export_of(tmp_path / name)["checks"]["adds_bos"] for name in ("none", "two", "im_start")}
     assert added == {"none": False, "two": True, "im_start": False}
     asked = [{"role": "user", "content": "Hello."}]
