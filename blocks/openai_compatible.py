@@ -84,7 +84,7 @@ class OpenAICompatible(CredentialsBlock):
         base_url = given_address(self.base_url, "OPENAI_COMPATIBLE_BASE_URL")
         if not base_url:
             raise SettingsError(
-                f"No address of the server of openai-compatible/{self.model}; set the option base_url or the environment variable "
+                f"No server address for openai-compatible/{self.model}; set the option base_url or the environment variable "
                 "OPENAI_COMPATIBLE_BASE_URL, as in http://127.0.0.1:8080/v1."
             )
         given = self.api_key.get_secret_value() or os.environ.get("OPENAI_COMPATIBLE_API_KEY")

@@ -62,7 +62,7 @@ def load_finder() -> Finder:
     model = next((name for name in [*MODELS, *installed] if name in installed and name.startswith("en_core_web")), None)
     if model is None:
         raise SettingsError(
-            "--scrub finds names with a spaCy model of English, and none is installed. Install one: .venv/bin/python -m spacy download en_core_web_lg."
+            "--scrub finds names with an English spaCy model, and none is installed. Install one: .venv/bin/python -m spacy download en_core_web_lg."
         )
     nlp = NlpEngineProvider(nlp_configuration={"nlp_engine_name": "spacy", "models": [{"lang_code": "en", "model_name": model}]}).create_engine()
     own = [

@@ -34,7 +34,7 @@ def read_text(path: Path, error: type[UnderstudyError], remedy: str = "Check the
         raise error(f"{path} does not exist.{nearest(path.name, names)} Files beside it: {shown}. {remedy}") from missing
     except (OSError, ValueError) as failed:  # ValueError: a NUL in the name
         reason = failed.strerror if isinstance(failed, OSError) else failed
-        raise error(f"{path} cannot be read: {reason}. Give the path of a text file that may be read.") from failed
+        raise error(f"{path} cannot be read: {reason}. Give the path of a text file that can be read.") from failed
     if len(data) > LARGEST_BYTES:
         raise error(f"{path} has more than {LARGEST_BYTES:,} bytes, which is the limit. Check that it is the right file.")
     try:

@@ -164,7 +164,7 @@ async def publish_night(run: Run, state: NightlyState) -> NightRef:
         raise state.ended_by
     fail_if_nothing(len(state.made), state.left_out if state.seeds else [], "conversations")
     if nothing:
-        raise NothingMadeError(f"The night of {state.night.name} made nothing: {report.stopped or 'there was nothing to make.'} The next night takes it up.")
+        raise NothingMadeError(f"The night of {state.night.name} made nothing: {report.stopped or 'there was nothing to make.'} The next night continues it.")
     if state.batch and not state.stopped:
         check_assessed(run, state.batch)
     fail_if_none_passes(report.passed + state.mended, report.passed + report.failed, f"{store.root}/{page}")

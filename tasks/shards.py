@@ -78,7 +78,7 @@ async def run_shards(deployment: str, run: Run, settings: str, parts: Sequence[M
         try:
             await client.read_deployment_by_name(deployment)
         except ObjectNotFound as missing:
-            raise SettingsError(f"The server has no deployment {deployment}, over whose runs shards are spread. Run understudy deploy against it.") from missing
+            raise SettingsError(f"The server has no deployment {deployment} to run the shards. Run understudy deploy against it.") from missing
     shards = [Shard(run=run.name, part=fingerprint(dict(part))) for part in parts]
     for shard in shards:
         run.store.remove(shard.result)  # of an earlier run of the same command

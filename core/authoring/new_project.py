@@ -64,7 +64,7 @@ def make_project(folder: str, domain: str = DEFAULT_DOMAIN) -> Path:
                 project.rename(target)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = error.strerror if isinstance(error, OSError) else error
-        raise SettingsError(f"The project cannot be written to {folder!r:.300}: {reason}. Give a folder that is new or empty, where you may write.") from error
+        raise SettingsError(f"The project cannot be written to {folder!r:.300}: {reason}. Give a new or empty folder that you can write to.") from error
     return target
 
 

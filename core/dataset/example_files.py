@@ -159,7 +159,7 @@ def _check_sides(written: Written) -> None:
         if not tokens:
             raise DatasetError(
                 f"No {split} example: {len(written.report.too_short)} transcripts are shorter than dataset.slicing.first and {len(written.report.skipped)} "
-                "slices do not fit dataset.slicing.max_tokens. Lower the one or raise the other."
+                "slices do not fit dataset.slicing.max_tokens. Lower the first or raise the second."
             )
 
 

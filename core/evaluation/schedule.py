@@ -102,7 +102,7 @@ def choose_personas(
         )
     if first_seed is not None and (path or confirm or first_seed < numbers.first_seed):
         raise PersonaError(
-            f"first_seed is {first_seed}. Allowed: a seed from {numbers.first_seed} on (evaluation.first_seed), and neither personas nor confirm beside it."
+            f"first_seed is {first_seed}. Allowed: a seed from {numbers.first_seed} on (evaluation.first_seed), with neither personas nor confirm."
         )
     if confirm:
         first = confirmation_seed(run.store, run.pack.name, identities(arms), numbers.first_seed, numbers.personas)

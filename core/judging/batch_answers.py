@@ -65,7 +65,7 @@ async def _end_of(desk: BatchDesk, record: BatchRecord, batch: str, wait: bool) 
         if desk.should_stop():
             raise UnavailableError(
                 f"Batch {batch} of {reference} has not ended ({progress.done} of {len(record.asked)} answered). The next night, or the same command, "
-                "takes its answers; nothing is asked or paid twice."
+                "collects its answers; nothing is asked or paid for twice."
             )
         if time.time() > deadline and not stopping:
             desk.tell(f"{reference}: batch {batch} is stopped, {desk.deadline_seconds / 3600:.0f} hours old; what it has not answered is asked live.")

@@ -53,7 +53,7 @@ async def ask_in_batches(desk: BatchDesk, plans: Sequence[AssessmentPlan]) -> se
     try:
         return await _ask(desk, plans)
     except ModelError as error:
-        raise UnavailableError(f"{error} What is in a batch stays there: the same command takes its answers.") from error
+        raise UnavailableError(f"{error} What is in a batch stays there: the same command collects its answers.") from error
 
 
 async def _ask(desk: BatchDesk, plans: Sequence[AssessmentPlan]) -> set[str]:

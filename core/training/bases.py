@@ -58,7 +58,7 @@ def check_files(base: Base) -> None:
         if (pickles := [file.name for file in files if file.suffix in PICKLES]) and not any(file.suffix == ".safetensors" for file in files):
             raise SettingsError(
                 f"base.model names {path}, whose weights are pickles ({pickles[0]}), which can run code when they are read. Name a folder with weights "
-                "as safetensors, or save the model as such (save_pretrained of transformers) where you trust it."
+                "as safetensors, or save the model as such (save_pretrained of transformers) if you trust it."
             )
 
 

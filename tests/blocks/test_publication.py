@@ -121,7 +121,7 @@ def test_a_repository_that_was_renamed_is_not_written_to_under_its_old_name(hub)
     block(hub).push("me/other", "dataset", FILES, "First", "run-1", private=True)
     before = api_of(hub).repo_info("me/other", repo_type="dataset").sha
     hub.faults({"pattern": "/api/datasets/me/coach$", "status": 307, "headers": {"location": "/api/datasets/me/other"}})
-    with pytest.raises(HubError, match="me/coach is called me/other now"):
+    with pytest.raises(HubError, match="me/coach is now called me/other"):
         block(hub).push("me/coach", "dataset", MORE, "Second", "run-2", private=True)
     assert api_of(hub).repo_info("me/other", repo_type="dataset").sha == before
 

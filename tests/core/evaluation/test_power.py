@@ -123,5 +123,5 @@ def test_a_pilot_of_another_version_is_read_for_its_conversations(tmp_path):
     file.write_text(json.dumps({"comparison": {"base": "base", "notes": ["a note"]}, "played": [row.model_dump(mode="json") for row in rows], "text": "old"}))
     assert read_pilot(file) == (rows, "base")
     file.write_text(json.dumps({"comparison": {}, "played": []}))
-    with pytest.raises(EvaluationError, match=r"is no comparison\.json of an evaluation"):
+    with pytest.raises(EvaluationError, match=r"is not the comparison\.json of an evaluation"):
         read_pilot(file)
