@@ -17,7 +17,7 @@ from core.settings.models import Budget, ModelSettings, Price
 from core.storage.store import Store
 from tests.blocks.conftest import ask, failure, only
 from tests.core.simulation import CALLS
-from tests.malformed_answers import BODIES, COUNTS, PATHS, VALUES, WAITS
+from tests.malformed_answers import BODIES, COUNTS, DEEP, PATHS, VALUES, WAITS
 
 ONCE = CALLS.model_copy(
     update={
@@ -71,7 +71,8 @@ async def each_costs_one(caller: Caller, stub: Any, folder: Any, faults: list[di
 
 @pytest.mark.slow
 async def test_a_part_of_another_kind_costs_that_call(provider, model, stub, tmp_path):
-    faults = [{"kind": "mutate", "path": path, "json": value} for path in PATHS[provider] for value in VALUES]
+    parts = [*((path, value) for path in PATHS[provider] for value in VALUES), *((PATHS[provider][0], value) for value in DEEP)]
+    faults = [{"kind": "mutate", "path": path, "json": value} for path, value in parts]
     await each_costs_one(caller_of(model, tmp_path), stub, tmp_path, faults)
 
 
