@@ -150,6 +150,7 @@ def test_sigterm_stops_the_job_and_asked_a_second_time_a_command_leaves_at_once_
     process.send_signal(signal.SIGTERM)
     until(lambda: not any("train_sft" in words for words in left(tmp_path)))
     time.sleep(1.5)  # what follows within a second is the same request
+    assert process.poll() is None
     process.send_signal(signal.SIGINT)
     assert_stopped(process, 143, tmp_path)
     assert nothing_looks_finished(data_root)
