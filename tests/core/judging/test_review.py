@@ -300,7 +300,7 @@ def test_two_rows_of_the_same_transcript_are_refused_though_their_lengths_agree(
     [
         ("", "empty"),
         ("\ufeff \r\n", "empty"),
-        ("PK\x03\x04\x14\x00", "save it as CSV"),
+        ("PK\x03\x04\x14\x00", "Save it as CSV"),
         ('{"answers": 3}', "no column transcript_id"),
         ('transcript_id,CQ1\nt-00,"YES\nt-01,NO\n', "line 3"),
         ('transcript_id,CQ1\nt-00,"YES" NO\n', "line 2"),
