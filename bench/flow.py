@@ -13,8 +13,8 @@ from typing import Any
 import anthropic
 from pydantic import SecretStr
 
-from blocks.answers import http_client
 from blocks.anthropic import CACHED, Anthropic, _messages
+from blocks.connections import http_client
 from core.llm.chat import ChatModel, ChatRequest, Reply
 from core.packs.pack import load_pack
 from core.records import Persona

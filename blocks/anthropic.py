@@ -10,8 +10,9 @@ from prefect.blocks.abstract import CredentialsBlock
 from pydantic import BaseModel, Field, HttpUrl, SecretStr
 from pydantic_core import to_json
 
-from blocks.answers import Endpoint, http_client
+from blocks.answers import Endpoint
 from blocks.anthropic_batches import AnthropicBatches
+from blocks.connections import http_client
 from blocks.http import NO_HEADERS, allowances, clean_key, read_refusal, seconds_to_wait, status_error
 from core.errors import ContextError, SettingsError, UnderstudyError
 from core.llm.chat import ChatRequest, Reply

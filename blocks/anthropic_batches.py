@@ -82,15 +82,15 @@ class AnthropicBatches:
                     continue
                 if batch.processing_status != "ended":
                     may_be.append(batch.id)
-                elif batch.results_url and await self._is_of(batch.id, batch.results_url, label):
+                elif batch.results_url and await self._is_of(batch.id, label):
                     return [batch.id]
             if not page.has_more or not page.last_id:
                 return may_be
             after = page.last_id
 
-    async def _is_of(self, batch: str, results: str, label: str) -> bool:
+    async def _is_of(self, batch: str, label: str) -> bool:
         if batch not in self._first:
-            self._first[batch] = str(next(lines(await self._ask("get", results), self.reference), {}).get("custom_id"))
+            self._first[batch] = str(next(lines(await self._results(batch), self.reference), {}).get("custom_id"))
         return self._first[batch].startswith(label)
 
     async def look(self, batch: str) -> Progress:
@@ -104,7 +104,7 @@ class AnthropicBatches:
         found = self._read(await self._ask("get", f"{PATH}/{batch}"))
         if found.results_url is None:
             raise MalformedError(f"{self.reference}: batch {batch} has ended without results.")
-        read = list(lines(await self._ask("get", found.results_url), self.reference))
+        read = list(lines(await self._results(batch), self.reference))
         if len(read) < found.request_counts.over:
             raise MalformedError(f"{self.reference}: batch {batch} returned {len(read)} of {found.request_counts.over} results.")
         for line in read:
@@ -125,6 +125,10 @@ class AnthropicBatches:
     async def cancel(self, batch: str) -> None:
         """Have the provider stop a batch."""
         await self._ask("post", f"{PATH}/{batch}/cancel")
+
+    async def _results(self, batch: str) -> bytes:
+        # not from the results_url: behind a gateway it names another host, which would get the gateway's key
+        return await self._ask("get", f"{PATH}/{batch}/results")
 
     async def _ask(self, method: str, path: str, **more: Any) -> bytes:
         # the SDK's own reading of an answer is not used (blocks/answers.py)

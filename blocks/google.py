@@ -10,7 +10,8 @@ from prefect.blocks.abstract import CredentialsBlock
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr
 from pydantic.alias_generators import to_camel
 
-from blocks.answers import Endpoint, http_client
+from blocks.answers import Endpoint
+from blocks.connections import http_client
 from blocks.google_batches import GoogleBatches
 from blocks.http import alternating, as_wait, clean_key, read_number, read_refusal, seconds_to_wait, status_error
 from core.errors import SettingsError, UnderstudyError

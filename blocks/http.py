@@ -153,7 +153,7 @@ def read_refusal(content: bytes) -> Refusal:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what it was raised from: an SDK's error, that of httpx2 and that of aiohttp, which says most."""
+    """Yield an error and what it was raised from: an SDK's error, and that of aiohttp, which says most."""
     yield error
     cause = error.__cause__ or error.__context__
     while cause:
@@ -165,14 +165,17 @@ def never_sent(error: BaseException) -> bool:
     """Say whether an error is of a connection that was not made, so that no request went out."""
     import aiohttp
 
-    unmade = aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.ClientHttpProxyError
+    unmade = aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.ClientHttpProxyError | aiohttp.InvalidURL
     return any(isinstance(cause, unmade) for cause in causes(error))
 
 
 def unreachable(reference: str, where: str, error: BaseException) -> ConnectError:
     """Return the error for a connection that failed or broke."""
-    cause = error.__cause__ or error
-    failed = ConnectError(f"{reference} cannot be reached at {where}: {(str(cause) or type(cause).__name__).rstrip('.')}. Check the base URL and the network.")
+    import aiohttp
+
+    cause = next((cause for cause in causes(error) if isinstance(cause, aiohttp.ClientError)), error.__cause__ or error)
+    said = "the connection was closed" if isinstance(cause, aiohttp.ServerDisconnectedError) else quoted(str(cause)) or type(cause).__name__
+    failed = ConnectError(f"{reference} cannot be reached at {where}: {said}. Check the base URL and the network.")
     failed.unbilled = never_sent(error)
     return failed
 

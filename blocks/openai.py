@@ -11,7 +11,8 @@ from prefect.blocks.abstract import CredentialsBlock
 from pydantic import BaseModel, Field, HttpUrl, SecretStr
 from pydantic_core import to_json
 
-from blocks.answers import Endpoint, http_client
+from blocks.answers import Endpoint
+from blocks.connections import http_client
 from blocks.http import NO_HEADERS, allowances, clean_key, quoted, read_refusal, seconds_to_wait, status_error
 from blocks.openai_batches import OpenAIBatches
 from core.errors import BadRequestError, ProviderError, RateLimitError, RefusedError, SettingsError, UnderstudyError

@@ -12,7 +12,8 @@ from prefect.blocks.abstract import CredentialsBlock
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr
 from pydantic_core import to_json
 
-from blocks.answers import Endpoint, http_client
+from blocks.answers import Endpoint
+from blocks.connections import http_client
 from blocks.http import allowances, alternating, bare_json, clean_key
 from blocks.openai import LIMIT_HEADERS, openai_error, plain
 from core.errors import SettingsError

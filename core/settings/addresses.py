@@ -26,6 +26,8 @@ def checked_address(text: str) -> str:
         raise ValueError(f"an address cannot be read: {str(broken)[:80]}. {allowed}") from broken
     if "@" in parts.netloc:
         raise ValueError("an address has a user name or a password in it. Keys belong in an environment variable or a saved block")
+    if parts.query or parts.fragment:
+        raise ValueError("an address has a ? or a # in it, and paths are added to its end. Leave out what follows")
     if parts.scheme not in ("http", "https") or not host or port == 0:
         raise ValueError(f"{text[:80]!r} is not an address. {allowed}")
     return text

@@ -79,6 +79,13 @@ async def test_a_batch_gives_the_same_assessments_as_live_calls_at_half_the_pric
     assert court.records == []
 
 
+async def test_the_results_of_a_batch_are_fetched_from_the_same_server_whatever_address_it_names(store, stub):
+    stub.set(faults=[{"at": "retrieve", "fault": {"kind": "mutate", "path": ["results_url"], "json": '"https://elsewhere.example/results"'}}])
+    court = Court(store, "anthropic", stub.url)
+    assert await court.ask() == set()
+    assert calls(stub, "anthropic", ".batch") == 4 == len(court.paid)
+
+
 @everywhere
 async def test_what_a_batch_leaves_unanswered_costs_nothing_and_is_asked_live(store, stub, provider):
     stub.set(

@@ -243,7 +243,9 @@ async def test_a_local_server_needs_an_address_and_no_key(stub, monkeypatch):
         ("openai-compatible", "OPENAI_COMPATIBLE_BASE_URL"),
     ],
 )
-@pytest.mark.parametrize("address", ["https://somebody:passw0rd-of-it@example.org/v1", "example.org", "ftp://example.org"])
+@pytest.mark.parametrize(
+    "address", ["https://somebody:passw0rd-of-it@example.org/v1", "example.org", "ftp://example.org", "https://example.org/v1?key=passw0rd"]
+)
 def test_an_address_of_the_environment_is_checked_as_one_of_the_settings_is(provider, variable, address, monkeypatch):
     monkeypatch.setenv(variable, address)
     with pytest.raises(SettingsError, match=variable) as refused:

@@ -1,0 +1,152 @@
+"""Connections to providers, over aiohttp: answers are read within bounds, and nothing of one server reaches another."""
+
+import asyncio
+import io
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextvars import ContextVar
+from functools import cache
+from ssl import SSLContext
+from typing import Any
+
+import aiohttp
+import httpx2
+
+from blocks.http import BASE_BYTES
+from core.errors import MalformedError, SettingsError
+
+CONNECT_SECONDS = 10
+
+NO_LIMIT = 0
+"""Of connections, as aiohttp writes it; how many calls are made at once is decided before (`core/llm/limiter.py`)."""
+
+IDLE_SECONDS = 4
+"""After which a connection is not used again: servers close them after five and more."""
+
+HEADER_BYTES, HEADERS = 100_000, 1000
+"""The most that aiohttp takes; what gateways and content policies add is more than its own 8,190 bytes and 128 headers."""
+
+LARGE_BYTES = 1 << 20
+"""From which aiohttp wants a request as a file, so that writing it leaves other calls their turn."""
+
+MOST_BYTES: ContextVar[int] = ContextVar("most_bytes", default=BASE_BYTES)
+"""Of the answer to the call under way."""
+
+
+class BoundedClient(httpx2.AsyncClient):
+    """A client that reads so much of an answer and no more, keeps no cookies and follows no redirects."""
+
+    async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:
+        """Send a request and read its answer.
+
+        Raises:
+            MalformedError: the answer is longer than any to the request can be.
+        """
+        response = await super().send(request, stream=True, **options)
+        if stream:
+            return response
+        most, held = MOST_BYTES.get(), bytearray()
+        try:
+            async for piece in response.aiter_bytes():
+                held += piece
+                if len(held) > most:
+                    raise MalformedError(f"the answer has more than {most:,} bytes, the most that this request allows")
+        finally:
+            await response.aclose()
+        response._content = bytes(held)  # as `aread` does
+        return response
+
+    def _init_transport(self, *_: Any, **options: Any) -> "_Transport":
+        return _Transport(options["verify"])
+
+    def _init_proxy_transport(self, proxy: httpx2.Proxy, *_: Any, **options: Any) -> "_Transport":
+        return _Transport(options["verify"], proxy)
+
+
+def http_client() -> httpx2.AsyncClient:
+    """Return a client with room for many calls; the deadline of a call is set around it (`core/llm/calls.py`).
+
+    Answers are asked for uncompressed: a kilobyte that is unpacked can be a megabyte.
+
+    Raises:
+        SettingsError: the environment names a proxy that is no address.
+    """
+    try:
+        return BoundedClient(timeout=None, verify=_trusted(), headers={"accept-encoding": "identity"})
+    except (ValueError, httpx2.InvalidURL) as wrong:  # without its words, which may repeat a password
+        raise SettingsError(
+            "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY: this is no address of a proxy. Allowed: http:// or https:// with a host, as in http://127.0.0.1:3128."
+        ) from wrong
+
+
+@cache
+def _trusted() -> SSLContext:
+    """Return what connections trust: the authorities are read once, not for each client."""
+    return httpx2.create_ssl_context()
+
+
+class _Transport(httpx2.AsyncBaseTransport):
+    """Sends a client's requests. Connections belong to an event loop and close with it, since nothing else lasts as long."""
+
+    def __init__(self, context: SSLContext, proxy: httpx2.Proxy | None = None) -> None:
+        self._context, self._proxy = context, proxy
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        proxy, content = self._proxy, await request.aread()
+        if proxy and proxy.url.scheme not in ("http", "https"):
+            raise SettingsError(f"The proxy that the environment names speaks {proxy.url.scheme}, which is not supported. Allowed: http:// or https://.")
+        session = await self._session()
+        for _ in range(2):  # rounds of the loop: in one it learns which connections were closed, in the next they are no longer used
+            await asyncio.sleep(0)
+        answer = await session.request(
+            request.method,
+            str(request.url),
+            headers=request.headers,
+            data=io.BytesIO(content) if len(content) > LARGE_BYTES else content or None,
+            allow_redirects=False,
+            proxy=str(proxy.url) if proxy else None,
+            proxy_auth=aiohttp.BasicAuth(*proxy.auth, encoding="utf-8") if proxy and proxy.auth else None,
+        )
+        headers = [(name, value) for name, value in answer.raw_headers if name.lower() != b"set-cookie"]
+        return httpx2.Response(answer.status, headers=headers, stream=_Body(answer), request=request)
+
+    async def _session(self) -> aiohttp.ClientSession:
+        place = self, asyncio.get_running_loop()
+        if place not in _OPEN:
+            _OPEN[place] = self._until_loop_ends(place)
+        return await anext(_OPEN[place])
+
+    async def _until_loop_ends(self, place: "_Place") -> AsyncGenerator[aiohttp.ClientSession]:
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=NO_LIMIT, keepalive_timeout=IDLE_SECONDS, ssl=self._context),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            max_line_size=HEADER_BYTES,
+            max_field_size=HEADER_BYTES,
+            max_headers=HEADERS,
+        )
+        try:
+            while True:
+                yield session
+        finally:
+            del _OPEN[place]
+            await session.close()
+
+
+_Place = tuple[_Transport, asyncio.AbstractEventLoop]
+
+_OPEN: dict[_Place, AsyncGenerator[aiohttp.ClientSession]] = {}
+"""What closes the connections of a client in a loop. asyncio closes the generators of a loop before it closes the loop."""
+
+
+class _Body(httpx2.AsyncByteStream):
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self._answer = answer
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self._answer.content.iter_any():
+            yield piece
+
+    async def aclose(self) -> None:
+        """Hang up, if not all was read; else the connection is already free for the next call."""
+        self._answer.close()
