@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextvars import ContextVar
 from functools import cache
@@ -21,6 +22,9 @@ NO_LIMIT = 0
 
 IDLE_SECONDS = 4
 """After which a connection is not used again: servers close them after five and more."""
+
+QUIET_SECONDS = 0.5
+"""After which the loop may not know yet that a server closed a connection; while calls follow on one another it does, and each round of it would delay them."""
 
 HEADER_BYTES, HEADERS = 100_000, 1000
 """The most that aiohttp takes; what gateways and content policies add is more than its own 8,190 bytes and 128 headers."""
@@ -88,15 +92,16 @@ class _Transport(httpx2.AsyncBaseTransport):
     """Sends a client's requests. Connections belong to an event loop and close with it, since nothing else lasts as long."""
 
     def __init__(self, context: SSLContext, proxy: httpx2.Proxy | None = None) -> None:
-        self._context, self._proxy = context, proxy
+        self._context, self._proxy, self._used = context, proxy, 0.0
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         proxy, content = self._proxy, await request.aread()
         if proxy and proxy.url.scheme not in ("http", "https"):
             raise SettingsError(f"The proxy that the environment names speaks {proxy.url.scheme}, which is not supported. Allowed: http:// or https://.")
-        session = await self._session()
-        for _ in range(2):  # rounds of the loop: in one it learns which connections were closed, in the next they are no longer used
+        session, quiet = await self._session(), time.monotonic() - self._used
+        for _ in range(2 if quiet > QUIET_SECONDS else 0):  # rounds of the loop: in one it learns which connections were closed, then they are not used
             await asyncio.sleep(0)
+        self._used = time.monotonic()
         answer = await session.request(
             request.method,
             str(request.url),
