@@ -234,5 +234,5 @@ async def test_a_machine_that_is_not_offered_is_reported_before_anything_is_made
     api.create_repo("me/tiny")
     settings = on_the_hub(tmp_path)
     (tmp_path / "train.yaml").write_text(yaml.safe_dump({**TRAIN, "flavors": {"train": "l4x1", "convert": "rtx-pro-6000"}}), encoding="utf-8")
-    with pytest.raises(SettingsError, match=r"flavors.convert .* is 'rtx-pro-6000'; are offered: .*cpu-xl"):
+    with pytest.raises(SettingsError, match=r"flavors.convert .* is 'rtx-pro-6000'. The service offers: .*cpu-xl"):
         await pipeline(settings=settings)

@@ -53,5 +53,5 @@ async def test_a_name_that_two_providers_have_is_refused():
 
 async def test_a_block_that_is_gone_is_named():
     choice = ModelChoice(reference="openai/gpt-6-luna", block="gone")
-    with pytest.raises(SettingsError, match="'gone' is gone"):
+    with pytest.raises(SettingsError, match="'gone' no longer exists"):
         await load_chat_model(choice, load_pack("therapeutic-coaching"))
