@@ -133,7 +133,7 @@ def test_what_the_hub_has_is_compared_with_what_was_sent(hub):
     push(hub)
     other = [{"type": "file", "path": name, "size": 3, "oid": "0" * 40} for name in FILES]
     hub.faults({"pattern": "/paths-info/", "status": 200, "body": other})
-    with pytest.raises(HubError, match="has another"):
+    with pytest.raises(HubError, match="differs from what was pushed"):
         push(hub, tag="run-2")
 
 
