@@ -139,7 +139,7 @@ def test_a_limit_below_what_one_call_takes_ends_the_run_and_says_so(tmp_path):
     found = in_virtual_time(run())
     assert all(isinstance(item, UnavailableError) for item in found)
     assert "limited to 1 tokens a minute" in str(found[0])
-    assert "calls.longest_wait_seconds allows 120" in str(found[0])
+    assert "more than calls.longest_wait_seconds, 120" in str(found[0])
 
 
 @pytest.mark.slow
