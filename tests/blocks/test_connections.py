@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from itertools import takewhile
 from urllib.parse import urlsplit
 
 import psutil
@@ -29,7 +30,7 @@ def server(answer: Callable[[bytes, socket.socket], object]) -> Generator[str]:
 
     def serve(connection: socket.socket) -> None:
         with connection, connection.makefile("rb") as lines:
-            while head := b"".join(iter(lines.readline, b"\r\n")):
+            while head := b"".join(takewhile(lambda line: line.strip(), iter(lines.readline, b""))):
                 length = next(int(line.split(b":")[1]) for line in head.splitlines() if line.lower().startswith(b"content-length"))
                 lines.read(length)
                 if answer(head, connection) == "close":

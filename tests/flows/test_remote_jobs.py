@@ -224,20 +224,23 @@ async def test_cancelling_the_run_in_the_ui_cancels_the_job(elsewhere):
 
 async def running(client: Any) -> FlowRun:
     """Return the newest; those that were killed are said to run for ever."""
-    found = await client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": ["RUNNING"]}}}))
-    return max(found, key=lambda run: run.created)
+    return max(await in_state(client, "RUNNING"), key=lambda run: run.created)
+
+
+async def in_state(client: Any, state: str) -> list[FlowRun]:
+    return await client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": [state]}}}))
 
 
 async def test_a_person_is_asked_before_a_job_is_paid_for(elsewhere):
     settings, before = elsewhere.settings(ENDLESS, approve="ask"), len(elsewhere.jobs())
     for answer in (False, True):
-        process = elsewhere.start("train", settings)
         async with get_client() as client:
+            others = {run.id for run in await in_state(client, "PAUSED")}  # of whatever was killed while it waited
+            process = elsewhere.start("train", settings)
             paused = None
             for _ in range(300):
-                found = await client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": ["PAUSED"]}}}))
-                if found:
-                    paused = found[0]
+                paused = next((run for run in await in_state(client, "PAUSED") if run.id not in others), None)
+                if paused:
                     break
                 time.sleep(0.2)
             assert paused

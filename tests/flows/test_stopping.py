@@ -144,7 +144,7 @@ def nothing_looks_finished(data_root):
 
 def test_sigterm_stops_the_job_and_asked_a_second_time_a_command_leaves_at_once_and_leaves_no_server(training, tmp_path, data_root):
     process = training
-    assert any("train_sft" in words for words in left(tmp_path))
+    until(lambda: any("train_sft" in words for words in left(tmp_path)))  # which is begun when it is reported
     server = next(child for child in psutil.Process(process.pid).children() if any(word.endswith("deployments/server.py") for word in child.cmdline()))
     server.suspend()  # so that the first request cannot come to its end
     process.send_signal(signal.SIGTERM)
