@@ -37,7 +37,7 @@ MOST_BYTES: ContextVar[int] = ContextVar("most_bytes", default=BASE_BYTES)
 
 
 class BoundedClient(httpx2.AsyncClient):
-    """A client that reads so much of an answer and no more, keeps no cookies and follows no redirects."""
+    """A client that reads an answer up to a bound, keeps no cookies and follows no redirects."""
 
     async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:
         """Send a request and read its answer.

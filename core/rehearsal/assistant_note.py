@@ -104,7 +104,7 @@ def _own_phrases(pack: Pack, exchanges: Sequence[Exchange]) -> list[str]:
 
 
 def _in_many(sets: Sequence[frozenset[str]], many: int) -> set[str]:
-    """Return what is in so many of some sets; a count of each element takes four times as long."""
+    """Return the elements of at least `many` of the sets; to count each element takes four times as long."""
     in_more = [set[str]() for _ in range(many)]
     for one in sets:
         for more, fewer in zip(in_more[:0:-1], in_more[-2::-1], strict=True):

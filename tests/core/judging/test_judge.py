@@ -265,7 +265,7 @@ async def test_a_transcript_that_the_judge_cannot_read_whole_is_not_sent_and_not
 
 
 class Careless(Judge):
-    """Cites an exchange that does not exist, so many times."""
+    """Cites an exchange that does not exist, as often as the test says."""
 
     def __init__(self, times):
         super().__init__()
