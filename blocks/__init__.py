@@ -1,4 +1,4 @@
-"""The outside world, one file per service."""
+"""The services that Understudy uses, one file each."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Whether all that a run will publish, read and rent is open to it: asked in one go, before anything is made or paid for."""
+"""Check the access rights that a run needs, all at once and before anything is made or paid for: to publish, to read the base, to rent machines."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,54 +12,57 @@ from core.settings.jobs import Training
 from core.settings.pipeline import Settings, load_training
 from core.training.hardware import flavors, load_hardware
 
-MAKES_DATASET = ("pipeline", "release", "improvement")
-MAKES_MODELS = ("pipeline", "release", "improvement", "training", "export")
-READS_BASE = ("pipeline", "release", "improvement", "training")
-PUBLISHES_RESULTS = "evaluation"
+_DATASET_FLOWS = ("pipeline", "release", "improvement")
+_MODEL_FLOWS = ("pipeline", "release", "improvement", "training", "export")
+_BASE_FLOWS = ("pipeline", "release", "improvement", "training")
+_EVALUATION = "evaluation"
 
 
 async def check_access(flow: str, domain: str, settings: Settings) -> None:
-    """Check that the repositories can be written, the base can be read, and jobs can be rented, as far as a flow needs them.
+    """Check that the repositories can be written, the base model can be read and jobs can be started, as far as a flow needs this.
 
     Raises:
-        SettingsError, HubError: all that is wrong, in one report.
+        SettingsError, HubError: a check failed. One error reports all problems.
     """
     training, problems = load_training(settings.training), []
     named, license = settings.export.named, training.base.license
-    parts = {"gguf"} if flow in (*MAKES_MODELS, PUBLISHES_RESULTS) else set()
-    parts |= {"adapter"} if flow in READS_BASE else set()
-    parts |= {"base-gguf"} if flow in MAKES_MODELS and flow != "training" and settings.jobs.where != "local" else set()
+    parts = {"gguf"} if flow in (*_MODEL_FLOWS, _EVALUATION) else set()
+    parts |= {"adapter"} if flow in _BASE_FLOWS else set()
+    parts |= {"base-gguf"} if flow in _MODEL_FLOWS and flow != "training" and settings.jobs.where != "local" else set()
     parts |= {f"preferred-{part}" for part in parts & {"adapter", "gguf"}} if training.pairs is not None else set()
     models = [Publication(repo=named(domain, part), kind="model", private=settings.export.private, license=license) for part in sorted(parts)]
     data = settings.dataset.of(domain)
-    datasets = [Publication(repo=data.repo, kind="dataset", private=data.private, license=data.license)] if flow in MAKES_DATASET else []
+    datasets = [Publication(repo=data.repo, kind="dataset", private=data.private, license=data.license)] if flow in _DATASET_FLOWS else []
     if settings.dataset.hub == settings.export.hub:
         datasets, models = [], datasets + models
-    for hub, wanted in ((settings.dataset.hub, datasets), (settings.export.hub, models)):
-        problems += await _problems(hub, wanted) if wanted else []
-    if flow in READS_BASE and training.base.kind == "hub":
+    for hub, publications in ((settings.dataset.hub, datasets), (settings.export.hub, models)):
+        problems += await _problems(hub, publications) if publications else []
+    if flow in _BASE_FLOWS and training.base.kind == "hub":
         problems += await _problems_of_base(settings, training)
-    if flow in MAKES_MODELS and settings.jobs.where != "local":
-        problems += await _problems_of_jobs(settings, training, [one for one in models if one.kind == "model"])
+    if flow in _MODEL_FLOWS and settings.jobs.where != "local":
+        problems += await _problems_of_jobs(settings, training, [publication for publication in models if publication.kind == "model"])
     if problems:
         raise together(problems)
 
 
-async def check_publications(hub: str, wanted: Sequence[Publication]) -> None:
-    """Check that repositories can be written.
+async def check_publications(hub: str, publications: Sequence[Publication]) -> None:
+    """Check that the repositories of publications can be written.
+
+    Args:
+        hub: `local`, `hf` or the name of a saved block.
 
     Raises:
-        SettingsError, HubError: all that is wrong, in one report.
+        SettingsError, HubError: a check failed. One error reports all problems.
     """
-    if found := await _problems(hub, wanted):
-        raise together(found)
+    if problems := await _problems(hub, publications):
+        raise together(problems)
 
 
-async def _problems(hub: str, wanted: Sequence[Publication]) -> list[UnderstudyError]:
-    found, notes = await asyncio.to_thread((await load_hub(hub)).problems, wanted)
+async def _problems(hub: str, publications: Sequence[Publication]) -> list[UnderstudyError]:
+    problems, notes = await asyncio.to_thread((await load_hub(hub)).problems, publications)
     for note in notes:
         get_run_logger().warning("%s", note)
-    return found
+    return problems
 
 
 async def _problems_of_base(settings: Settings, training: Training) -> list[UnderstudyError]:
@@ -74,10 +77,10 @@ async def _problems_of_base(settings: Settings, training: Training) -> list[Unde
 
 
 async def _problems_of_jobs(settings: Settings, training: Training, pushed: Sequence[Publication]) -> list[UnderstudyError]:
-    """Return what stands in the way of renting machines: the account, its scripts' repository, the hub, the jobs' own token, the machines of the settings.
+    """Return the problems that would stop paid jobs: with the account, the scripts' repository, the hub, the jobs' token or the configured machines.
 
     Args:
-        pushed: what the jobs publish.
+        pushed: the models that the jobs publish.
     """
     from blocks.hf_job import FILES, JOB_TOKEN
     from blocks.jobs import load_jobs
@@ -98,7 +101,7 @@ async def _problems_of_jobs(settings: Settings, training: Training, pushed: Sequ
     try:
         offered = await asyncio.to_thread(block.offered)
     except HubError:
-        offered = {}  # the file's prices and machines stand in
+        offered = {}  # config/hardware.yaml is used instead
     machines = flavors(load_hardware(), offered)
     for setting, name in (("flavors.train", training.flavors.train), ("flavors.convert", training.flavors.convert)) if training.flavors else ():
         if name not in machines:

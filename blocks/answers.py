@@ -1,7 +1,7 @@
-"""What comes back from a provider is a stranger's: read within bounds, checked against a form, and what goes wrong on the way is the provider's error.
+"""Providers' answers, which are untrusted: their length is bounded, their form is checked, and any failure becomes one of the project's errors.
 
-Every provider sends through `Endpoint.ask` and reads through `Endpoint.read`. Between the two stands an SDK, whose own reading is not used: it raises
-whatever it stumbles over.
+Every provider sends through `Endpoint.ask` and reads through `Endpoint.read`. The SDK in between only sends. Its parser is not used, because it raises
+arbitrary exceptions for a malformed answer.
 """
 
 from collections.abc import Awaitable, Callable
@@ -12,13 +12,13 @@ import aiohttp
 import httpx2
 from pydantic import BaseModel, ValidationError
 
-from blocks.connections import MOST_BYTES
+from blocks.connections import MAX_BYTES
 from blocks.http import BASE_BYTES, BYTES_PER_TOKEN, causes, never_sent, quoted, unreachable
 from core.errors import MalformedError, ModelTimeoutError, SettingsError, UnderstudyError
 from core.llm.chat import ChatRequest
 
-STRANGERS = 3
-"""Conversations to each of which something else has answered, and the API to none, after which the address is held to be a wrong one."""
+MAX_FOREIGN_ANSWERS = 3
+"""Conversations that received an answer in a foreign form before the address counts as wrong, provided that the API has never answered."""
 
 Form = TypeVar("Form", bound=BaseModel)
 Sent = TypeVar("Sent")
@@ -26,44 +26,46 @@ Sent = TypeVar("Sent")
 
 @dataclass
 class Endpoint:
-    """The other end of a model's calls.
+    """The server that answers a model's calls.
 
     Args:
-        reference: of the model.
-        where: its address; api: what is expected there.
-        answered: whether the API has answered once.
-        strangers: conversations to which something else answered instead.
+        reference: the model's reference, such as `openai/NAME`.
+        where: the server's address.
+        api: name of the API that is expected there.
+        answered: whether the API has answered at least once.
+        foreign: conversations that received an answer that is not the API's.
     """
 
     reference: str
     where: str
     api: str
     answered: bool = False
-    strangers: set[str] = field(default_factory=set)
+    foreign: set[str] = field(default_factory=set)
 
     async def ask(self, request: ChatRequest, sending: Awaitable[Sent], refused: Callable[[Exception], UnderstudyError | None]) -> Sent:
-        """Await what an SDK sends.
+        """Await the SDK's call, and return its response.
 
         Args:
-            refused: turns an SDK's error for a status into ours; none for any other error.
+            sending: the SDK's call, which sends the request.
+            refused: converts the SDK's error for an HTTP status to one of the project's errors; returns None for any other error.
 
         Raises:
-            ModelError, RunStoppedError, SettingsError: what the provider, or the way to it, made of the request.
+            ModelError, RunStoppedError, SettingsError: the provider refused the request, or the connection failed.
         """
-        bound = MOST_BYTES.set(BASE_BYTES + BYTES_PER_TOKEN * request.max_tokens)
+        bound = MAX_BYTES.set(BASE_BYTES + BYTES_PER_TOKEN * request.max_tokens)
         try:
             return await sending
-        except Exception as error:  # an SDK raises whatever it stumbles over
+        except Exception as error:  # SDKs raise arbitrary exceptions
             raise refused(error) or self._failed(request, error) from error
         finally:
-            MOST_BYTES.reset(bound)
+            MAX_BYTES.reset(bound)
 
     def read(self, request: ChatRequest, body: bytes | str, form: type[Form]) -> Form:
         """Read an answer.
 
         Raises:
-            MalformedError: it has not the API's form.
-            SettingsError: nothing at the address ever had.
+            MalformedError: the answer does not have the API's form.
+            SettingsError: so far no answer from this address has had it.
         """
         try:
             answer = form.model_validate_json(body)
@@ -73,11 +75,11 @@ class Endpoint:
         return answer
 
     def malformed(self, request: ChatRequest, reason: str) -> MalformedError | SettingsError:
-        """Return the error for an answer that is not the API's: one item's, unless the API has answered nobody yet."""
+        """Return the error for an answer that is not the API's. It costs one item, or stops the run if the API has never answered."""
         if self.answered:
             return MalformedError(f"{self.reference}: the response from {self.where} is not an answer of {self.api} ({reason}).")
-        self.strangers.add(f"{request.item} {request.role}")
-        if len(self.strangers) >= STRANGERS:
+        self.foreign.add(f"{request.item} {request.role}")
+        if len(self.foreign) >= MAX_FOREIGN_ANSWERS:
             return SettingsError(f"{self.reference}: the server at {self.where} does not provide {self.api} ({reason}). Check the base URL.")
         return MalformedError(f"{self.reference}: the response from {self.where} is not an answer of {self.api} ({reason}). Check the base URL.")
 
@@ -106,7 +108,7 @@ class Endpoint:
 
 
 def _first(invalid: ValidationError) -> str:
-    """Return the first thing that is wrong, without what was found: it may be of any length."""
-    found, *_ = invalid.errors(include_url=False, include_input=False, include_context=False)
-    where = ".".join(str(part) for part in found["loc"])
-    return quoted(f"{where}: {found['msg']}" if where else str(found["msg"]))
+    """Return the first violation, without the invalid value, which may be of any length."""
+    violation, *_ = invalid.errors(include_url=False, include_input=False, include_context=False)
+    where = ".".join(str(part) for part in violation["loc"])
+    return quoted(f"{where}: {violation['msg']}" if where else str(violation["msg"]))

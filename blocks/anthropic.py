@@ -36,7 +36,7 @@ class _Block(BaseModel):
 
 
 class _Message(BaseModel):
-    """What is read of an answer; the SDK's own type takes ten times as long to make."""
+    """The fields of an answer that are used. The SDK's type takes ten times as long to build."""
 
     content: list[_Block]
     stop_reason: Any = None
@@ -46,7 +46,7 @@ class _Message(BaseModel):
 
 
 class Anthropic(CredentialsBlock):
-    """A model of Anthropic's.
+    """A model by Anthropic.
 
     Example:
         Load a saved block and get its model:
@@ -72,22 +72,22 @@ class Anthropic(CredentialsBlock):
         """Return the model.
 
         Raises:
-            SettingsError: there is no key, or what is given is none.
+            SettingsError: there is no key, or it contains characters that keys do not have.
         """
-        given = self.api_key.get_secret_value() or os.environ.get("ANTHROPIC_API_KEY")
-        key = clean_key(given, f"anthropic/{self.model}")
+        raw_key = self.api_key.get_secret_value() or os.environ.get("ANTHROPIC_API_KEY")
+        key = clean_key(raw_key, f"anthropic/{self.model}")
         if not key:
             raise SettingsError(f"No key for anthropic/{self.model}. Set the environment variable ANTHROPIC_API_KEY, or name a saved block that has one.")
         return AnthropicChat(self, key)
 
 
 class AnthropicChat:
-    """A model of Anthropic's: one request, one call, nothing retried."""
+    """A client for one model by Anthropic. It makes one call per request and retries nothing."""
 
     caveat = None
 
     def __init__(self, block: Anthropic, key: str) -> None:
-        """Make the client, which is shared by all calls."""
+        """Create the client, which all calls share."""
         self.reference = f"anthropic/{block.model}"
         self.client = anthropic.AsyncAnthropic(
             api_key=key,
@@ -106,22 +106,22 @@ class AnthropicChat:
         """Answer a request.
 
         Raises:
-            ModelError, RunStoppedError: what the API said instead.
+            ModelError, RunStoppedError: the API gave no usable answer.
         """
-        # as bytes the request is sent as it is: the SDK's method for messages copies it along its type hints
+        # bytes are sent unchanged; the SDK's method for messages would first copy the request according to its type hints
         sending = self.client.post("/v1/messages", content=to_json(self.body(request)), cast_to=httpx2.Response)
         response: httpx2.Response = await self.endpoint.ask(request, sending, self.refused)
         return self.read(request, response.content, response.headers)
 
     def batches(self) -> AnthropicBatches:
-        """Return the batches of the model."""
+        """Return the interface to the model's batches."""
         return AnthropicBatches(self)
 
     def body(self, request: ChatRequest, cached: Mapping[str, Any] = CACHED) -> dict[str, Any]:
-        """Return what is sent for a request.
+        """Return the JSON body of a request.
 
         Args:
-            cached: the mark of what will be sent again.
+            cached: the cache mark for the parts that will be sent again.
         """
         options: dict[str, Any] = {"model": self._model, "max_tokens": request.max_tokens, "messages": _messages(request, cached), **self._options}
         if output := self._output | ({"format": self._format(request.schema)} if request.schema else {}):
@@ -134,7 +134,7 @@ class AnthropicChat:
         """Read an answer.
 
         Raises:
-            ModelError: it is none.
+            ModelError: it does not have the API's form, or was cut off at the end of the context window.
         """
         message = self.endpoint.read(request, content, _Message)
         if message.stop_reason == "model_context_window_exceeded":
@@ -151,13 +151,13 @@ class AnthropicChat:
             raise refused from error
 
     def refused(self, error: Exception) -> UnderstudyError | None:
-        """Turn the SDK's error for a status into ours; none for any other error."""
+        """Convert the SDK's error for an HTTP status to one of the project's errors; return None for any other error."""
         if not isinstance(error, anthropic.APIStatusError) or error.status_code < 400:
             return None
         said, headers = read_refusal(error.response.content), error.response.headers
-        # credit that is used up is a bad request
+        # the API reports used-up credit as a bad request
         spent = "spend_limit" in said.code or "credit balance is too low" in said.message
-        # an overload is recognised by its type, whatever the status
+        # an overload is recognised by its type; its status varies
         status = 529 if said.kind == "overloaded_error" else error.status_code
         return status_error(self.reference, status, said.message, seconds_to_wait(headers), allowances(headers, LIMIT_HEADERS), spent=spent)
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 PATH = "/v1/messages/batches"
 LISTED = 100
-"""Batches on a page of the list."""
+"""Batches per page of the list."""
 CACHED_FOR_AN_HOUR = {"type": "ephemeral", "ttl": "1h"}
-"""A batch takes longer than the five minutes for which an entry is kept otherwise."""
+"""Cache mark of batched requests. A batch takes longer than five minutes, the default lifetime of a cache entry."""
 
 
 class _Counts(BaseModel):
@@ -51,17 +51,17 @@ class _Page(BaseModel):
 
 
 class AnthropicBatches:
-    """The batches of a model of Anthropic's, whose requests alone carry the label: a batch has no name of its own."""
+    """Batches of a model by Anthropic. A batch has no name, so only the names of its requests carry the label."""
 
     most_requests, most_bytes = 100_000, 256_000_000
 
     def __init__(self, chat: "AnthropicChat") -> None:
-        """Share the client of the live calls."""
+        """Use the client of the live calls."""
         self.reference, self._chat = chat.reference, chat
-        self._first = dict[str, str]()  # of batches that have ended the name of a request, for which all results are read
+        self._first = dict[str, str]()  # batch id to the name of its first result; to learn it, all results must be read
 
     def entry(self, name: str, request: ChatRequest) -> bytes:
-        """Return a request as a batch holds it."""
+        """Return a request in the form in which a batch holds it."""
         return json.dumps({"custom_id": name, "params": self._chat.body(request, CACHED_FOR_AN_HOUR)}, ensure_ascii=False).encode()
 
     async def submit(self, label: str, entries: Sequence[bytes]) -> str:  # noqa: ARG002  the names of the requests have it
@@ -70,22 +70,22 @@ class AnthropicBatches:
         return self._read(await self._ask("post", PATH, content=content, options={"headers": {"content-type": "application/json"}})).id
 
     async def find(self, label: str, requests: int) -> list[str]:
-        """Return the batch whose requests have a label, if it has ended; else those under way that may be it: only results have names."""
-        may_be, after = [], None
+        """Return the ended batch whose requests have a label, or else the unfinished batches that may be it: names are only in results."""
+        candidates, after = [], None
         while True:
             query = {"limit": LISTED, "after_id": after} if after else {"limit": LISTED}
             page = self._chat.endpoint.read(ABOUT_A_BATCH, await self._ask("get", PATH, options={"params": query}), _Page)
             for batch in page.data:
-                if batch.archived_at:  # as all that are older: the provider keeps results for 29 days
-                    return may_be
+                if batch.archived_at:  # all older batches are archived too: the provider keeps results for 29 days
+                    return candidates
                 if batch.request_counts.over + batch.request_counts.processing != requests:
                     continue
                 if batch.processing_status != "ended":
-                    may_be.append(batch.id)
+                    candidates.append(batch.id)
                 elif batch.results_url and await self._is_of(batch.id, label):
                     return [batch.id]
             if not page.has_more or not page.last_id:
-                return may_be
+                return candidates
             after = page.last_id
 
     async def _is_of(self, batch: str, label: str) -> bool:
@@ -94,19 +94,19 @@ class AnthropicBatches:
         return self._first[batch].startswith(label)
 
     async def look(self, batch: str) -> Progress:
-        """Return how far a batch is; the provider counts only when it has ended."""
-        found = self._read(await self._ask("get", f"{PATH}/{batch}"))
-        counts = found.request_counts
-        return Progress(found.processing_status == "ended", counts.over, counts.over + counts.processing)
+        """Return how far a batch is; the provider counts the answered requests only when the batch has ended."""
+        state = self._read(await self._ask("get", f"{PATH}/{batch}"))
+        counts = state.request_counts
+        return Progress(state.processing_status == "ended", counts.over, counts.over + counts.processing)
 
     async def results(self, batch: str) -> AsyncIterator[Result]:
-        """Return what came of each request."""
-        found = self._read(await self._ask("get", f"{PATH}/{batch}"))
-        if found.results_url is None:
+        """Yield the result of each request."""
+        state = self._read(await self._ask("get", f"{PATH}/{batch}"))
+        if state.results_url is None:
             raise MalformedError(f"{self.reference}: batch {batch} has ended without results.")
         read = list(lines(await self._results(batch), self.reference))
-        if len(read) < found.request_counts.over:
-            raise MalformedError(f"{self.reference}: batch {batch} returned {len(read)} of {found.request_counts.over} results.")
+        if len(read) < state.request_counts.over:
+            raise MalformedError(f"{self.reference}: batch {batch} returned {len(read)} of {state.request_counts.over} results.")
         for line in read:
             yield self._result(line)
 
@@ -123,15 +123,15 @@ class AnthropicBatches:
             return Result(name, error=error)
 
     async def cancel(self, batch: str) -> None:
-        """Have the provider stop a batch."""
+        """Ask the provider to stop a batch."""
         await self._ask("post", f"{PATH}/{batch}/cancel")
 
     async def _results(self, batch: str) -> bytes:
-        # not from the results_url: behind a gateway it names another host, which would get the gateway's key
+        # the results_url is not used: behind a gateway it names another host, which would receive the gateway's key
         return await self._ask("get", f"{PATH}/{batch}/results")
 
     async def _ask(self, method: str, path: str, **more: Any) -> bytes:
-        # the SDK's own reading of an answer is not used (blocks/answers.py)
+        # the SDK's parser is not used (blocks/answers.py)
         sending = getattr(self._chat.client, method)(path, cast_to=httpx2.Response, **more)
         response: httpx2.Response = await self._chat.endpoint.ask(ABOUT_A_BATCH, sending, self._chat.refused)
         return response.content

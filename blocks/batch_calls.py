@@ -1,4 +1,4 @@
-"""What the adapters of the providers' batches share."""
+"""Functions and constants shared by the adapters of the providers' batches."""
 
 import json
 from collections.abc import Iterator
@@ -8,20 +8,20 @@ from blocks.http import BYTES_PER_TOKEN
 from core.errors import MalformedError
 from core.llm.chat import ChatRequest
 
-LARGEST_ANSWER = 256_000_000
-"""Bytes of the results of a batch; those of the largest that is submitted are a tenth of it."""
+MAX_RESULT_BYTES = 256_000_000
+"""Maximum bytes of a batch's results. The results of the largest batch that is submitted take a tenth of this."""
 
-ABOUT_A_BATCH = ChatRequest("judge", "", (), max_tokens=LARGEST_ANSWER // BYTES_PER_TOKEN, seed=0, item="a batch")
-"""What stands for the request where a call is about a batch."""
+ABOUT_A_BATCH = ChatRequest("judge", "", (), max_tokens=MAX_RESULT_BYTES // BYTES_PER_TOKEN, seed=0, item="a batch")
+"""Placeholder for the request in calls that concern a batch."""
 
 NAME_IN_METADATA = "understudy"
 
 
 def lines(content: bytes, reference: str) -> Iterator[dict[str, Any]]:
-    """Return the objects of a file of JSON lines; of a line that is none an empty one, since it costs no more than its own request.
+    """Yield the objects of a JSON Lines file; for an invalid line an empty object, so that it costs only its own request.
 
     Raises:
-        MalformedError: the last line is cut: the file came only in part.
+        MalformedError: the last line is incomplete, so the file was received only in part.
     """
     for line in content.splitlines(keepends=True):
         if not line.strip():
@@ -36,6 +36,6 @@ def lines(content: bytes, reference: str) -> Iterator[dict[str, Any]]:
 
 
 def words_of(error: Any) -> str:
-    """Return what a provider says of an error within a batch."""
-    said = error.get("error", error) if isinstance(error, dict) else error
-    return str(said.get("message") or said.get("code") or said.get("type") or "no reason given") if isinstance(said, dict) else "no reason given"
+    """Return the provider's message for an error within a batch."""
+    detail = error.get("error", error) if isinstance(error, dict) else error
+    return str(detail.get("message") or detail.get("code") or detail.get("type") or "no reason given") if isinstance(detail, dict) else "no reason given"

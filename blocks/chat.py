@@ -1,4 +1,4 @@
-"""From the name of a model to the model."""
+"""Load a chat model by its name, with one client per model and event loop."""
 
 import asyncio
 import importlib
@@ -32,15 +32,15 @@ PROVIDERS = {
     "google": "Google",
     "claude-cli": "ClaudeCli",
 }
-"""Providers and their blocks, each in the module of its name: an SDK takes up to a second to import, so only what is used is."""
+"""Each provider's block class, which is in the module of the provider's name. A module is imported on first use, because an SDK takes up to a second."""
 
 
 @runtime_checkable
-class Closing(Protocol):
-    """A model that holds something."""
+class Closable(Protocol):
+    """A model that holds memory or a process."""
 
     async def aclose(self) -> None:
-        """Let it go."""
+        """Release them."""
         ...
 
 
@@ -48,7 +48,7 @@ _CLIENTS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, Window | 
 
 
 def block_class(provider: str) -> type[CredentialsBlock]:
-    """Return a provider's block."""
+    """Return a provider's block class."""
     return getattr(importlib.import_module(f"blocks.{provider.replace('-', '_')}"), PROVIDERS[provider])
 
 
@@ -64,10 +64,10 @@ def choose(reference: str, options: dict[str, Any]) -> ModelChoice:
 
 
 async def choose_saved(name: str) -> ModelChoice:
-    """Find a saved block by its name.
+    """Return the choice of the model that a saved block describes.
 
     Raises:
-        SettingsError: there is none, or several of different providers.
+        SettingsError: no saved block has this name, or blocks of several providers have it.
     """
     refuse_keys({"the model reference": name})
     saved = [(provider, block) for provider in PROVIDERS if (block := await _load(provider, name))]
@@ -85,15 +85,15 @@ async def choose_saved(name: str) -> ModelChoice:
 
 
 async def load_chat_model(choice: ModelChoice, pack: Pack, window: Window | None = None) -> ChatModel:
-    """Return the model that was chosen; there is one client for each model, event loop and process.
+    """Return the chosen model. There is one client per model, event loop and process.
 
     Args:
-        choice: a relative path of a GGUF is looked up below the data root.
-        pack: the domain that is played.
-        window: with which a GGUF is loaded, where the choice's options do not say.
+        choice: the model and its options; a relative path of a GGUF is below the data root.
+        pack: domain pack, which the scripted provider plays.
+        window: context window with which a GGUF is loaded, unless the choice's options set one; None for the options' own.
 
     Raises:
-        SettingsError: no key, no such file, or the like.
+        SettingsError: the model cannot be loaded, for example because its key or its file is missing.
     """
     provider, model = split_reference(choice.reference, PROVIDERS)
     if provider == "scripted":
@@ -110,11 +110,11 @@ async def load_chat_model(choice: ModelChoice, pack: Pack, window: Window | None
 
 
 async def close_chat_model(choice: ModelChoice) -> None:
-    """Let a model of this event loop go, if it holds memory or a process of its own; the next request for it loads it again."""
+    """Close a model of this event loop, and release its memory or process; `load_chat_model` then loads it again."""
     clients, name = _CLIENTS.get(asyncio.get_running_loop(), {}), fingerprint(choice)
     for key in [key for key in clients if key[0] == name]:
         model = clients.pop(key)
-        if isinstance(model, Closing):
+        if isinstance(model, Closable):
             await model.aclose()
 
 
@@ -136,7 +136,7 @@ def _block(provider: str, reference: str, options: dict[str, Any]) -> Any:
 
 
 def model_file(reference: str) -> Path:
-    """Return where the GGUF of a model is; a relative path is below the data root."""
+    """Return the path of a model's GGUF; a relative path is below the data root."""
     path = reference.partition("/")[2]
     return Path(path) if Path(path).is_absolute() else open_store().local(path)
 
@@ -148,5 +148,5 @@ def _values(block: CredentialsBlock) -> dict[str, Any]:
 async def _load(provider: str, name: str) -> Any:
     try:
         return await block_class(provider).aload(name)
-    except ValueError:  # Prefect's word for "no such block"
+    except ValueError:  # Prefect raises it if no such block exists
         return None

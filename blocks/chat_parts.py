@@ -1,4 +1,4 @@
-"""Who takes part in a chat: the GGUF of each, its system prompt, what is known of it, and how it is played. It needs no Prefect."""
+"""The models of a chat: their GGUF files, system prompts, origins and sampling options. This module does not need Prefect."""
 
 import json
 import re
@@ -19,12 +19,12 @@ from core.training.facts import export_facts
 from core.training.latest import Exported, latest_exports
 
 UNDERSTUDY, BASE = "understudy", "base"
-SYSTEM = re.compile(r'^SYSTEM """(.*?)"""$', re.MULTILINE | re.DOTALL)
+_SYSTEM = re.compile(r'^SYSTEM """(.*?)"""$', re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """How the models are played: what `models.llama-server.options` and the command say."""
+    """How the models are run: the options of `models.llama-server.options` and of the command line, merged."""
 
     launch: dict[str, Any]
     program: str
@@ -34,14 +34,14 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Part:
-    """One who answers.
+    """A model that answers in a chat.
 
     Args:
-        name: before each answer.
-        path: of the GGUF.
-        system: the prompt that was trained in; the pack's where the file does not come from an export.
-        about: what is known of it, in one line.
-        caveats: what it must not be taken for.
+        name: the name shown before each answer.
+        path: path of the GGUF.
+        system: system prompt of the training; if the file does not come from an export, the pack's.
+        about: one line about the model's origin.
+        caveats: warnings about what the model must not be used for.
     """
 
     name: str
@@ -52,15 +52,15 @@ class Part:
 
 
 def find_parts(pack: Pack, model: Path | None, against: str | None) -> list[Part]:
-    """Return who answers, the understudy last.
+    """Return the models that answer, the understudy last.
 
     Args:
-        model: its GGUF; without one, that of the latest export.
-        against: `base`, for that of the latest export, or the path of a GGUF.
+        model: the understudy's GGUF; None for the latest export's.
+        against: the other model: `base` for the base model of the latest export, or the path of a GGUF; None for no other model.
 
     Raises:
-        JobError: nothing of the domain was exported here.
-        SettingsError: no such file, or none that can be played.
+        JobError: the data root has no export of the domain.
+        SettingsError: a file does not exist or cannot be loaded, or both models are the same file.
     """
     understudy = _from_file(UNDERSTUDY, model, pack) if model else _from_export(UNDERSTUDY, _exported(pack), pack)
     if against is None:
@@ -74,7 +74,7 @@ def find_parts(pack: Pack, model: Path | None, against: str | None) -> list[Part
         other = _from_file(path.stem if path.stem != UNDERSTUDY else "other", path, pack)
     if other.path.samefile(understudy.path):
         raise SettingsError(f"Both are the same file ({other.path}). Name another one with --model or --against.")
-    # both are to play the part that was trained
+    # both models get the system prompt of the trained one
     return [Part(other.name, other.path, understudy.system, other.about, other.caveats), understudy]
 
 
@@ -108,11 +108,11 @@ def _from_file(name: str, path: Path, pack: Pack) -> Part:
 
 
 def _system(path: Path, pack: Pack) -> str:
-    """Return the prompt that an export puts beside its files, in export.json and mostly in the Modelfile too; a pack may have changed since."""
+    """Return the system prompt of the training, from the export's export.json or Modelfile, or else the pack's, which may have changed since."""
     report, modelfile = path.parent / "export.json", path.parent / "Modelfile"
     with suppress(OSError, ValueError, LookupError, TypeError):
         return str(json.loads(report.read_text(encoding="utf-8"))["system"])
-    match = SYSTEM.search(modelfile.read_text(encoding="utf-8")) if modelfile.is_file() else None
+    match = _SYSTEM.search(modelfile.read_text(encoding="utf-8")) if modelfile.is_file() else None
     return match[1].rstrip("\n") if match else pack.system()
 
 
@@ -123,22 +123,23 @@ def _caveats(dataset: str) -> tuple[str, ...]:
 
 
 def play_options(config: Settings, temperature: float | None, max_tokens: int | None) -> Chosen:
-    """Return how the models of a chat are played.
+    """Return the options with which the models of a chat are run.
 
     Args:
-        temperature, max_tokens: in place of the settings' where they are given.
+        temperature: sampling temperature; None for the settings' value.
+        max_tokens: maximum tokens of an answer; None for the settings' value.
 
     Raises:
-        SettingsError: an unknown option, or a number out of its bounds.
+        SettingsError: an option is unknown, or a number is out of its bounds.
     """
     options: dict[str, Any] = {"temperature": 0.7, "program": ""} | model_settings(config, "llama-server/chat").options
-    warmth, program = options.pop("temperature"), options.pop("program")
-    options.pop("slots", None)  # one conversation, which takes the whole context
+    sampling, program = options.pop("temperature"), options.pop("program")
+    options.pop("slots", None)  # a chat is one conversation, which gets the whole context
     allowed = sorted({item.name for item in fields(Launch)} - {"model_path", "page", "slots"})
     if unknown := sorted(set(options) - set(allowed)):
         raise SettingsError(f"models.llama-server takes no option {unknown[0]!r}. Allowed: {', '.join([*allowed, 'program', 'slots', 'temperature'])}.")
-    warmth = warmth if temperature is None else temperature
+    sampling = sampling if temperature is None else temperature
     room = config.evaluation.max_tokens if max_tokens is None else max_tokens
-    if warmth < 0 or room < 1:
-        raise SettingsError(f"--temperature is {warmth:g} and --max-tokens {room}. Allowed: 0 or more, and 1 or more.")
-    return Chosen(options, program, warmth, room)
+    if sampling < 0 or room < 1:
+        raise SettingsError(f"--temperature is {sampling:g} and --max-tokens {room}. Allowed: 0 or more, and 1 or more.")
+    return Chosen(options, program, sampling, room)

@@ -1,4 +1,4 @@
-"""Claude through the `claude` program, which may be signed in with a subscription instead of a key."""
+"""Claude models through the `claude` program, which may be signed in with a subscription instead of an API key."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ ENVIRONMENT = {
 
 
 class _Result(BaseModel):
-    """What is read of what the program prints."""
+    """The fields of the program's output that are used."""
 
     is_error: bool
     result: str | None = None
@@ -68,7 +68,7 @@ class ClaudeCli(CredentialsBlock):
 
     model: str = Field(title="Model", description="Name of the model, such as claude-sonnet-5-5.")
     program: str = Field(default="claude", title="Program", description="Name or path of the claude program.")
-    api_key: SecretStr = Field(default=SecretStr(""), title="API key", description="With a key the program's own sign-in and settings are left aside.")
+    api_key: SecretStr = Field(default=SecretStr(""), title="API key", description="With a key, the program's own sign-in and settings are ignored.")
     base_url: Address = Field(default="", title="Base URL", description="Another address of the API.")
     effort: Literal["low", "medium", "high", "xhigh", "max"] | None = Field(default=None, title="Effort", description="How much the model thinks.")
 
@@ -76,7 +76,7 @@ class ClaudeCli(CredentialsBlock):
         """Return the model.
 
         Raises:
-            SettingsError: there is no such program.
+            SettingsError: the program is not on the PATH, or the key is malformed.
         """
         path = shutil.which(self.program)
         if path is None:
@@ -85,14 +85,14 @@ class ClaudeCli(CredentialsBlock):
 
 
 class ClaudeCliChat:
-    """A model behind the `claude` program: one request, one process, nothing retried."""
+    """A model behind the `claude` program. It starts one process per request and retries nothing."""
 
     caveat = None
 
     def __init__(self, block: ClaudeCli, program: str) -> None:
-        """Prepare the command; nothing is started yet."""
+        """Prepare the command without starting it."""
         self.reference = f"claude-cli/{block.model}"
-        # no tools, no memory of the machine's own projects: only what the request says
+        # no tools, and no memory of projects on this machine: the model sees only the request
         self._command = [program, "-p", "--output-format", "json", "--tools", "", "--no-session-persistence", "--strict-mcp-config", "--setting-sources", ""]
         self._command += ["--model", block.model] + (["--effort", block.effort] if block.effort else [])
         self._environment = {**os.environ, **ENVIRONMENT}
@@ -103,20 +103,20 @@ class ClaudeCliChat:
             self._environment["ANTHROPIC_BASE_URL"] = address
 
     async def complete(self, request: ChatRequest) -> Reply:
-        """Answer a request. The program takes no history, so earlier messages are written into the prompt.
+        """Answer a request. The program takes no history, so the prompt contains the earlier messages.
 
         Raises:
-            ModelError, RunStoppedError: what the program or the API said instead.
+            ModelError, RunStoppedError: the program or the API gave no usable answer.
         """
         command = [*self._command, "--system-prompt", request.system or load_shared("no_system").render()]
         command += ["--json-schema", json.dumps(request.schema)] if request.schema else []
         room = {"CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(request.max_tokens)}
         before = read_memory()
-        code, out, said = await self._run(command, _prompt(request), room, BASE_BYTES + ROUNDS["claude-cli"] * BYTES_PER_TOKEN * request.max_tokens)
+        code, out, errors = await self._run(command, _prompt(request), room, BASE_BYTES + ROUNDS["claude-cli"] * BYTES_PER_TOKEN * request.max_tokens)
         try:
             result = _Result.model_validate_json(out)
         except ValidationError:
-            last = redact((said or out).strip())[-300:]
+            last = redact((errors or out).strip())[-300:]
             if signal_name(code):
                 words = explain(f"The program of {self.reference}", code, before=before)
                 raise ProviderError(f"{words}{f' Its last output: {last}' if last else ''}") from None
@@ -127,7 +127,7 @@ class ClaudeCliChat:
         text = result.result or "; ".join(map(quoted, map(str, result.errors)))
         if result.is_error:
             if "output token maximum" in text:
-                finish, text = "length", ""  # not the program's own words in place of the model's
+                finish, text = "length", ""  # the text is the program's message, not the model's answer
             elif result.stop_reason == "refusal" and not result.api_error_status:
                 finish = "refusal"
             else:
@@ -140,7 +140,7 @@ class ClaudeCliChat:
             text, repaired = answer.text, answer.repairs
         return Reply(text, finish, _usage(result), request_id=result.session_id, repaired=repaired)
 
-    async def _run(self, command: list[str], prompt: str, room: dict[str, str], most: int) -> tuple[int, str, str]:
+    async def _run(self, command: list[str], prompt: str, room: dict[str, str], limit: int) -> tuple[int, str, str]:
         with tempfile.TemporaryDirectory(prefix="understudy-claude-") as folder:
             process = await asyncio.create_subprocess_exec(
                 *command,
@@ -153,22 +153,22 @@ class ClaudeCliChat:
                 preexec_fn=die_with_parent(),
             )
             try:
-                _, out, said = await asyncio.gather(_feed(process.stdin, prompt), self._printed(process.stdout, most), self._printed(process.stderr, most))
+                _, out, errors = await asyncio.gather(_feed(process.stdin, prompt), self._printed(process.stdout, limit), self._printed(process.stderr, limit))
                 await process.wait()
             except BaseException:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
                 raise
-        return process.returncode or 0, out.decode(errors="replace"), said.decode(errors="replace")
+        return process.returncode or 0, out.decode(errors="replace"), errors.decode(errors="replace")
 
-    async def _printed(self, stream: asyncio.StreamReader | None, most: int) -> bytes:
-        held = bytearray()
+    async def _printed(self, stream: asyncio.StreamReader | None, limit: int) -> bytes:
+        output = bytearray()
         while stream and (piece := await stream.read(65536)):
-            held += piece
-            if len(held) > most:
-                raise MalformedError(f"{self.reference}: the program printed more than {most:,} bytes, the most that this request allows.")
-        return bytes(held)
+            output += piece
+            if len(output) > limit:
+                raise MalformedError(f"{self.reference}: the program printed more than {limit:,} bytes, the most that this request allows.")
+        return bytes(output)
 
     def _explained(self, result: _Result, text: str) -> UnderstudyError:
         said = quoted(text)
@@ -196,7 +196,7 @@ def _prompt(request: ChatRequest) -> str:
 
 async def _feed(stream: asyncio.StreamWriter | None, prompt: str) -> None:
     if stream:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it ended without reading; what it printed says why
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the program ended without reading its input; its output says why
             stream.write(prompt.encode(errors="replace"))
             await stream.drain()
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):

@@ -1,4 +1,4 @@
-"""Connections to providers, over aiohttp: answers are read within bounds, and nothing of one server reaches another."""
+"""HTTP connections to providers, over aiohttp: the length of answers is bounded, and no data of one server reaches another."""
 
 import asyncio
 import io
@@ -18,22 +18,22 @@ from core.errors import MalformedError, SettingsError
 CONNECT_SECONDS = 10
 
 NO_LIMIT = 0
-"""Of connections, as aiohttp writes it; how many calls are made at once is decided before (`core/llm/limiter.py`)."""
+"""aiohttp's value for an unlimited number of connections. The rate limiter bounds the concurrent calls (`core/llm/limiter.py`)."""
 
 IDLE_SECONDS = 4
-"""After which a connection is not used again: servers close them after five and more."""
+"""Idle time in seconds after which a connection is not reused. Servers close idle connections after five seconds or more."""
 
 QUIET_SECONDS = 0.5
-"""After which the loop may not know yet that a server closed a connection; while calls follow on one another it does, and each round of it would delay them."""
+"""Idle time in seconds after which the event loop may not yet have noticed closed connections. Calls in quick succession skip the check, which delays them."""
 
 HEADER_BYTES, HEADERS = 100_000, 1000
-"""The most that aiohttp takes; what gateways and content policies add is more than its own 8,190 bytes and 128 headers."""
+"""Maximum bytes of one header and maximum number of headers. Gateways and content policies exceed aiohttp's defaults, 8,190 bytes and 128 headers."""
 
 LARGE_BYTES = 1 << 20
-"""From which aiohttp wants a request as a file, so that writing it leaves other calls their turn."""
+"""Bytes from which a request is passed to aiohttp as a file, so that writing it does not block other calls."""
 
-MOST_BYTES: ContextVar[int] = ContextVar("most_bytes", default=BASE_BYTES)
-"""Of the answer to the call under way."""
+MAX_BYTES: ContextVar[int] = ContextVar("max_bytes", default=BASE_BYTES)
+"""Maximum bytes of the answer to the current call."""
 
 
 class BoundedClient(httpx2.AsyncClient):
@@ -43,20 +43,20 @@ class BoundedClient(httpx2.AsyncClient):
         """Send a request and read its answer.
 
         Raises:
-            MalformedError: the answer is longer than any to the request can be.
+            MalformedError: the answer is longer than the request allows.
         """
         response = await super().send(request, stream=True, **options)
         if stream:
             return response
-        most, held = MOST_BYTES.get(), bytearray()
+        limit, body = MAX_BYTES.get(), bytearray()
         try:
             async for piece in response.aiter_bytes():
-                held += piece
-                if len(held) > most:
-                    raise MalformedError(f"the answer has more than {most:,} bytes, the most that this request allows")
+                body += piece
+                if len(body) > limit:
+                    raise MalformedError(f"the answer has more than {limit:,} bytes, the most that this request allows")
         finally:
             await response.aclose()
-        response._content = bytes(held)  # as `aread` does
+        response._content = bytes(body)  # as `aread` does
         return response
 
     def _init_transport(self, *_: Any, **options: Any) -> "_Transport":
@@ -67,16 +67,16 @@ class BoundedClient(httpx2.AsyncClient):
 
 
 def http_client() -> httpx2.AsyncClient:
-    """Return a client with room for many calls; the deadline of a call is set around it (`core/llm/calls.py`).
+    """Return a client for many concurrent calls. It has no timeout: `core/llm/calls.py` sets the deadline of each call.
 
-    Answers are asked for uncompressed: a kilobyte that is unpacked can be a megabyte.
+    It asks for uncompressed answers, because a compressed kilobyte can unpack to a megabyte.
 
     Raises:
-        SettingsError: the environment names a proxy that is no address.
+        SettingsError: the environment names a proxy that is not a valid address.
     """
     try:
         return BoundedClient(timeout=None, verify=_trusted(), headers={"accept-encoding": "identity"})
-    except (ValueError, httpx2.InvalidURL) as wrong:  # without its words, which may repeat a password
+    except (ValueError, httpx2.InvalidURL) as wrong:  # its message is left out, because it may repeat a password
         raise SettingsError(
             "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY: this is no address of a proxy. Allowed: http:// or https:// with a host, as in http://127.0.0.1:3128."
         ) from wrong
@@ -84,12 +84,12 @@ def http_client() -> httpx2.AsyncClient:
 
 @cache
 def _trusted() -> SSLContext:
-    """Return what connections trust: the authorities are read once, not for each client."""
+    """Return the TLS context. The certificate authorities are read once, not for each client."""
     return httpx2.create_ssl_context()
 
 
 class _Transport(httpx2.AsyncBaseTransport):
-    """Sends a client's requests. Connections belong to an event loop and close with it, since nothing else lasts as long."""
+    """Sends a client's requests. Connections belong to an event loop and close with it, because no other object lives exactly as long."""
 
     def __init__(self, context: SSLContext, proxy: httpx2.Proxy | None = None) -> None:
         self._context, self._proxy, self._used = context, proxy, 0.0
@@ -99,7 +99,7 @@ class _Transport(httpx2.AsyncBaseTransport):
         if proxy and proxy.url.scheme not in ("http", "https"):
             raise SettingsError(f"The proxy that the environment names speaks {proxy.url.scheme}, which is not supported. Allowed: http:// or https://.")
         session, quiet = await self._session(), time.monotonic() - self._used
-        for _ in range(2 if quiet > QUIET_SECONDS else 0):  # rounds of the loop: in one it learns which connections were closed, then they are not used
+        for _ in range(2 if quiet > QUIET_SECONDS else 0):  # in these rounds the loop notices closed connections, which are then not reused
             await asyncio.sleep(0)
         self._used = time.monotonic()
         answer = await session.request(
@@ -141,7 +141,7 @@ class _Transport(httpx2.AsyncBaseTransport):
 _Place = tuple[_Transport, asyncio.AbstractEventLoop]
 
 _OPEN: dict[_Place, AsyncGenerator[aiohttp.ClientSession]] = {}
-"""What closes the connections of a client in a loop. asyncio closes the generators of a loop before it closes the loop."""
+"""The generators that close the connections of a client in a loop. asyncio closes the generators of a loop before the loop itself."""
 
 
 class _Body(httpx2.AsyncByteStream):
@@ -153,5 +153,5 @@ class _Body(httpx2.AsyncByteStream):
             yield piece
 
     async def aclose(self) -> None:
-        """Hang up, if not all was read; else the connection is already free for the next call."""
+        """Close the connection if the answer was not read completely; otherwise the connection is already free for the next call."""
         self._answer.close()

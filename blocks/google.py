@@ -23,7 +23,7 @@ from core.settings.addresses import Address, given_address
 ADDRESS = "https://generativelanguage.googleapis.com"
 API = "Google's Gemini API"
 ONE_CALL: dict[str, Any] = {"automatic_continuation": False, "should_return_http_response": True}
-"""Else one call could become several, and the SDK would read the answer."""
+"""Options that keep the SDK from splitting a call into several and from parsing the answer."""
 BROKEN_OFF = ("OTHER", "MALFORMED_RESPONSE", "MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS")
 DECLINED = ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "ESCALATION", "PUP_LIMITED_DISABLED", "MODEL_ARMOR")
 
@@ -47,7 +47,7 @@ class _Candidate(_Form):
 
 
 class _Answer(_Form):
-    """What is read of an answer; one that a filter refused has a feedback in place of candidates."""
+    """The fields of an answer that are used. If a filter refused the prompt, there is feedback instead of candidates."""
 
     candidates: list[_Candidate] | None = None
     prompt_feedback: Any = None
@@ -57,7 +57,7 @@ class _Answer(_Form):
 
 
 class Google(CredentialsBlock):
-    """A model of Google's.
+    """A model by Google.
 
     Example:
         Load a saved block and get its model:
@@ -83,22 +83,22 @@ class Google(CredentialsBlock):
         """Return the model.
 
         Raises:
-            SettingsError: there is no key, or what is given is none.
+            SettingsError: there is no key, or it contains characters that keys do not have.
         """
-        given = self.api_key.get_secret_value() or os.environ.get("GEMINI_API_KEY") or os.environ.get("GOOGLE_API_KEY")
-        key = clean_key(given, f"google/{self.model}")
+        raw_key = self.api_key.get_secret_value() or os.environ.get("GEMINI_API_KEY") or os.environ.get("GOOGLE_API_KEY")
+        key = clean_key(raw_key, f"google/{self.model}")
         if not key:
             raise SettingsError(f"No key for google/{self.model}. Set the environment variable GEMINI_API_KEY, or name a saved block that has one.")
         return GoogleChat(self, key)
 
 
 class GoogleChat:
-    """A model of Google's: one request, one call, nothing retried."""
+    """A client for one model by Google. It makes one call per request and retries nothing."""
 
     caveat = None
 
     def __init__(self, block: Google, key: str) -> None:
-        """Make the client, which is shared by all calls."""
+        """Create the client, which all calls share."""
         self.reference = f"google/{block.model}"
         address = given_address(block.base_url, "GOOGLE_GEMINI_BASE_URL")
         self.model = block.model
@@ -112,7 +112,7 @@ class GoogleChat:
         """Answer a request.
 
         Raises:
-            ModelError, RunStoppedError: what the API said instead.
+            ModelError, RunStoppedError: the API gave no usable answer.
         """
         contents, options = self.body(request)
         config = types.GenerateContentConfig(**ONE_CALL, **options)
@@ -121,11 +121,11 @@ class GoogleChat:
         return self.read(request, body or "")
 
     def batches(self) -> GoogleBatches:
-        """Return the batches of the model."""
+        """Return the interface to the model's batches."""
         return GoogleBatches(self)
 
     def body(self, request: ChatRequest) -> tuple[list[Any], dict[str, Any]]:
-        """Return what is sent for a request: the contents, and the options."""
+        """Return the contents and the options of a request."""
         options: dict[str, Any] = self._options | {"max_output_tokens": request.max_tokens, "seed": request.seed % 2**31}
         options |= {"system_instruction": request.system} if request.system else {}
         options |= {"response_mime_type": "application/json", "response_json_schema": dict(request.schema)} if request.schema else {}
@@ -139,7 +139,7 @@ class GoogleChat:
         """Read an answer.
 
         Raises:
-            ModelError: it is none.
+            ModelError: it does not have the API's form.
         """
         answer = self.endpoint.read(request, content, _Answer)
         if not answer.candidates and not isinstance(answer.prompt_feedback, dict):
@@ -147,7 +147,7 @@ class GoogleChat:
         return _reply(answer)
 
     def refused(self, error: Exception) -> UnderstudyError | None:
-        """Turn the SDK's error for a status into ours; none for any other error."""
+        """Convert the SDK's error for an HTTP status to one of the project's errors; return None for any other error."""
         if not isinstance(error, errors.APIError) or not isinstance(error.response, httpx2.Response) or error.response.status_code < 400:
             return None
         said, status = read_refusal(error.response.content), error.response.status_code
@@ -162,7 +162,7 @@ class GoogleChat:
 def _reply(answer: _Answer) -> Reply:
     used = answer.usage_metadata if isinstance(answer.usage_metadata, dict) else {}
     prompt = total(used.get("promptTokenCount"), used.get("toolUsePromptTokenCount"))
-    written = total(0, used.get("candidatesTokenCount"), used.get("thoughtsTokenCount"))  # what is zero is left out
+    written = total(0, used.get("candidatesTokenCount"), used.get("thoughtsTokenCount"))  # the API omits counts of zero
     counted = read_usage(prompt, written, used.get("cachedContentTokenCount"), None, answer.usage_metadata)
     finish: Literal["stop", "length", "refusal"] = "stop"
     if not answer.candidates:
@@ -193,12 +193,12 @@ def _is_daily(details: list[dict[str, Any]]) -> bool:
 
 
 def _violated(details: list[dict[str, Any]]) -> tuple[Allowance, ...]:
-    """Read the limit that was hit; the API tells limits in no other way."""
+    """Return the limits that were exceeded. The API reports its limits in no other way."""
     kinds: list[tuple[str, LimitKind]] = [("InputTokens", "input_tokens"), ("OutputTokens", "output_tokens"), ("Requests", "requests")]
-    found = []
+    exceeded = []
     for violation in _violations(details):
         name, value = str(violation.get("quotaId", "")), str(violation.get("quotaValue", ""))
         kind = next((kind for part, kind in kinds if part in name), None)
         if kind and "PerMinute" in name and (limit := read_number(value)) is not None and limit >= 1:
-            found.append(Allowance(kind, limit=limit))
-    return tuple(found)
+            exceeded.append(Allowance(kind, limit=limit))
+    return tuple(exceeded)

@@ -1,4 +1,4 @@
-"""Batches of the Gemini API (https://ai.google.dev/gemini-api/docs/batch-api), whose requests stand in the submission itself."""
+"""Batches of the Gemini API (https://ai.google.dev/gemini-api/docs/batch-api), with the requests inline in the submission."""
 
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -16,33 +16,33 @@ if TYPE_CHECKING:
     from blocks.google import GoogleChat
 
 LISTED = 20
-"""Batches on a page of the list, which may hold their results."""
+"""Batches per page of the list. Pages are small because a batch in the list may contain its results."""
 KEY = "key"
 SUCCEEDED = (types.JobState.JOB_STATE_SUCCEEDED, types.JobState.JOB_STATE_PARTIALLY_SUCCEEDED)
 OVER = (*SUCCEEDED, types.JobState.JOB_STATE_FAILED, types.JobState.JOB_STATE_CANCELLED, types.JobState.JOB_STATE_EXPIRED)
 
 
 class GoogleBatches:
-    """The batches of a model of Google's."""
+    """Batches of a model by Google."""
 
     most_requests, most_bytes = 100_000, 19_000_000
-    """No number of requests is documented; requests that are not in a file may have 20 MB."""
+    """Maximum requests of a batch, which the API does not document, and maximum bytes: inline requests may have 20 MB."""
 
     def __init__(self, chat: "GoogleChat") -> None:
-        """Share the client of the live calls."""
+        """Use the client of the live calls."""
         self.reference, self._chat = chat.reference, chat
 
     def entry(self, name: str, request: ChatRequest) -> bytes:
-        """Return a request as the SDK takes it, as long as the SDK sends it: what is not ASCII is escaped."""
+        """Return a request in the form in which the SDK takes it. Non-ASCII text is escaped, so the length is that of the sent request."""
         contents, options = self._chat.body(request)
-        asked = types.InlinedRequest(contents=contents, config=types.GenerateContentConfig(**options), metadata={KEY: name})
-        return json.dumps(asked.model_dump(mode="json", exclude_none=True)).encode()
+        inlined = types.InlinedRequest(contents=contents, config=types.GenerateContentConfig(**options), metadata={KEY: name})
+        return json.dumps(inlined.model_dump(mode="json", exclude_none=True)).encode()
 
     async def submit(self, label: str, entries: Sequence[bytes]) -> str:
         """Submit a batch; return its name."""
-        asked = [types.InlinedRequest.model_validate_json(entry) for entry in entries]
-        made = await self._ask(self._chat.client.batches.create(model=self._chat.model, src=asked, config={"display_name": label}))
-        return str(made.name)
+        inlined = [types.InlinedRequest.model_validate_json(entry) for entry in entries]
+        job = await self._ask(self._chat.client.batches.create(model=self._chat.model, src=inlined, config={"display_name": label}))
+        return str(job.name)
 
     async def find(self, label: str, requests: int) -> list[str]:  # noqa: ARG002  the label is enough
         """Return the name of the batch of a label."""
@@ -56,31 +56,31 @@ class GoogleBatches:
             await self._ask(jobs.next_page())
 
     async def look(self, batch: str) -> Progress:
-        """Return how far a batch is; the SDK does not say how many are answered."""
+        """Return how far a batch is; the SDK does not report the number of answered requests."""
         job = await self._get(batch)
         refused = f"its state is {job.state}" if job.state == types.JobState.JOB_STATE_FAILED else ""
         answered = len(job.dest.inlined_responses or []) if job.dest else 0
         return Progress(job.state in OVER, answered, answered, refused)
 
     async def results(self, batch: str) -> AsyncIterator[Result]:
-        """Return what came of the requests, which are in the order in which they were sent."""
+        """Yield the results of the requests, in the order in which they were sent."""
         job = await self._get(batch)
-        for number, one in enumerate((job.dest.inlined_responses or []) if job.dest else []):
-            name = (one.metadata or {}).get(KEY) or name_of(str(job.display_name), number)
-            yield self._result(name, one)
+        for number, response in enumerate((job.dest.inlined_responses or []) if job.dest else []):
+            name = (response.metadata or {}).get(KEY) or name_of(str(job.display_name), number)
+            yield self._result(name, response)
 
-    def _result(self, name: str, one: types.InlinedResponse) -> Result:
-        if one.response is None:
-            error = one.error.model_dump(exclude_none=True) if one.error else {}
+    def _result(self, name: str, answered: types.InlinedResponse) -> Result:
+        if answered.response is None:
+            error = answered.error.model_dump(exclude_none=True) if answered.error else {}
             return Result(name, error=UnansweredError(f"errored: {quoted(words_of(error))}"))
-        content = json.dumps(one.response.model_dump(mode="json", by_alias=True, exclude_none=True))
+        content = json.dumps(answered.response.model_dump(mode="json", by_alias=True, exclude_none=True))
         try:
             return Result(name, self._chat.read(ABOUT_A_BATCH, content))
         except ModelError as error:
             return Result(name, error=error)
 
     async def cancel(self, batch: str) -> None:
-        """Have the provider stop a batch."""
+        """Ask the provider to stop a batch."""
         await self._ask(self._chat.client.batches.cancel(name=batch))
 
     async def _get(self, batch: str) -> types.BatchJob:

@@ -1,4 +1,4 @@
-"""What the providers' HTTP APIs have in common: statuses that become our errors, headers that tell limits. What they answer: `blocks/answers.py`."""
+"""Functions for all providers' HTTP APIs: statuses become the project's errors, headers become limits. `blocks/answers.py` reads the answers."""
 
 import math
 import re
@@ -32,29 +32,32 @@ from core.records import LimitKind
 from core.redaction import learn, redact
 
 BASE_BYTES, BYTES_PER_TOKEN = 1_000_000, 64
-"""The most that an answer may have: what stands around the text (signatures of thoughts, a schema that is repeated), and a token, each character of
-which JSON may write in six bytes."""
-LONGEST_WAIT = 366 * 86400.0
-"""Seconds."""
-MOST_WORDS = 20_000
-"""Characters of an error's words that are looked at; a key among them is taken out before they are shortened."""
+"""Maximum bytes of an answer: a base for what surrounds the text (such as signatures of thoughts or a repeated schema), and an amount for each token,
+in which JSON may take six bytes for a character."""
+MAX_WAIT = 366 * 86400.0
+"""Longest wait in seconds that is believed; a provider that names a longer one is in error."""
+MAX_MESSAGE = 20_000
+"""Maximum characters of an error message that are read. Keys are removed from them before the message is shortened for display."""
 
 OVERLONG = re.compile(
     r"prompt is too long|context[ _](length|window|size|limit)|maximum context|exceeds? the (maximum|available) (number of )?(input )?(tokens|context)",
     re.IGNORECASE,
 )
-"""How providers say that a prompt does not fit; only some have a code for it."""
-
+"""Matches messages that say that a prompt does not fit; only some providers have a code for it."""
 
 SCHEMA = re.compile(r"(json|response|invalid|output)[ _-]?schema|output_config|response_format", re.IGNORECASE)
-"""How they say that they cannot take the schema of an answer."""
+"""Matches messages that say that the provider does not support the JSON schema of an answer."""
 
 
 def clean_key(key: str | None, reference: str) -> str:
-    """Return a key without the blanks and line breaks that files and terminals leave around it; empty for none.
+    """Return a key without surrounding spaces and line breaks; empty if there is none.
+
+    Args:
+        key: the key as it was entered; None or empty if there is none.
+        reference: the model's reference, for the error.
 
     Raises:
-        SettingsError: it has a character that a header cannot carry, and clients would repeat the key to say so.
+        SettingsError: it contains a character that a header cannot carry. HTTP clients would repeat the key in their error.
     """
     key = learn((key or "").strip())
     if not key.isascii() or not key.isprintable() or " " in key:
@@ -63,15 +66,15 @@ def clean_key(key: str | None, reference: str) -> str:
 
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
-"""Of an answer that came in a file."""
+"""The headers of an answer that was read from a batch's results."""
 
 GATEWAY = (408, 502, 504, *range(520, 529))
-"""Statuses of what stands before the API: behind it the answer may have been written, and billed."""
+"""Statuses that a gateway in front of the API returns. The API may nevertheless have answered, and billed the answer."""
 
 
 def quoted(words: str) -> str:
-    """Return somebody else's words as they may stand in a sentence of ours: on one line, without secrets, and not too many."""
-    return redact(" ".join(words[:MOST_WORDS].split()))[:300].rstrip(".")
+    """Return a foreign message for use in an error: on one line, without secrets, and of 300 characters at most."""
+    return redact(" ".join(words[:MAX_MESSAGE].split()))[:300].rstrip(".")
 
 
 def status_error(
@@ -83,12 +86,16 @@ def status_error(
     spent: bool = False,
     overlong: bool = False,
 ) -> ModelError | RunStoppedError | SettingsError:
-    """Turn an HTTP status into the error that it means.
+    """Return the error for an HTTP status.
 
     Args:
-        message: the provider's own words.
-        spent: whether a 429 is a spend limit or a daily quota.
-        overlong: whether the provider said by a code that the prompt does not fit.
+        reference: the model's reference.
+        status: the HTTP status, 400 or above.
+        message: the provider's message.
+        retry_after: seconds to wait, as the provider asks; None if it does not.
+        allowances: rate limits from the headers.
+        spent: whether a spend limit or a daily quota is used up.
+        overlong: whether the provider reported by a code that the prompt does not fit.
     """
     error = _by_status(reference, status, message, retry_after, allowances, spent, overlong)
     error.unbilled = status not in GATEWAY
@@ -98,35 +105,37 @@ def status_error(
 def _by_status(
     reference: str, status: int, message: str, retry_after: float | None, allowances: Sequence[Allowance], spent: bool, overlong: bool
 ) -> ModelError | RunStoppedError | SettingsError:
-    said = f"{reference} answered {status}: {quoted(message)}"
+    summary = f"{reference} answered {status}: {quoted(message)}"
     if spent or status == 402:
-        return QuotaError(f"{said}. A spend limit or quota is used up: raise it with the provider, then run the same command again.")
+        return QuotaError(f"{summary}. A spend limit or quota is used up: raise it with the provider, then run the same command again.")
     if overlong or status == 413 or (status in (400, 422) and OVERLONG.search(message)):
-        return ContextError(f"{said}. The conversation is longer than the model can read: choose one with a larger context.", retry_after)
+        return ContextError(f"{summary}. The conversation is longer than the model can read: choose one with a larger context.", retry_after)
     if status in (400, 422) and SCHEMA.search(message):
-        return SettingsError(f"{said}. The provider does not support the requested answer format: choose another model for the role.")
+        return SettingsError(f"{summary}. The provider does not support the requested answer format: choose another model for the role.")
     if status in (401, 403):
-        return AuthError(f"{said}. Check the key (environment variable or block) and what it is allowed to use.")
+        return AuthError(f"{summary}. Check the key (environment variable or block) and what it is allowed to use.")
     if status == 404:
-        return UnknownModelError(f"{said}. Check the model's name and the base URL.")
+        return UnknownModelError(f"{summary}. Check the model's name and the base URL.")
     if status == 429:
-        return RateLimitError(f"{said}.", retry_after, allowances)
+        return RateLimitError(f"{summary}.", retry_after, allowances)
     if status in (503, 529):
-        return OverloadedError(f"{said}.", retry_after, allowances)
+        return OverloadedError(f"{summary}.", retry_after, allowances)
     if status in (408, 504):
-        return ModelTimeoutError(f"{said}.", retry_after, allowances)
+        return ModelTimeoutError(f"{summary}.", retry_after, allowances)
     if status == 409 or status >= 500:
-        return ProviderError(f"{said}.", retry_after, allowances)
-    return BadRequestError(f"{said}.", retry_after, allowances)
+        return ProviderError(f"{summary}.", retry_after, allowances)
+    return BadRequestError(f"{summary}.", retry_after, allowances)
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """What a provider says beside a status.
+    """The error that a provider reports in the body of a refusal.
 
     Args:
-        kind: its word for the sort of error; code: for this one, of which it is one.
-        details: whatever else it says, if that is a list.
+        message: the provider's message.
+        kind: the type of error.
+        code: the specific error within the type.
+        details: the list of details; empty if there is none.
     """
 
     message: str = ""
@@ -136,24 +145,24 @@ class Refusal:
 
 
 def read_refusal(content: bytes) -> Refusal:
-    """Read the body that comes with a status of 400 and above: the error object that all APIs have in common, or text of any kind."""
+    """Read the body of an answer with a status of 400 or above: the error object that all APIs share, or any text."""
     try:
         body = from_json(content)
     except ValueError:
-        return Refusal(content.decode(errors="replace").strip()[:MOST_WORDS] or "no reason given")
+        return Refusal(content.decode(errors="replace").strip()[:MAX_MESSAGE] or "no reason given")
     body = body[0] if isinstance(body, list) and len(body) == 1 else body
     error = body.get("error", body) if isinstance(body, dict) else body
     if not isinstance(error, dict):
-        return Refusal(str(error)[:MOST_WORDS])
+        return Refusal(str(error)[:MAX_MESSAGE])
     details = error.get("details")
-    words = [error.get("message"), error.get("type"), error.get("code")]
-    message, kind, code = (word if isinstance(word, str) else "" for word in words)
+    fields = [error.get("message"), error.get("type"), error.get("code")]
+    message, kind, code = (field if isinstance(field, str) else "" for field in fields)
     inner = details.get("error_code") if isinstance(details, dict) else None
-    return Refusal(message or str(error)[:MOST_WORDS], kind, inner if isinstance(inner, str) else code, details if isinstance(details, list) else ())
+    return Refusal(message or str(error)[:MAX_MESSAGE], kind, inner if isinstance(inner, str) else code, details if isinstance(details, list) else ())
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what it was raised from: an SDK's error, and that of aiohttp, which says most."""
+    """Yield an error and its causes, such as an SDK's error and the more specific one of aiohttp."""
     yield error
     cause = error.__cause__ or error.__context__
     while cause:
@@ -162,7 +171,7 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def never_sent(error: BaseException) -> bool:
-    """Say whether an error is of a connection that was not made, so that no request went out."""
+    """Return whether an error means that no connection was made, so that no request was sent."""
     import aiohttp
 
     unmade = aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.ClientHttpProxyError | aiohttp.InvalidURL
@@ -174,14 +183,14 @@ def unreachable(reference: str, where: str, error: BaseException) -> ConnectErro
     import aiohttp
 
     cause = next((cause for cause in causes(error) if isinstance(cause, aiohttp.ClientError)), error.__cause__ or error)
-    said = "the connection was closed" if isinstance(cause, aiohttp.ServerDisconnectedError) else quoted(str(cause)) or type(cause).__name__
-    failed = ConnectError(f"{reference} cannot be reached at {where}: {said}. Check the base URL and the network.")
+    reason = "the connection was closed" if isinstance(cause, aiohttp.ServerDisconnectedError) else quoted(str(cause)) or type(cause).__name__
+    failed = ConnectError(f"{reference} cannot be reached at {where}: {reason}. Check the base URL and the network.")
     failed.unbilled = never_sent(error)
     return failed
 
 
 def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
-    """Read `retry-after-ms` or `retry-after`, which is a number of seconds or a date (RFC 9110, section 10.2.3); none for what is no wait."""
+    """Return the seconds from `retry-after-ms` or `retry-after`, a number or a date (RFC 9110, section 10.2.3); None if neither is valid."""
     if (milliseconds := read_number(headers.get("retry-after-ms"))) is not None:
         return as_wait(milliseconds / 1000)
     value = headers.get("retry-after")
@@ -196,15 +205,16 @@ def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
 
 
 def as_wait(seconds: float | None) -> float | None:
-    """Return seconds as a wait: none for longer than a year, which nobody means, and no time for a moment that has passed."""
-    return max(0.0, seconds) if seconds is not None and seconds <= LONGEST_WAIT else None
+    """Return seconds as a wait: None if they are implausibly many, and 0 if the moment has passed."""
+    return max(0.0, seconds) if seconds is not None and seconds <= MAX_WAIT else None
 
 
 def allowances(headers: Mapping[str, str], names: Mapping[LimitKind, tuple[str, str, str]]) -> tuple[Allowance, ...]:
-    """Read what headers say of limits.
+    """Return the rate limits that the headers report.
 
     Args:
-        names: for each kind, the headers of limit, remaining and reset.
+        headers: the answer's headers.
+        names: for each kind of limit, the headers with the limit, the remaining amount and the reset.
     """
     return tuple(
         Allowance(kind, _at_least(1, headers.get(limit)), _at_least(0, headers.get(remaining)), as_wait(_seconds(headers.get(reset))))
@@ -214,7 +224,7 @@ def allowances(headers: Mapping[str, str], names: Mapping[LimitKind, tuple[str, 
 
 
 def alternating(messages: Sequence[Message]) -> list[Message]:
-    """Join messages of one side that follow each other: some chat templates insist on taking turns."""
+    """Join consecutive messages of one side, because some chat templates require that the sides alternate."""
     joined: list[Message] = []
     for message in messages:
         if joined and joined[-1].role == message.role:
@@ -225,15 +235,15 @@ def alternating(messages: Sequence[Message]) -> list[Message]:
 
 
 def bare_json(text: str, request: ChatRequest) -> JsonAnswer:
-    """Return the JSON that answers a request, without what stands around it and what it quotes."""
+    """Return the JSON of an answer, without the surrounding text and without JSON that it quotes from the request."""
     try:
         return json_answer(text, request.schema or {}, [message.content for message in request.messages])
-    except RecursionError:  # as it is, the text has not the asked form either
+    except RecursionError:  # the caller then rejects the text for its form
         return JsonAnswer(text)
 
 
 def read_number(text: str | None) -> float | None:
-    """Return a number; none for text, and for what no one can count (`inf`, `nan`)."""
+    """Return a text as a number; None if it is not a finite number."""
     try:
         number = float(text) if text is not None else math.nan
     except ValueError:
@@ -241,13 +251,13 @@ def read_number(text: str | None) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _at_least(least: float, text: str | None) -> float | None:
+def _at_least(minimum: float, text: str | None) -> float | None:
     number = read_number(text)
-    return number if number is not None and number >= least else None
+    return number if number is not None and number >= minimum else None
 
 
 def _seconds(text: str | None) -> float | None:
-    """Read a reset: a Go duration (`6m0s`, `60ms`), a date (RFC 3339), or seconds."""
+    """Return the seconds until a reset, which is a Go duration (`6m0s`, `60ms`), a date (RFC 3339) or a number of seconds."""
     if text is None:
         return None
     if (number := read_number(text)) is not None:

@@ -27,7 +27,7 @@ LIMIT_HEADERS: dict[LimitKind, tuple[str, str, str]] = {
     "requests": ("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
     "tokens": ("x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
 }
-LEAST_ROOM = 16  # the API refuses a smaller max_output_tokens
+MIN_OUTPUT_TOKENS = 16  # the API refuses a smaller max_output_tokens
 SPENT = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 BROKEN_OFF = ("cancelled", "in_progress", "queued")
 BREAKPOINT = {"mode": "explicit"}
@@ -50,7 +50,7 @@ class _Error(BaseModel):
 
 
 class _Response(BaseModel):
-    """What is read of an answer."""
+    """The fields of an answer that are used."""
 
     id: Any = None
     status: Any = None
@@ -62,7 +62,7 @@ class _Response(BaseModel):
 
 
 class OpenAI(CredentialsBlock):
-    """A model of OpenAI's.
+    """A model by OpenAI.
 
     Example:
         Load a saved block and get its model:
@@ -88,22 +88,22 @@ class OpenAI(CredentialsBlock):
         """Return the model.
 
         Raises:
-            SettingsError: there is no key, or what is given is none.
+            SettingsError: there is no key, or it contains characters that keys do not have.
         """
-        given = self.api_key.get_secret_value() or os.environ.get("OPENAI_API_KEY")
-        key = clean_key(given, f"openai/{self.model}")
+        raw_key = self.api_key.get_secret_value() or os.environ.get("OPENAI_API_KEY")
+        key = clean_key(raw_key, f"openai/{self.model}")
         if not key:
             raise SettingsError(f"No key for openai/{self.model}. Set the environment variable OPENAI_API_KEY, or name a saved block that has one.")
         return OpenAIChat(self, key)
 
 
 class OpenAIChat:
-    """A model of OpenAI's: one request, one call, nothing retried."""
+    """A client for one model by OpenAI. It makes one call per request and retries nothing."""
 
     caveat = None
 
     def __init__(self, block: OpenAI, key: str) -> None:
-        """Make the client, which is shared by all calls."""
+        """Create the client, which all calls share."""
         self.reference = f"openai/{block.model}"
         self.client = openai.AsyncOpenAI(
             api_key=key, base_url=given_address(block.base_url, "OPENAI_BASE_URL"), max_retries=0, http_client=http_client(), timeout=None
@@ -118,23 +118,23 @@ class OpenAIChat:
         """Answer a request.
 
         Raises:
-            ModelError, RunStoppedError: what the API said instead.
+            ModelError, RunStoppedError: the API gave no usable answer.
         """
-        # as bytes the request is sent as it is: the SDK's method for responses walks it along its type hints
+        # bytes are sent unchanged; the SDK's method for responses would first convert the request according to its type hints
         sending = self.client.post("/responses", content=to_json(self.body(request)), cast_to=httpx2.Response)
         response: httpx2.Response = await self.endpoint.ask(request, sending, self.refused)
         return self.read(request, response.content, response.headers)
 
     def batches(self) -> OpenAIBatches:
-        """Return the batches of the model."""
+        """Return the interface to the model's batches."""
         return OpenAIBatches(self)
 
     def refused(self, error: Exception) -> UnderstudyError | None:
-        """Turn the SDK's error for a status into ours; none for any other error."""
+        """Convert the SDK's error for an HTTP status to one of the project's errors; return None for any other error."""
         return openai_error(self.endpoint, error)
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
-        """Return what is sent for a request."""
+        """Return the JSON body of a request."""
         options = dict(self._options)
         if request.schema:
             options["text"] = {"format": {"type": "json_schema", "name": request.role, "strict": True, "schema": dict(request.schema)}}
@@ -142,13 +142,13 @@ class OpenAIChat:
             options["prompt_cache_key"] = f"{request.item}-{request.role}"[-64:]
         if self._explicit:
             options["prompt_cache_options"] = BREAKPOINT
-        return {"input": _input(request, self._explicit), "max_output_tokens": max(LEAST_ROOM, request.max_tokens), **options}
+        return {"input": _input(request, self._explicit), "max_output_tokens": max(MIN_OUTPUT_TOKENS, request.max_tokens), **options}
 
     def read(self, request: ChatRequest, content: bytes, headers: Mapping[str, str] = NO_HEADERS) -> Reply:
         """Read an answer.
 
         Raises:
-            ModelError: it is none, or says that it failed.
+            ModelError: it does not have the API's form, or reports that the response failed.
         """
         response = self.endpoint.read(request, content, _Response)
         if response.status == "failed":
@@ -178,18 +178,18 @@ def _reply(response: _Response, limits: tuple[Allowance, ...], request_id: str |
 
 
 def plain(value: Any) -> dict[str, Any]:
-    """Return a part of an answer that should be an object; an empty one where it is none."""
+    """Return a part of an answer that should be an object, or an empty one if it is not."""
     return value if isinstance(value, dict) else {}
 
 
 def takes_breakpoints(model: str) -> bool:
-    """Say whether a model takes explicit cache breakpoints: gpt-5.6 and later (developers.openai.com/api/docs/guides/prompt-caching)."""
+    """Return whether a model takes explicit cache breakpoints: gpt-5.6 and later (developers.openai.com/api/docs/guides/prompt-caching)."""
     version = re.match(r"gpt-(\d+)(?:\.(\d+))?", model)
     return version is not None and (int(version[1]), int(version[2] or 0)) >= (5, 6)
 
 
 def openai_error(endpoint: Endpoint, error: Exception) -> UnderstudyError | None:
-    """Turn the SDK's error for a status into ours; none for any other error."""
+    """Convert the SDK's error for an HTTP status to one of the project's errors; return None for any other error."""
     if not isinstance(error, openai.APIStatusError) or error.status_code < 400:
         return None
     headers, said = error.response.headers, read_refusal(error.response.content)
@@ -201,16 +201,16 @@ def openai_error(endpoint: Endpoint, error: Exception) -> UnderstudyError | None
 
 
 def _failed(reference: str, error: _Error) -> UnderstudyError:
-    code, said = error.code, f"{reference} failed with {quoted(error.code)}: {quoted(error.message)}"
+    code, summary = error.code, f"{reference} failed with {quoted(error.code)}: {quoted(error.message)}"
     if code == "rate_limit_exceeded":
-        return RateLimitError(f"{said}.")
+        return RateLimitError(f"{summary}.")
     if code in ("invalid_prompt", "bio_policy", "cyber_policy") or "policy" in code:
-        return RefusedError(f"{said}.")
-    return ProviderError(f"{said}.") if code in ("server_error", "unknown") else BadRequestError(f"{said}.")
+        return RefusedError(f"{summary}.")
+    return ProviderError(f"{summary}.") if code in ("server_error", "unknown") else BadRequestError(f"{summary}.")
 
 
 def _input(request: ChatRequest, explicit: bool) -> list[Any]:
-    """Return the history; every message that will be sent again ends a cacheable prefix, as far as the API takes marks there."""
+    """Return the history. Each message that will be sent again ends a cacheable prefix, where the API allows a mark."""
     stable = len(request.messages) - request.volatile
     items: list[Any] = [_item("system", request.system, explicit)] if request.system else []
     return items + [_item(message.role, message.content, explicit and number < stable) for number, message in enumerate(request.messages)]

@@ -1,4 +1,4 @@
-"""OpenAI's batches of Responses (https://developers.openai.com/api/docs/guides/batch): a file of requests, and a file of results."""
+"""OpenAI's batches of Responses (https://developers.openai.com/api/docs/guides/batch): a file of requests and a file of results."""
 
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from blocks.openai import OpenAIChat
 
 LISTED = 100
-"""Batches on a page of the list."""
+"""Batches per page of the list."""
 OVER = ("completed", "failed", "expired", "cancelled")
 
 
@@ -56,12 +56,12 @@ class _Page(BaseModel):
 
 
 class OpenAIBatches:
-    """The batches of a model of OpenAI's."""
+    """Batches of a model by OpenAI."""
 
     most_requests, most_bytes = 50_000, 200_000_000
 
     def __init__(self, chat: "OpenAIChat") -> None:
-        """Share the client of the live calls."""
+        """Use the client of the live calls."""
         self.reference, self._chat = chat.reference, chat
 
     def entry(self, name: str, request: ChatRequest) -> bytes:
@@ -74,8 +74,8 @@ class OpenAIBatches:
         raw = self._chat.client.with_raw_response
         sending = raw.files.create(file=(f"{label}.jsonl", b"".join(entries), "application/jsonl"), purpose="batch")
         file = self._chat.endpoint.read(ABOUT_A_BATCH, await self._ask(sending), _File)
-        named = {NAME_IN_METADATA: label}
-        sending = raw.batches.create(input_file_id=file.id, endpoint="/v1/responses", completion_window="24h", metadata=named)
+        metadata = {NAME_IN_METADATA: label}
+        sending = raw.batches.create(input_file_id=file.id, endpoint="/v1/responses", completion_window="24h", metadata=metadata)
         return self._read(await self._ask(sending)).id
 
     async def find(self, label: str, requests: int) -> list[str]:  # noqa: ARG002  the label is enough
@@ -93,19 +93,19 @@ class OpenAIBatches:
 
     async def look(self, batch: str) -> Progress:
         """Return how far a batch is."""
-        found = await self._retrieve(batch)
-        counts = found.request_counts or _Counts()
-        problems = [f"{problem.code}: {problem.message}" for problem in (found.errors.data or [] if found.errors else [])]
-        refused = quoted("; ".join(problems[:3]) or "no reason given") if found.status == "failed" else ""
-        return Progress(found.status in OVER, counts.completed + counts.failed, counts.total, refused)
+        state = await self._retrieve(batch)
+        counts = state.request_counts or _Counts()
+        problems = [f"{problem.code}: {problem.message}" for problem in (state.errors.data or [] if state.errors else [])]
+        refused = quoted("; ".join(problems[:3]) or "no reason given") if state.status == "failed" else ""
+        return Progress(state.status in OVER, counts.completed + counts.failed, counts.total, refused)
 
     async def results(self, batch: str) -> AsyncIterator[Result]:
-        """Return what came of the requests; those that the batch left out when it was stopped have no line."""
-        found = await self._retrieve(batch)
+        """Yield the results of the requests. Requests that were not processed before the batch was stopped have no line."""
+        state = await self._retrieve(batch)
         read = []
-        for file in filter(None, (found.output_file_id, found.error_file_id)):
+        for file in filter(None, (state.output_file_id, state.error_file_id)):
             read += lines(await self._ask(self._chat.client.get(f"/files/{file}/content", cast_to=httpx2.Response)), self.reference)
-        counts = found.request_counts or _Counts()
+        counts = state.request_counts or _Counts()
         if len(read) < counts.completed + counts.failed:
             raise MalformedError(f"{self.reference}: batch {batch} returned {len(read)} of {counts.completed + counts.failed} results.")
         for line in read:
@@ -114,23 +114,23 @@ class OpenAIBatches:
     def _result(self, line: dict[str, Any]) -> Result:
         name, response, error = str(line.get("custom_id")), line.get("response"), line.get("error")
         if not isinstance(response, dict) or response.get("status_code") != 200:
-            said = error or (response.get("body") if isinstance(response, dict) else None)
+            detail = error or (response.get("body") if isinstance(response, dict) else None)
             expired = isinstance(error, dict) and error.get("code") == "batch_expired"
-            return Result(name, error=UnansweredError("expired" if expired else f"errored: {quoted(words_of(said))}"))
+            return Result(name, error=UnansweredError("expired" if expired else f"errored: {quoted(words_of(detail))}"))
         try:
             return Result(name, self._chat.read(ABOUT_A_BATCH, json.dumps(response.get("body")).encode(), {"x-request-id": str(response.get("request_id"))}))
         except ModelError as failed:
             return Result(name, error=failed)
 
     async def cancel(self, batch: str) -> None:
-        """Have the provider stop a batch."""
+        """Ask the provider to stop a batch."""
         await self._ask(self._chat.client.post(f"/batches/{batch}/cancel", cast_to=httpx2.Response))
 
     async def _retrieve(self, batch: str) -> _Batch:
         return self._read(await self._ask(self._chat.client.get(f"/batches/{batch}", cast_to=httpx2.Response)))
 
     async def _ask(self, sending: Any) -> bytes:
-        # the SDK's own reading of an answer is not used (blocks/answers.py)
+        # the SDK's parser is not used (blocks/answers.py)
         answer = await self._chat.endpoint.ask(ABOUT_A_BATCH, sending, self._chat.refused)
         return getattr(answer, "http_response", answer).content
 
