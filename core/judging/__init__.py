@@ -1,1 +1,1 @@
-"""Judging: verdicts of yes or no, criterion by criterion, and what they are worth."""
+"""Judging: yes-or-no verdicts, criterion by criterion, and how far they can be trusted."""

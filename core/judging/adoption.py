@@ -1,4 +1,4 @@
-"""Earlier assessments, from checkpoints: those of a batch count and are not made again."""
+"""Reuse of earlier assessments from checkpoints: a transcript that has one is not judged again."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,14 +13,16 @@ from core.records import Assessment, AssessmentRef, Transcript, TranscriptRef
 def adopt_checkpoints(
     run: Run, paths: str, transcripts: Sequence[TranscriptRef], warn: Callable[..., None], say: Callable[..., None]
 ) -> dict[str, AssessmentRef]:
-    """Store the assessments that checkpoints hold of these transcripts; a line that cannot be used is logged, and its transcript is judged.
+    """Store the assessments of these transcripts that checkpoints hold, and return references to them.
+
+    A line that cannot be used is logged, and its transcript is left to be judged.
 
     Args:
         paths: files or folders, separated by commas, relative to the working directory unless absolute.
         warn, say: methods of a logger.
 
     Returns:
-        By transcript id.
+        The stored assessments, by transcript id.
 
     Raises:
         CheckpointError: a path does not exist, or nothing in it can be read.
@@ -35,7 +37,7 @@ def adopt_checkpoints(
             continue
         try:
             transcript = store.load(ref.path, Transcript)
-        except DamagedError:  # the judging says so
+        except DamagedError:  # the judging that follows reports it
             continue
         source, _, assessment = adopt_first(checkpoints, transcript, ref.id, pack)
         if not isinstance(assessment, Assessment):

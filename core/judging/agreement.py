@@ -1,6 +1,6 @@
-"""How far judges agree with each other and with a person, beyond what chance would give.
+"""Agreement of judges with each other and with a person, corrected for chance.
 
-An answer that cannot be used (ERROR, None, or not there at all) is missing and never a category: two judges that both fail do not agree.
+An answer that cannot be used (ERROR, None, or absent) counts as missing and never as a category: two judges that both fail do not agree.
 """
 
 import math
@@ -14,9 +14,9 @@ from core.judging.label_statistics import Estimate, batch_rate, ratio, reweighte
 from core.records import Answer
 
 Answers = Mapping[str, Mapping[str, str | None]]
-"""For one criterion: by transcript and judge, the answer."""
+"""The answers to one criterion, by transcript and judge."""
 SAME, DIFFERENT = 1.2, 0.7
-"""Imagined transcripts in all, with the same answer and with different ones, behind an interval: by simulation the fewest with which it covers."""
+"""Total weight of the imagined transcripts with equal and with different answers, in transcripts: by simulation the smallest with which intervals cover."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Agreement:
     """A panel's agreement.
 
     Args:
-        raw: share of pairs of answers to the same that are equal.
-        fleiss: Fleiss' kappa, over what all judges answered; of two judges it is Scott's pi.
-        alpha: Krippendorff's, nominal, over what at least two judges answered.
-        pairs: each two judges, in the order of their names.
+        raw: share of equal answers among all pairs of answers to the same question.
+        fleiss: Fleiss' kappa, over questions that all judges answered; for two judges it is Scott's pi.
+        alpha: Krippendorff's alpha for nominal data, over questions that at least two judges answered.
+        pairs: every pair of judges, in the order of their names.
     """
 
     raw: Estimate
@@ -47,13 +47,13 @@ class Agreement:
 
 @dataclass(frozen=True)
 class RankAgreement:
-    """How a judge ranks transcripts beside the others.
+    """How closely a judge's ranking of transcripts follows that of the other judges.
 
     Args:
-        correlation: Spearman's, with the mean of the other judges' scores; none where it is not defined.
-        n: transcripts that it rests on.
-        far: whether the judge is to be named as ranking far from the rest.
-        reason: why there is no correlation, or why nobody is named for it.
+        correlation: Spearman's correlation with the mean of the other judges' scores; None where it is not defined.
+        n: transcripts behind the correlation.
+        far: whether reports name the judge as one that ranks far from the rest.
+        reason: why there is no correlation, or why a low one does not lead to the judge's being named.
     """
 
     judge: str
@@ -65,15 +65,16 @@ class RankAgreement:
 
 @dataclass(frozen=True)
 class HumanAgreement:
-    """A judge beside a person, for one criterion.
+    """Agreement of a judge with a person on one criterion.
 
     Args:
         raw: share of labelled transcripts with the same answer.
-        kappa: Cohen's.
-        true_positive_rate, true_negative_rate: of what the person failed (passed), the share that the judge failed (passed).
-        pass_rate: of all that the judge judged, as it says.
-        labelled_pass_rate: of the same, what the person would pass, from the labels alone.
-        corrected_pass_rate: the same, from the labels and the judge's answers.
+        kappa: Cohen's kappa.
+        true_positive_rate: share of the transcripts failed by the person that the judge failed, too.
+        true_negative_rate: share of the transcripts passed by the person that the judge passed, too.
+        pass_rate: share of all judged transcripts that the judge passed.
+        labelled_pass_rate: share of all judged transcripts that the person would pass, estimated from the labels alone.
+        corrected_pass_rate: the same share, estimated from the labels and the judge's answers.
     """
 
     raw: Estimate
@@ -89,12 +90,12 @@ def agreement(answers: Answers, resamples: int, few: int, seed: int = 0) -> Agre
     """Return how far judges agree on one criterion.
 
     A coefficient is not defined where fewer than two transcripts can be used, or where all answers are the same: agreement by chance would then be 1.
-    Fleiss' kappa wants the same number of answers for each transcript, so those that a judge left out are left out; Krippendorff's alpha keeps them.
+    Fleiss' kappa needs the same number of answers for each transcript, so it leaves out those that a judge did not answer; Krippendorff's alpha keeps them.
 
     Args:
-        answers: by transcript and judge; any text is a category, except ERROR.
-        resamples: samples behind the intervals, which are 95 %, over transcripts (`core.judging.label_statistics.reweighted`).
-        few: below this number of transcripts an estimate bears a warning.
+        answers: any text is a category, except ERROR.
+        resamples: samples behind the 95 % intervals, which are over transcripts (`core.judging.label_statistics.reweighted`).
+        few: an estimate from fewer transcripts has a warning.
 
     Source:
         Cohen, "A coefficient of agreement for nominal scales", Educ Psychol Meas 20 (1960): 37–46. Fleiss, "Measuring nominal scale agreement among
@@ -106,12 +107,12 @@ def agreement(answers: Answers, resamples: int, few: int, seed: int = 0) -> Agre
 def overall_agreement(criteria: Mapping[str, Answers], resamples: int, few: int, seed: int = 0) -> Agreement:
     """Return how far judges agree over several criteria.
 
-    Raw agreement is the mean over criteria. A coefficient is (mean observed − mean expected) / (1 − mean expected), chance being reckoned within each
-    criterion; throwing all answers together would call it agreement that one criterion is failed more often than another. A criterion with only one answer
-    adds nothing. n and the intervals are over transcripts, not over their answers, which are not independent.
+    Raw agreement is the mean over criteria. A coefficient is (mean observed − mean expected) / (1 − mean expected), where the agreement expected by chance
+    is computed within each criterion. Pooling all answers would count it as agreement that one criterion is failed more often than another. A
+    criterion with only one answer adds nothing. n and the intervals are over transcripts, not over answers, which are not independent.
 
     Args:
-        criteria: by criterion, transcript and judge, the answer.
+        criteria: the answers by criterion, transcript and judge.
         resamples, few: as for `agreement`.
 
     Source:
@@ -136,7 +137,7 @@ def overall_agreement(criteria: Mapping[str, Answers], resamples: int, few: int,
         two = codes[..., [one, other]]
         raw = estimate(_raw_totals(_counts(two, size)), _raw_totals(two_counts), _raw)
         pairs.append(PairAgreement((first, second), raw, estimate(_cohen_totals(two, size), _cohen_totals(pairs_of_answers, size), _cohen)))
-    # an imagined transcript has two answers and counts as much as one that all judges answered
+    # an imagined transcript has two answers, but counts as much as one that all judges answered
     fleiss = _fleiss_totals(two_counts, 2) * np.array([1, 1, *[len(judges) / 2] * size])
     return Agreement(
         raw=estimate(_raw_totals(counts), _raw_totals(two_counts), _raw),
@@ -147,22 +148,22 @@ def overall_agreement(criteria: Mapping[str, Answers], resamples: int, few: int,
 
 
 def _every_pair(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return imagined transcripts with every pair of answers of two judges, (pairs, 1, 2), and how many transcripts each is worth."""
+    """Return one imagined transcript for every pair of two judges' answers, (pairs, 1, 2), and how many transcripts each is worth, (pairs,)."""
     codes = np.stack(np.divmod(np.arange(size**2), size), axis=-1)[:, None, :]
     alike = codes[:, 0, 0] == codes[:, 0, 1]
     return codes, np.where(alike, SAME / size, DIFFERENT / (size * (size - 1)))
 
 
 def rank_agreement(scores: Mapping[str, Mapping[str, float | None]], threshold: float, few: int) -> list[RankAgreement]:
-    """Return how each judge ranks the transcripts beside the others, and name those that rank far from the rest.
+    """Return how closely each judge's ranking follows the other judges', and which judges rank far from the rest.
 
     Only transcripts that every judge scored count: where a lenient judge is missing, the mean of the others would fall and look like a worse transcript.
-    A judge without any score is no reason to leave all out. Of two judges neither is the rest, so neither is named.
+    A judge without any score is set apart, because otherwise no transcript would count. Of two judges neither is named, because neither is "the rest".
 
     Args:
-        scores: by transcript and judge, the score; None or not there where there is none.
-        threshold: a correlation below this is far.
-        few: below this number of transcripts nobody is named.
+        scores: by transcript and judge; None or absent where there is no score.
+        threshold: a lower correlation is far.
+        few: with fewer transcripts no judge is named.
 
     Source:
         Spearman, "The proof and measurement of association between two things", Am J Psychol 15 (1904): 72–101; equal scores share their mean rank.
@@ -181,17 +182,17 @@ def rank_agreement(scores: Mapping[str, Mapping[str, float | None]], threshold: 
 def human_agreement(
     human: Mapping[str, str | None], judge: Mapping[str, str | None], passing: Collection[str], resamples: int, few: int, seed: int = 0
 ) -> HumanAgreement:
-    """Return how a judge answers one criterion beside a person who labelled some of the transcripts.
+    """Return how far a judge agrees on one criterion with a person who labelled some of the transcripts.
 
-    The share of equal answers and kappa are of the answers themselves, the rates of passed or not. The positive class is a failure.
+    Raw agreement and kappa compare the answers themselves. The rates compare pass and fail; the positive class is a failure.
 
     Args:
-        human: the person's answers by transcript; ERROR, None and what is not there are unlabelled. For the rate from the labels alone the sample must
-            have been drawn without regard to the judge's answers.
-        judge: the judge's answers by transcript, of the whole batch.
+        human: the person's answers by transcript; ERROR, None and an absent answer are unlabelled. `labelled_pass_rate` holds only if the labelled
+            transcripts were drawn without regard to the judge's answers.
+        judge: the judge's answers by transcript, for the whole batch.
         passing: the answers that pass: YES, and NA where the rubric allows it.
         resamples: samples behind kappa's interval; the shares have Wilson intervals, the person's pass rates those of `batch_rate`.
-        few: below this number an estimate bears a warning.
+        few: an estimate from fewer transcripts has a warning.
 
     Source:
         Cohen (1960), Wilson (1927), Holt & Smith (1979), as cited where they are computed.
@@ -200,7 +201,7 @@ def human_agreement(
     pairs = {name: {"human": answer, "judge": judged[name]} for name, answer in human.items() if _usable(answer) and name in judged}
     both = [(labels["human"] in passing, labels["judge"] in passing) for labels in pairs.values()]
     failed, passed = sum(not person for person, _ in both), sum(person for person, _ in both)
-    found, let_pass = sum(not person and not machine for person, machine in both), sum(person and machine for person, machine in both)
+    both_failed, both_passed = sum(not person and not machine for person, machine in both), sum(person and machine for person, machine in both)
     machines = [answer in passing for answer in judged.values()]
     strata = [
         (machines.count(way), sum(machine is way for _, machine in both), sum(person for person, machine in both if machine is way)) for way in (True, False)
@@ -211,8 +212,8 @@ def human_agreement(
     return HumanAgreement(
         raw=share_of(equal, len(pairs), few, unlabelled),
         kappa=pair[0].kappa if pair else Estimate(None, 0, reason=unlabelled),
-        true_positive_rate=share_of(found, failed, few, "no labelled transcript was failed by the person"),
-        true_negative_rate=share_of(let_pass, passed, few, "no labelled transcript was passed by the person"),
+        true_positive_rate=share_of(both_failed, failed, few, "no labelled transcript was failed by the person"),
+        true_negative_rate=share_of(both_passed, passed, few, "no labelled transcript was passed by the person"),
         pass_rate=share_of(machines.count(True), len(judged), few, "nothing was judged"),
         labelled_pass_rate=batch_rate([(len(judged), len(both), passed)], few),
         corrected_pass_rate=batch_rate(strata, few),
@@ -220,13 +221,13 @@ def human_agreement(
 
 
 def _ranked(judge: str, own: np.ndarray, others: np.ndarray, threshold: float, few: int) -> RankAgreement:
-    from scipy import stats  # noqa: PLC0415  # takes a second and more to load
+    from scipy import stats  # noqa: PLC0415  # takes more than a second to load
 
     n = len(own)
     if others.shape[1] == 0 or n < 2:
         what = "there is no other judge" if others.shape[1] == 0 else f"transcripts that every judge scored: {n}; at least 2 are needed"
         return RankAgreement(judge, None, n, far=False, reason=what)
-    # rounded, because sums of the same scores in another order differ in the last binary place and would not be ties
+    # rounded, because sums of the same scores in another order differ in the last bit and would not be ties
     own, mean = own.round(9), others.mean(axis=1).round(9)
     for values, whose in ((own, "the judge"), (mean, "the others")):
         if np.ptp(values) == 0:
@@ -250,7 +251,7 @@ def _coded(criteria: Mapping[str, Answers]) -> tuple[np.ndarray, list[str], int]
     flat = [answer for row in table for column in row for answer in column]
     number = {answer: code for code, answer in enumerate(sorted({answer for answer in flat if answer is not None and _usable(answer)}))}
     codes = np.array([-1 if answer is None else number.get(answer, -1) for answer in flat], dtype=int)
-    # two at least, because another answer is always possible
+    # at least two, because another answer is always possible
     return codes.reshape(len(transcripts), len(criteria), len(judges)), judges, max(2, len(number))
 
 
@@ -259,12 +260,12 @@ def _usable(answer: str | None) -> bool:
 
 
 def _counts(codes: np.ndarray, size: int) -> np.ndarray:
-    """Count each category's answers: (transcripts, criteria, categories)."""
+    """Return the number of answers in each category: (transcripts, criteria, categories)."""
     return (codes[..., None] == np.arange(size)).sum(axis=2)
 
 
 def _beyond_chance(observed: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Pool over criteria, the last axis; NaN marks one that was not answered."""
+    """Return the chance-corrected coefficient, pooled over criteria (the last axis); a criterion that was not answered is NaN and left out."""
     return ratio(np.nansum(observed - expected, axis=-1), np.nansum(1 - expected, axis=-1))
 
 
@@ -279,7 +280,7 @@ def _raw(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _cohen_totals(codes: np.ndarray, size: int) -> np.ndarray:
-    """For each (transcript, criterion) the table of the two judges' answers, flat, with a 1 in one cell or nowhere."""
+    """Return the flattened table of two judges' answers for each (transcript, criterion): a single 1, or none if one did not answer."""
     table = (codes[..., 0, None, None] == np.arange(size)[:, None]) & (codes[..., 1, None, None] == np.arange(size))
     return table.reshape(*codes.shape[:2], size * size).astype(int)
 
@@ -293,7 +294,7 @@ def _cohen(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _fleiss_totals(counts: np.ndarray, judges: int) -> np.ndarray:
-    """Give 1, the share of equal pairs, and the counts of each (transcript, criterion) that all answered."""
+    """Return (1, share of equal pairs, counts by category) for each (transcript, criterion) that all judges answered, else zeros."""
     complete = (counts.sum(axis=-1) == judges) & (judges > 1)
     alike = (counts * (counts - 1)).sum(axis=-1) / max(1, judges * (judges - 1))
     return np.concatenate([np.ones((*alike.shape, 1)), alike[..., None], counts], axis=-1) * complete[..., None]
@@ -305,7 +306,7 @@ def _fleiss(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _alpha_totals(counts: np.ndarray) -> np.ndarray:
-    """Give the diagonal of the coincidence matrix, summed, and the counts, of each (transcript, criterion) that two or more answered."""
+    """Return (trace of the coincidence matrix, counts by category) for each (transcript, criterion) that two judges or more answered, else zeros."""
     answered = counts.sum(axis=-1)
     alike = (counts * (counts - 1)).sum(axis=-1) / np.maximum(1, answered - 1)
     return np.concatenate([alike[..., None], counts], axis=-1) * (answered > 1)[..., None]

@@ -1,4 +1,4 @@
-"""Waiting for a judge's batch, and taking its answers into the logs of the assessments."""
+"""Waiting for a judge's batch, and moving its answers into the logs of the assessments."""
 
 import asyncio
 import time
@@ -13,16 +13,16 @@ from core.llm.till import Till, clean
 from core.storage.locks import owning
 
 CANCEL_SECONDS = 900.0
-"""For which a batch that is stopped at the deadline may take to end."""
+"""How long a batch that was cancelled at the deadline may take to end."""
 
 
 async def finish(desk: BatchDesk, record: BatchRecord, wait: bool = True) -> None:
     """Wait for a batch and take its answers; without `wait`, take them if it has ended.
 
     Raises:
-        HeldError: another run waits for it, and this one is not to wait.
-        RunStoppedError: the provider took none of it, or the judge says nothing too often.
-        UnavailableError: it has not ended, and `should_stop` says so.
+        HeldError: another run waits for the batch, and `wait` is false.
+        RunStoppedError: the provider refused every request, or too many of the judge's verdicts say nothing.
+        UnavailableError: the batch has not ended, and `should_stop` returned true.
         ModelError: the provider does not answer.
     """
     store, path, lock = desk.run.store, path_of(desk.run.pack.name, record.label), f"{FOLDER}/{record.label}"
@@ -44,19 +44,22 @@ async def finish(desk: BatchDesk, record: BatchRecord, wait: bool = True) -> Non
 
 
 async def _end_of(desk: BatchDesk, record: BatchRecord, batch: str, wait: bool) -> Progress | None:
-    """Wait until a batch has ended; none if it has not, or nobody knows what became of it."""
+    """Wait until a batch has ended, and return its state.
+
+    Return None if `wait` is false and the batch has not ended, or if its answers are lost: the provider does not know it, or it does not end in time.
+    """
     pause, deadline, stopping, reference = FIRST_PAUSE, record.at + desk.deadline_seconds, False, desk.choice.reference
     while True:
         try:
             progress = await in_time(desk.batches.look(batch), desk.run.settings.calls.timeout_seconds)
-        except UnknownModelError as error:  # there is no such batch
-            desk.tell(f"{reference}: batch {batch} is gone ({error}). What it asked is charged with the most that it can have cost, and asked again.")
+        except UnknownModelError as error:  # the provider has no such batch
+            desk.tell(f"{reference}: batch {batch} is gone ({error}). Its requests are charged at the most that they can have cost, and sent again.")
             desk.settle_all(record, ModelError("The provider has no such batch."))
             return None
         except ModelError as error:
             if not error.retryable or not wait:
                 raise
-            progress = Progress(False, 0, len(record.asked))  # the provider continues whether it can be seen or not
+            progress = Progress(False, 0, len(record.asked))  # the provider continues while it cannot be reached
         desk.show(progress.done, len(record.asked))
         if progress.ended:
             return progress
@@ -68,7 +71,7 @@ async def _end_of(desk: BatchDesk, record: BatchRecord, batch: str, wait: bool) 
                 "collects its answers; nothing is asked or paid for twice."
             )
         if time.time() > deadline and not stopping:
-            desk.tell(f"{reference}: batch {batch} is stopped, {desk.deadline_seconds / 3600:.0f} hours old; what it has not answered is asked live.")
+            desk.tell(f"{reference}: batch {batch} is {desk.deadline_seconds / 3600:.0f} hours old and is cancelled; requests without an answer are sent live.")
             await patiently(lambda: desk.batches.cancel(batch), SUBMIT_SECONDS)
             stopping, deadline = True, time.time() + CANCEL_SECONDS
         elif time.time() > deadline:
@@ -77,13 +80,13 @@ async def _end_of(desk: BatchDesk, record: BatchRecord, batch: str, wait: bool) 
         try:
             await asyncio.sleep(pause)
         except asyncio.CancelledError:
-            desk.tell(f"{reference}: batch {batch} stays with the provider. The same command takes its answers.")
+            desk.tell(f"{reference}: batch {batch} stays with the provider. The same command collects its answers.")
             raise
         pause = min(LONGEST_PAUSE, 1.5 * pause)
 
 
 async def _take(desk: BatchDesk, record: BatchRecord, batch: str) -> bool:
-    """Charge and take the answers of a batch; return false if it is not the one of the record."""
+    """Charge and store the answers of a batch; return false if none of its results belongs to the record."""
 
     async def read() -> list[Result]:
         return [result async for result in desk.batches.results(batch)]
@@ -93,22 +96,22 @@ async def _take(desk: BatchDesk, record: BatchRecord, batch: str) -> bool:
     except MalformedError as error:
         if time.time() < record.at + desk.deadline_seconds:
             raise
-        desk.tell(f"{desk.choice.reference}: the results of batch {batch} cannot be read ({error}). It is charged with the most it can have cost.")
+        desk.tell(f"{desk.choice.reference}: the results of batch {batch} cannot be read ({error}). It is charged at the most that it can have cost.")
         desk.settle_all(record, error)
         return True
-    found = {result.name: result for result in results if result.name in record.asked}
-    if results and not found:
+    matches = {result.name: result for result in results if result.name in record.asked}
+    if results and not matches:
         return False
-    # a result that names no request of ours is an answer that was billed, and nobody knows whose
-    missing = MalformedError("it does not say whose answer it is") if len(results) > len(found) else UnansweredError("no answer")
+    # a result that names no request of the record was billed, and may be the answer to any request without a result
+    missing = MalformedError("it does not say whose answer it is") if len(results) > len(matches) else UnansweredError("no answer")
     ledger = desk.ledger(record)
     still_open, till = ledger.open_calls(), desk.till(ledger)
     why, stopped = Counter[str](), list[RunStoppedError]()
     for name in record.asked:
-        result = found.get(name) or Result(name, error=missing)
+        result = matches.get(name) or Result(name, error=missing)
         try:
             problem = await _take_one(desk, record, result, till, name in still_open)
-        except RunStoppedError as error:  # the others are paid for, too
+        except RunStoppedError as error:  # raised below, because the other answers are paid for, too
             stopped.append(error)
             continue
         why.update([str(problem)[:100]] if problem else [])
@@ -121,10 +124,10 @@ async def _take(desk: BatchDesk, record: BatchRecord, batch: str) -> bool:
 
 
 async def _take_one(desk: BatchDesk, record: BatchRecord, result: Result, till: Till, charge: bool) -> ModelError | None:
-    """Take one answer, through the same checks as a live one; return why it cannot be used.
+    """Check one answer as a live one is checked, and store it; return why it cannot be used, or None.
 
     Args:
-        charge: whether it is not yet on the ledger.
+        charge: whether the ledger has no charge for it yet.
     """
     asked = record.asked[result.name]
     if result.reply is None:
@@ -135,7 +138,7 @@ async def _take_one(desk: BatchDesk, record: BatchRecord, result: Result, till: 
     async with desk.opened(record.plans[asked.assessment], asked.assessment) as context:
         call = next((call for call in open_calls(context, context.log.answers) if call.name == asked.call), None) if context else None
         request, judgements = reading_request(context, call) if context and call else (record.sent(result.name).request, [])
-        if request_print(request) != asked.request:  # it is answered already, or the pack has changed
+        if request_print(request) != asked.request:  # the call is answered already, or the pack has changed
             call, request = None, record.sent(result.name).request
         reply = clean(result.reply, request)
         try:

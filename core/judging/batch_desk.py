@@ -1,4 +1,4 @@
-"""What is needed to have one judge asked in batches, and what asking and taking share."""
+"""What one judge's batches in a run share: its models, its accounts and its locks."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
@@ -20,10 +20,10 @@ from core.settings.models import Budget
 from core.storage.locks import owning
 
 DEADLINE_SECONDS = 25 * 3600.0
-"""After which what a batch has not answered is asked live: the providers promise a day."""
+"""Age at which a batch is cancelled and its unanswered requests are sent live: the providers promise a day."""
 
 Hold = Callable[[str, str], AbstractAsyncContextManager[object]]
-"""Holds a lock of a name while another run waits for it; the second word says for the log what is made."""
+"""Takes a lock, and waits while another run holds it. Its arguments are the lock's name and, for the log, what is waited for."""
 
 
 @dataclass
@@ -31,13 +31,14 @@ class BatchDesk:
     """One judge's batches in a run.
 
     Args:
-        judge: makes the ordinary calls; here it is asked nothing.
-        till: its accounts by the price of a batch, on a ledger.
+        judge: the model for live calls; a desk only reads its name and makes no call with it.
+        till: returns the judge's accounts at the price of a batch, on a ledger.
         count: counts a text's tokens.
         hold: takes a lock.
-        tell: takes a sentence for the run's log; show: how many requests are answered, of how many.
-        should_stop: whether to wait no longer.
-        deadline_seconds: after which the rest is asked live.
+        tell: takes a sentence for the run's log.
+        show: takes the number of answered requests, and of all requests.
+        should_stop: returns true when the run is to wait no longer.
+        deadline_seconds: age at which a batch is cancelled and its unanswered requests are sent live.
     """
 
     run: Run
@@ -54,24 +55,28 @@ class BatchDesk:
 
     @asynccontextmanager
     async def opened(self, plan: AssessmentPlan, name: str) -> AsyncGenerator[JudgeContext | None]:
-        """Hold an assessment that is to be made; none where it is made, another run makes it, or its transcript has changed."""
+        """Lock an assessment and yield its context; yield None if it is complete, another run makes it, or its transcript has changed.
+
+        Args:
+            name: of the assessment.
+        """
         store, context = self.run.store, None
         async with AsyncExitStack() as stack:
             with suppress(HeldError, DamagedError):
                 lock = await stack.enter_async_context(owning(store, f"{FOLDER}/{plan.lock}"))
                 transcript = store.load(plan.transcript.path, Transcript)
                 placed, path = plan.place(transcript)
-                made = store.exists(path) and store.load(path, Assessment).score.outcome is not Outcome.INCOMPLETE
-                if placed == name and not made:
+                is_complete = store.exists(path) and store.load(path, Assessment).score.outcome is not Outcome.INCOMPLETE
+                if placed == name and not is_complete:
                     context = open_sitting(self.run, plan, self.judge, transcript, self.count, JudgementLog(store, name, lock), name)
             yield context
 
     def give_back(self, record: BatchRecord) -> None:
-        """Give back what is set aside for a batch of which the provider has nothing."""
+        """Release what is set aside for a batch that the provider does not have."""
         self.settle_all(record, UnansweredError("It was not submitted."))
 
     def settle_all(self, record: BatchRecord, error: ModelError) -> None:
-        """Charge all of a batch that is not charged yet with what an error costs, and forget the batch."""
+        """Charge each uncharged request of a batch with what an error costs, and delete the batch's record."""
         ledger = self.ledger(record)
         still_open, till = ledger.open_calls(), self.till(ledger)
         for name in record.asked:
@@ -80,5 +85,5 @@ class BatchDesk:
         self.run.store.remove(path_of(self.run.pack.name, record.label))
 
     def ledger(self, record: BatchRecord) -> Ledger:
-        """Return the ledger on which a batch stands: of the run that submitted it."""
+        """Return the ledger of the run that submitted a batch."""
         return self.run.ledger if record.run == self.run.ledger.run else Ledger(self.run.store, record.run, Budget())

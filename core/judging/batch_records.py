@@ -1,4 +1,4 @@
-"""What a judge has been asked in a batch of its provider: on disk before it is sent, and until its answers are taken."""
+"""Records of the batches that were submitted to a judge's provider: on disk from before the submission until the answers are stored."""
 
 from typing import Literal
 
@@ -18,9 +18,10 @@ class AskedInBatch(Record):
     """One request of a batch.
 
     Args:
-        assessment: name of the assessment that it is for; call: which of its calls.
+        assessment: name of the assessment that the request is for.
+        call: name of the call within the assessment.
         request: fingerprint of what is sent.
-        most_input, most_output, usd: what is set aside for it.
+        most_input, most_output, usd: tokens and price set aside for the request; None where the price is not known.
     """
 
     assessment: str
@@ -35,12 +36,13 @@ class BatchRecord(Record):
     """A batch.
 
     Args:
-        label: by which the provider is asked for it; the names of its requests, which are also those of its calls on the ledger, begin with it.
-        run: on whose ledger it stands.
-        at: time (Unix) at which it was written, by the clock of the machine that submitted.
-        state: `prepared` as long as nothing of it was sent.
-        ids: the provider's name for it, or the names that may be it; none before it has answered.
-        plans: of the assessments, by their names; asked: its requests, by theirs.
+        label: identifies the batch at the provider. The names of its requests, which are also the names of its calls on the ledger, begin with it.
+        run: the run that submitted it; its ledger has the charges.
+        at: Unix time at which it was submitted, by the clock of the machine that submitted it.
+        state: `prepared` until it is about to be sent.
+        ids: the provider's id of the batch, or several if it cannot be told which one it is; empty until the provider has answered.
+        plans: of the assessments, by assessment name.
+        asked: its requests, by request name.
     """
 
     label: str
@@ -54,7 +56,7 @@ class BatchRecord(Record):
 
     @property
     def calls(self) -> set[tuple[str, str]]:
-        """What it asks: assessments, and the calls of each."""
+        """The calls that it makes, each as (assessment, call)."""
         return {(asked.assessment, asked.call) for asked in self.asked.values()}
 
     def keep(self, store: Store, domain: str) -> None:
@@ -62,10 +64,11 @@ class BatchRecord(Record):
         store.write_json(path_of(domain, self.label), self)
 
     def sent(self, name: str, request: ChatRequest | None = None) -> Sent:
-        """Return a request of it as the ledger knows it.
+        """Return one of its requests in the ledger's form.
 
         Args:
-            request: what was sent, where that is still known.
+            name: of the request.
+            request: what was sent; None if that cannot be rebuilt, and a placeholder with the same bounds takes its place.
         """
         asked = self.asked[name]
         request = request or ChatRequest("judge", "", (), asked.most_output, 0, item=self.plans[asked.assessment].transcript.id)
@@ -73,17 +76,17 @@ class BatchRecord(Record):
 
 
 def path_of(domain: str, label: str) -> str:
-    """Return where the record of a batch is, below the data root."""
+    """Return the path of a batch's record, below the data root."""
     return f"{FOLDER}/{domain}/{label}.json"
 
 
 def read_records(store: Store, domain: str, judge: ModelChoice) -> list[BatchRecord]:
-    """Return the batches of a judge whose answers are not taken yet."""
-    found = [store.load(name, BatchRecord) for name in store.names(f"{FOLDER}/{domain}", ".json")]
-    return [record for record in found if record.judge == judge]
+    """Return the batches of a judge whose answers are not stored yet."""
+    records = [store.load(name, BatchRecord) for name in store.names(f"{FOLDER}/{domain}", ".json")]
+    return [record for record in records if record.judge == judge]
 
 
 def request_print(request: ChatRequest) -> str:
-    """Return the fingerprint of what a request asks; its seed is another once an answer could not be used."""
-    said = [[message.role, message.content] for message in request.messages]
-    return fingerprint([request.system, said, request.schema, request.max_tokens])
+    """Return the fingerprint of what a request asks; the seed is left out, because it changes after an unusable answer."""
+    messages = [[message.role, message.content] for message in request.messages]
+    return fingerprint([request.system, messages, request.schema, request.max_tokens])

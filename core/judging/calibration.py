@@ -1,4 +1,4 @@
-"""A calibration: what one judge in one mode was measured to be against a pack's golden set, kept as a record, and what it says to who relies on the judge."""
+"""Calibrations: how a judge in one mode compares with a pack's golden set, as stored records, and sentences about them for readers of its verdicts."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations
@@ -20,12 +20,16 @@ from core.storage.store import Store
 
 
 class Spent(Record):
-    """What the first assessment of each conversation took.
+    """What the first assessment of each conversation cost.
 
     Args:
-        replies: that the judge gave; repaired: those that were read after a repair; again: those that could not be used and were requested again.
-        usd: none where a price is not known.
-        seconds: of its calls, one after another.
+        conversations: assessed ones.
+        replies: usable replies of the judge.
+        repaired: replies that were read after a repair.
+        again: replies that could not be used and were requested again.
+        tokens: input and output together.
+        usd: None where a price is not known.
+        seconds: sum of the calls' durations.
     """
 
     conversations: int
@@ -38,16 +42,18 @@ class Spent(Record):
 
 
 class Calibration(Record):
-    """A judge in one mode beside a golden set.
+    """A judge in one mode, compared with a golden set.
 
     Args:
-        judge: provider/model; of two judges both, joined by " + ".
-        day: on which it was measured.
+        judge: provider/model; for a panel of two both, joined by " + ".
+        day: of the measurement.
         reported: versions of the model that the provider stated.
-        judge_hash: of all that the judge read of the pack; golden_hash: of the set.
-        conversations: by id, a hash of its words and golden verdicts; of these, `held_out` are held out.
+        judge_hash: hash of everything in the pack that the judge read.
+        golden_hash: hash of the golden set.
+        conversations: by id, a hash of the conversation's words and golden verdicts.
+        held_out: how many of the conversations are held out.
         repeat: assessments of each conversation.
-        before: the calibration of the same judge and mode that this one replaces.
+        before: path of the calibration of the same judge and mode that this one replaces; None for the first.
     """
 
     domain: str
@@ -71,7 +77,11 @@ class Calibration(Record):
 
 
 def _paired(one: Calibration, other: Calibration, figures: GoldenFigures, judged: Collection[str]) -> Calibration:
-    """Return the calibration of a panel of two judges, which costs what both cost."""
+    """Return the calibration of a panel of two judges; its costs are the sum of both.
+
+    Args:
+        judged: ids of the conversations that both assessed.
+    """
     first, second = one.spent, other.spent
     spent = Spent(
         conversations=max(first.conversations, second.conversations),
@@ -90,12 +100,13 @@ def _paired(one: Calibration, other: Calibration, figures: GoldenFigures, judged
 def panels(
     measured: Mapping[str, tuple[Calibration, Mapping[str, Assessment]]], golden: Sequence[Golden], pack: Pack, settings: PanelSettings
 ) -> list[Calibration]:
-    """Return the calibration of each two judges of the same mode as a panel, from verdicts that are there.
+    """Return a calibration of every pair of judges of the same mode as a panel, from existing verdicts.
 
     Args:
+        measured: calibrations, each with the judge's assessments by conversation.
         settings: how a panel decides.
     """
-    found = []
+    made = []
     for (one, answers), (other, others) in combinations(measured.values(), 2):
         if one.judging.mode == other.judging.mode and one.judge != other.judge:
             both = {
@@ -103,18 +114,18 @@ def panels(
                 for item in golden
                 if item.id in answers and item.id in others
             }
-            found.append(_paired(one, other, golden_figures(golden, both, pack.rubric), both))
-    return found
+            made.append(_paired(one, other, golden_figures(golden, both, pack.rubric), both))
+    return made
 
 
 def cheapest(calibrations: Sequence[Calibration], least_tpr: float, least_tnr: float) -> Calibration | None:
-    """Return what costs least of all whose gates reach these rates; of what costs the same the quickest, and what has no known price last."""
+    """Return the cheapest calibration whose gates reach these rates, or None. At equal price the faster one comes first; an unknown price comes last."""
     reaching = [item for item in calibrations if item.figures.gates.reach(least_tpr, least_tnr)]
     return min(reaching, key=lambda item: (item.spent.usd is None, item.spent.usd or 0.0, item.spent.seconds), default=None)
 
 
 def keep_calibration(store: Store, made: Calibration) -> tuple[Calibration, str]:
-    """Keep a calibration, unless the last one of the same judge and mode says the same; return what is kept, and where."""
+    """Store a calibration, unless the last one of the same judge and mode is equal apart from its day; return the stored one and its path."""
     folder = f"calibrations/{made.domain}"
     latest = latest_name(made.domain, made.judge, made.judging.mode)
     before = store.read(latest) if store.exists(latest) else None
@@ -128,18 +139,18 @@ def keep_calibration(store: Store, made: Calibration) -> tuple[Calibration, str]
 
 
 def latest_name(domain: str, judge: str, mode: str) -> str:
-    """Return the name of the file that holds the name of a judge's last calibration."""
+    """Return the path of the file that names a judge's last calibration."""
     return f"calibrations/{domain}/latest-{fingerprint([judge, mode])}"
 
 
 def latest_calibration(store: Store, domain: str, judge: str, mode: str) -> Calibration | None:
-    """Return the last calibration of a judge in a mode; none if it was never measured so."""
+    """Return the last calibration of a judge in a mode, or None."""
     name = latest_name(domain, judge, mode)
     return read_calibration(store, store.read(name)) if store.exists(name) else None
 
 
 def read_calibration(store: Store, name: str | None) -> Calibration | None:
-    """Return a calibration that was kept; none where it is damaged or lost: then the judge has to be measured again, and nothing else suffers from it."""
+    """Return a stored calibration; None where it is damaged or lost, which only means that the judge has to be measured again."""
     try:
         return store.load(name, Calibration) if name else None
     except StoreError:
@@ -147,41 +158,41 @@ def read_calibration(store: Store, name: str | None) -> Calibration | None:
 
 
 def measured_judges(store: Store, pack: Pack, judges: Iterable[str], judging: Judging | None = None) -> list[str]:
-    """Say what each judge was measured to be, for the reader of its verdicts.
+    """Return a sentence about each judge's last calibration, for the reader of its verdicts.
 
     Args:
         judges: provider/model, or the name of a panel.
-        judging: how they were asked; none where that is not known.
+        judging: the settings that they judged with; None where these are not known.
     """
     names = dict.fromkeys(name for panel in judges for name in panel.split(JOIN))
     return [measured_sentence(store, pack, name, judging) for name in names]
 
 
 def measured_sentence(store: Store, pack: Pack, judge: str, judging: Judging | None) -> str:
-    """Say what a judge was measured to be; where it is not known how it was asked, by its last calibration."""
+    """Return a sentence about a judge's last calibration: of the given mode, or of any mode where `judging` is None."""
     modes = [judging.mode] if judging else get_args(Judging.model_fields["mode"].annotation)
-    known = [one for mode in modes if (one := latest_calibration(store, pack.name, judge, mode))]
-    if not known:
+    calibrations = [one for mode in modes if (one := latest_calibration(store, pack.name, judge, mode))]
+    if not calibrations:
         return f"{judge} was never measured against the golden set{f' in the mode {judging.mode}' if judging else ''} (understudy calibrate)."
-    found = max(known, key=lambda one: one.day)
-    measured = f"measured on {found.day}{doubts(found, pack, judging)}"
-    return f"{found.name} was {measured}: gates {in_words(found.figures.gates)}, over {len(found.conversations)} golden conversations."
+    last = max(calibrations, key=lambda one: one.day)
+    measured = f"measured on {last.day}{doubts(last, pack, judging)}"
+    return f"{last.name} was {measured}: gates {in_words(last.figures.gates)}, over {len(last.conversations)} golden conversations."
 
 
 def calibration_of(store: Store, pack: Pack, judges: Sequence[str], judging: Judging) -> Calibration | None:
-    """Return the last calibration of a judge, or of two as a panel, in a mode; none if they were never measured so."""
+    """Return the last calibration of a judge, or of a panel of two, in the mode of `judging`; None if there is none."""
     orders = [judges, judges[::-1]]
     return next((found for order in orders if (found := latest_calibration(store, pack.name, JOIN.join(order), judging.mode))), None)
 
 
-def doubts(found: Calibration, pack: Pack, judging: Judging | None) -> str:
-    """Say in what a judge was measured otherwise than it is asked now; nothing where it was measured so.
+def doubts(calibration: Calibration, pack: Pack, judging: Judging | None) -> str:
+    """Return in what the conditions of a calibration differ from the judge's present ones; empty where they are the same.
 
     Args:
-        judging: how it is asked; none where that is not known.
+        judging: the present settings; None where these are not known.
     """
-    others = ["under other prompts"] * (found.judge_hash != judge_hash(pack, found.judge.split(JOIN)[0]))
-    others += ["under other settings"] * (judging is not None and found.judging != judging)
+    others = ["under other prompts"] * (calibration.judge_hash != judge_hash(pack, calibration.judge.split(JOIN)[0]))
+    others += ["under other settings"] * (judging is not None and calibration.judging != judging)
     return f" {' and '.join(others)}" if others else ""
 
 
@@ -192,7 +203,7 @@ def in_words(rates: Rates) -> str:
 
 
 def figure(estimate: Estimate) -> str:
-    """Return a figure with its interval."""
+    """Return an estimate as text, with its interval."""
     if estimate.value is None:
         return "none"
     interval = f" [{estimate.interval[0]:.2f}, {estimate.interval[1]:.2f}]" if estimate.interval else ""
@@ -200,7 +211,7 @@ def figure(estimate: Estimate) -> str:
 
 
 def changes(now: Calibration, before: Calibration) -> list[str]:
-    """Say what is different from an earlier calibration: what changed on the way, and each criterion whose verdicts did."""
+    """Return lines on what differs from an earlier calibration: the criteria whose verdicts changed, and the possible causes."""
     causes = []
     if now.judge_hash != before.judge_hash:
         causes.append("the prompts changed")
@@ -212,13 +223,13 @@ def changes(now: Calibration, before: Calibration) -> list[str]:
         causes.append("the golden set changed")
     same = {name for name, words in now.conversations.items() if before.conversations.get(name) == words}
     lines = []
-    for name, one in now.figures.criteria.items():
-        was = before.figures.criteria.get(name)
+    for name, criterion in now.figures.criteria.items():
+        earlier = before.figures.criteria.get(name)
         moved = sorted(item for item in same if now.figures.wrong.get(item, {}).get(name) != before.figures.wrong.get(item, {}).get(name))
-        if was and moved:
-            rates = [(kind, getattr(was.rates, kind.lower()), getattr(one.rates, kind.lower())) for kind in ("TPR", "TNR")]
-            shown = [f"{kind} {_short(old)} -> {_short(new)}" for kind, old, new in rates if old.value != new.value]
-            lines.append(f"{name} {', '.join(shown) or 'the same rates'} ({_conversations(moved)})")
+        if earlier and moved:
+            rates = [(kind, getattr(earlier.rates, kind.lower()), getattr(criterion.rates, kind.lower())) for kind in ("TPR", "TNR")]
+            differing = [f"{kind} {_short(old)} -> {_short(new)}" for kind, old, new in rates if old.value != new.value]
+            lines.append(f"{name} {', '.join(differing) or 'the same rates'} ({_conversations(moved)})")
     if not causes and not lines:
         return []
     return [f"since {before.day}: {line}" for line in lines or ["no verdict changed"]] + causes
