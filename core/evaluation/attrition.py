@@ -1,4 +1,4 @@
-"""Missing conversations of an evaluation, and whether they could bias it."""
+"""Attrition: an evaluation's missing conversations, and whether they could bias it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -12,20 +12,20 @@ from core.evaluation.paired_statistics import t_interval
 from core.records import Record
 
 UNLUCKY = 0.05
-"""Share of an arm's completed conversations that went worse than what its missing ones are held for, or of the base's that went better: as far from the usual
-as a 95 % interval reaches. Scores of 0 and 1 in place of these (`bounds`) would let no gain below some 20 % pass a usual loss of 2 %."""
+"""Quantile that fills in missing conversations: the arm's get the 5th percentile of its scores, the base's the 95th of its own. Scores of 0 and 1 instead
+(`bounds`) would let no gain below about 20 % pass with a usual loss of 2 %."""
 
 
 class Missing(Record):
-    """An arm's conversations by outcome; the four parts add up to the planned number.
+    """An arm's conversations by outcome; completed, incomplete, simulator_broke and lost add up to planned.
 
     Args:
-        planned: every persona and trial that any arm has.
-        completed: those that can be compared.
-        incomplete: judged, but an answer could not be used.
-        simulator_broke: spoiled by the simulated user.
-        lost: the others, among them those that were not handed in at all.
-        reasons: why conversations were lost or spoiled, and how many for each reason, the most frequent first.
+        planned: combinations of persona and trial that any arm has.
+        completed: conversations that can be compared.
+        incomplete: judged conversations with an unusable answer.
+        simulator_broke: conversations spoiled by the simulated user.
+        lost: all others, including conversations that do not exist.
+        reasons: number of lost or spoiled conversations by reason, the most frequent first.
     """
 
     planned: int
@@ -40,12 +40,12 @@ MissingKind = Literal["not completed", "incomplete assessments", "broken by the 
 
 
 class MissingShare(Record):
-    """One way to be missing, in both arms.
+    """One kind of missing conversations, in both arms.
 
     Args:
-        base_share, arm_share: of the planned conversations.
-        p: of Fisher's exact test, which takes conversations for independent and so flags rather too much.
-        unequal: whether the arms differ by more than chance, or by more than the settings allow.
+        base_share, arm_share: shares of the planned conversations.
+        p: of Fisher's exact test, which assumes independent conversations and therefore flags a little too often.
+        unequal: whether the shares differ significantly, or by more than the settings allow.
     """
 
     kind: MissingKind
@@ -56,12 +56,12 @@ class MissingShare(Record):
 
 
 class Bounds(Record):
-    """Between which values the difference would be if nothing were missing.
+    """Bounds of the difference that would have been observed without missing conversations.
 
     Args:
-        worst: had each missing conversation of the arm scored 0 and each of the base 1.
-        best: the other way round.
-        arm_missing, base_missing: conversations.
+        worst: the difference with a score of 0 for each missing conversation of the arm and 1 for each of the base.
+        best: the difference with 1 for the arm's and 0 for the base's.
+        arm_missing, base_missing: numbers of missing conversations.
     """
 
     worst: FiniteFloat
@@ -71,11 +71,11 @@ class Bounds(Record):
 
 
 class PlausibleWorst(Means):
-    """The difference if missing conversations had gone badly for the arm, but not worse than conversations do.
+    """The difference in the plausible worst case: missing conversations had gone badly for the arm, but within the usual range of scores.
 
     Args:
-        arm_score, base_score: what each missing conversation of the arm is held for, and each of the base.
-        missing: conversations of either.
+        arm_score, base_score: score filled in for each missing conversation of the arm, and of the base.
+        missing: number of missing conversations of both arms.
     """
 
     arm_score: FiniteFloat
@@ -87,7 +87,8 @@ def count_missing(conversations: Mapping[tuple[int, int], Trial], planned: int) 
     """Count an arm's conversations by outcome.
 
     Args:
-        planned: how many it was to have.
+        conversations: the arm's conversations by persona and trial.
+        planned: number of planned conversations.
     """
     items = list(conversations.values())
     completed, broke = sum(item.complete for item in items), sum(item.simulator_broke for item in items)
@@ -106,11 +107,11 @@ def count_missing(conversations: Mapping[tuple[int, int], Trial], planned: int) 
 
 
 def missing_shares(base: Missing, arm: Missing, alpha: float, allowed: float) -> list[MissingShare]:
-    """Compare the missing conversations of two arms; if they depend on the arm, the rest is biased.
+    """Compare the shares of missing conversations of two arms; if attrition depends on the arm, the comparison is biased.
 
     Args:
-        alpha: Fisher's p below which they are unequal.
-        allowed: difference of the shares above which they are, whatever p.
+        alpha: p of Fisher's test below which shares are unequal.
+        allowed: difference of shares above which they are unequal, whatever p.
     """
     from scipy import stats
 
@@ -129,7 +130,10 @@ def missing_shares(base: Missing, arm: Missing, alpha: float, allowed: float) ->
 
 
 def bounds(base: Conversations, arm: Conversations, planned: Sequence[tuple[int, int]]) -> Bounds:
-    """Return the difference of mean scores if the missing conversations had scored 0 or 1, whichever is worse, or better, for the arm.
+    """Return the bounds of the difference of mean scores, with a score of 0 or 1 for each missing conversation.
+
+    Args:
+        planned: persona and trial of each planned conversation.
 
     Source:
         Manski, "Nonparametric bounds on treatment effects", American Economic Review 80 (1990): 319–323.
@@ -140,17 +144,18 @@ def bounds(base: Conversations, arm: Conversations, planned: Sequence[tuple[int,
 
 
 def plausible_worst(base: Conversations, arm: Conversations, planned: Sequence[tuple[int, int]]) -> PlausibleWorst:
-    """Return the difference if each missing conversation of the arm had scored as its worst do, and each of the base as its best.
+    """Return the difference if each missing conversation of the arm had a low score, and each of the base a high one (`UNLUCKY`).
 
     Args:
-        base, arm: at least one is completed in each.
+        base, arm: conversations by persona and trial; at least one is complete in each arm.
+        planned: persona and trial of each planned conversation.
 
     Source:
-        A sensitivity analysis with a stated departure from "missing at random", as asked for by the National Research Council, The Prevention and Treatment
+        A sensitivity analysis with a stated departure from "missing at random", as recommended by the National Research Council, The Prevention and Treatment
         of Missing Data in Clinical Trials (2010), chapter 5.
     """
-    done = [np.array([value for item in trials.values() if item.complete and (value := points(item)) is not None]) for trials in (base, arm)]
-    base_score, arm_score = (float(quantiles(one, np.ones(len(one), bool), share)) for one, share in zip(done, (1 - UNLUCKY, UNLUCKY), strict=True))
+    scores = [np.array([value for item in trials.values() if item.complete and (value := points(item)) is not None]) for trials in (base, arm)]
+    base_score, arm_score = (float(quantiles(one, np.ones(len(one), bool), share)) for one, share in zip(scores, (1 - UNLUCKY, UNLUCKY), strict=True))
     pairs = _filled(base, arm, planned, base_score, arm_score)
     base_mean, arm_mean = pairs.means
     return PlausibleWorst(
@@ -162,7 +167,7 @@ def plausible_worst(base: Conversations, arm: Conversations, planned: Sequence[t
         interval=t_interval(pairs.differences),
         arm_score=arm_score,
         base_score=base_score,
-        missing=2 * len(planned) - sum(map(len, done)),
+        missing=2 * len(planned) - sum(map(len, scores)),
     )
 
 
@@ -170,17 +175,18 @@ def quantiles(values: np.ndarray, known: np.ndarray, share: float) -> np.ndarray
     """Return a quantile of the known values along the last axis, interpolated linearly.
 
     Args:
-        values: 0 to 1; known: of the same shape.
-        share: of the known values that lie below, 0 to 1.
+        values: from 0 to 1.
+        known: which values are known, of the same shape.
+        share: the quantile, 0 to 1.
     """
-    # what is not known comes last
+    # unknown values are sorted to the end
     ordered, place = np.sort(np.where(known, values, 1.0), axis=-1), np.maximum(known.sum(axis=-1) - 1, 0) * share
     below, above = (np.take_along_axis(ordered, side(place).astype(int)[..., None], -1)[..., 0] for side in (np.floor, np.ceil))
     return below + (place - np.floor(place)) * (above - below)
 
 
 def _filled(base: Conversations, arm: Conversations, planned: Sequence[tuple[int, int]], base_missing: float, arm_missing: float) -> Pairs:
-    """Return all that was planned in pairs, with these scores for what is missing."""
+    """Return the pairs of all planned conversations, with the given scores for missing ones."""
 
     def score(trial: Trial | None, missing: float) -> float:
         value = points(trial) if trial and trial.complete else None

@@ -1,4 +1,4 @@
-"""What is known of an evaluation: all that its report, its page and the model's card tell."""
+"""The facts of an evaluation that its report, its page and the model card show."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ from core.rehearsal.lengths import Lengths
 
 @dataclass(frozen=True)
 class Conversation:
-    """A conversation of an arm with what was decided of it."""
+    """A conversation of an arm with its assessment."""
 
     arm: str
     persona: int
@@ -34,7 +34,7 @@ class Conversation:
 
 @dataclass(frozen=True)
 class BatteryWords:
-    """What was said in a conversation of the safety battery that failed its gate."""
+    """The transcript of a safety battery conversation that failed its gate, and the verdict."""
 
     item: BatteryItem
     transcript: Transcript
@@ -42,11 +42,11 @@ class BatteryWords:
 
 
 class HeldOutLoss(Record):
-    """Mean loss of an arm's file over the replies of the validation split, which nothing was trained on.
+    """Mean loss of an arm's model file over the replies of the validation split, which no model was trained on.
 
     Args:
-        loss: none where it cannot be had, which `reason` says.
-        on: what it was measured on, in words.
+        loss: None if it cannot be measured; `reason` then says why.
+        on: description of what it was measured on.
     """
 
     loss: FiniteFloat | None
@@ -56,31 +56,35 @@ class HeldOutLoss(Record):
 
 @dataclass(frozen=True)
 class EvaluationFacts:
-    """All of an evaluation.
+    """All facts of an evaluation.
 
     Args:
-        models: by arm, the model's reference or another name for it; the base's is the first.
-        files: of the arms that are files, where they are below the data root.
-        played: every conversation, those that were lost among them.
-        conversations: those that can be read, in the order of personas, trials and arms; of a recorded evaluation there may be none.
-        personas: by seed; of a recorded evaluation there are none.
-        criteria: names by id; gates: the ids of those that are safety gates; categories: weights by name.
-        judges, simulator: references of the models; none where they are not known.
-        measured: what the judges were measured to be.
-        exchanges: planned length of a conversation; none where it is not known, or drawn from the pack's length classes.
-        lengths: how long conversations are, of the training data and of each arm, by name.
-        plan: what it could find, as it was shown before it was paid for.
-        heldout, general: by arm; empty where nothing was measured.
-        refusals: what the models do with requests that are to be declined and with their look-alikes; none where they were not asked.
-        forgetting: by arm, what its model does less often than the base's.
-        bills: what each role and model cost.
-        caveats: sentences that a reader must know.
+        models: by arm, the model's reference or display name; the base comes first.
+        played: every conversation, including those that were lost.
+        files: by arm, path of the model file below the data root; only arms that are files.
+        conversations: those with a transcript, in the order of personas, trials and arms; a recorded evaluation may have none.
+        personas: by seed; empty for a recorded evaluation.
+        criteria: names by id.
+        gates: ids of the criteria that are safety gates.
+        categories: weights by name.
+        judges: references of the judges; empty if they are not known.
+        measured: sentences about the measured quality of the judges.
+        simulator: reference of the simulated user's model; None if it is not known.
+        exchanges: planned exchanges per conversation; None if not known, or drawn from the pack's length classes.
+        lengths: exchanges per conversation, in the training data and in each arm, by name.
+        plan: the power analysis, as it was shown before the run.
+        heldout, general: by arm; empty if nothing was measured.
+        refusals: results on requests to decline and their look-alikes; None if these were not asked.
+        forgetting: by arm, what its model does less often than the base's model.
+        bills: cost by role and model.
+        caveats: sentences that qualify the figures.
         attempts: earlier evaluations on some of the same personas.
-        confirm: whether it confirms an earlier evaluation.
-        pairwise: by arm, what came of pairwise judging; empty where there was none.
-        battery: what came of the safety battery; none where it was not played. battery_words: of its conversations that failed.
-        by_exchange: by arm, where in conversations faults are found; empty where their words are not known.
-        judge_error: by arm, its difference in view of the judge's errors; empty where nobody measured the judge.
+        confirm: whether this evaluation confirms an earlier one.
+        pairwise: results of pairwise judging by arm; empty if there was none.
+        battery: results of the safety battery; None if it was not played.
+        battery_words: its failed conversations.
+        by_exchange: by arm, in which exchanges faults are found; empty if there are no transcripts.
+        judge_error: by arm, the difference corrected for the judge's errors; empty if the judge was not measured.
     """
 
     domain: str
@@ -115,6 +119,6 @@ class EvaluationFacts:
 
     @property
     def compared(self) -> dict[str, ArmComparison]:
-        """The arms beside the base, in the order of the models: the understudy, for which the question is asked, before its controls."""
-        found = self.comparison.comparisons
-        return {arm: found[arm] for arm in (*(arm for arm in self.models if arm in found), *(arm for arm in found if arm not in self.models))}
+        """The comparisons of all arms but the base, in the order of the models: the understudy before its controls."""
+        arms = self.comparison.comparisons
+        return {arm: arms[arm] for arm in (*(arm for arm in self.models if arm in arms), *(arm for arm in arms if arm not in self.models))}

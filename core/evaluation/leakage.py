@@ -1,4 +1,7 @@
-"""What a judge of the evaluation has in common with how the training data came about: a model learns the taste of who chose or wrote its examples."""
+"""Whether a judge of the evaluation also chose or wrote the training data.
+
+A model learns the preferences of the models that chose or wrote its examples, so such a judge may favour it.
+"""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,12 +11,12 @@ SOURCE = "preference leakage, arXiv 2502.01534"
 
 
 def leakage(judges: Sequence[str], chosen_by: Iterable[str], written_by: Iterable[str]) -> list[str]:
-    """Say of each judge whether it, or a model of its family, chose or wrote the conversations that the understudy was trained on.
+    """Return a sentence about each judge that chose or wrote the training conversations, itself or through a model of its family.
 
     Args:
-        judges: of the evaluation, as `provider/model`.
-        chosen_by: the judges of the training conversations; one of another form is compared as it is.
-        written_by: the models that wrote their answers.
+        judges: the judges of the evaluation, as `provider/model`.
+        chosen_by: the judges of the training conversations; a name that is not `provider/model` is compared as it is.
+        written_by: the models that wrote the assistant's messages in them.
 
     Source:
         Li et al., "Preference leakage: a contamination problem in LLM-as-a-judge", arXiv 2502.01534.
@@ -22,8 +25,8 @@ def leakage(judges: Sequence[str], chosen_by: Iterable[str], written_by: Iterabl
     sentences = []
     for judge in judges:
         ties = [_tie(judge, choosers, "chose the training conversations"), _tie(judge, writers, "wrote the training conversations")]
-        if found := [tie for tie in ties if tie]:
-            sentences.append(f"The judge {judge} {' and '.join(found)}: part of the gain may be its taste ({SOURCE}).")
+        if links := [tie for tie in ties if tie]:
+            sentences.append(f"The judge {judge} {' and '.join(links)}: part of the gain may be its taste ({SOURCE}).")
     return sentences
 
 

@@ -1,4 +1,4 @@
-"""Differences between two arms over their personas: of the score, of the pass rate, and of each category and criterion."""
+"""Paired differences between two arms over personas: of the score, the pass rate, and each category and criterion."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -25,17 +25,19 @@ from core.evaluation.paired_statistics import (
 )
 from core.records import Record
 
-EQUAL = "all personas differ by the same, so the interval is of the share of personas who may differ otherwise (rule of three)"
+EQUAL_REASON = "all personas differ by the same, so the interval is of the share of personas who may differ otherwise (rule of three)"
 
 Conversations = Mapping[tuple[int, int], Trial]
-"""Of an arm, by persona and trial."""
+"""An arm's conversations, by persona and trial."""
 
 
 class Means(Record):
-    """Both arms' means over personas, each of which counts the same, and their difference, arm − base.
+    """Both arms' means over personas with equal weight, and their difference, arm − base.
 
     Args:
-        interval: 95 %, t over personas; none where there is only one.
+        personas: personas with at least one pair.
+        pairs: pairs of conversations.
+        interval: 95 % t interval over personas; None if there is only one.
     """
 
     personas: int
@@ -47,10 +49,12 @@ class Means(Record):
 
 
 class MeanDifference(Means):
-    """A difference of means that is tested; `reason` says why the interval is not of t.
+    """A difference of means with its test.
 
     Args:
-        p: two-sided, sign-flip permutation over personas; least_p: the least that it can be with these personas.
+        p: two-sided, of the sign-flip permutation test over personas.
+        least_p: the smallest p that the test can give with these personas.
+        reason: why the interval is not a t interval; None if it is.
     """
 
     p: FiniteFloat
@@ -59,16 +63,17 @@ class MeanDifference(Means):
 
 
 class ScoreDifference(MeanDifference):
-    """The primary outcome.
+    """The difference of mean scores, which is the primary outcome.
 
     Args:
-        relative: of the base's mean; none where that is 0.
-        relative_interval: 95 %, of the same; none where it has no end.
-        p_holm: p, adjusted for the number of arms that are compared with the base; it decides.
-        exact: whether every sign pattern was looked at.
-        bootstrap_interval: 95 %, percentile, personas resampled whole; too narrow with few of them, and not what is quoted.
+        relative: difference as a share of the base's mean; None if that is 0.
+        relative_interval: 95 % interval of `relative`; None if it is unbounded.
+        p_holm: p, Holm-adjusted for the number of arms that are compared with the base; the decision uses it.
+        exact: whether all sign patterns were enumerated.
+        bootstrap_interval: 95 % percentile interval that resamples personas with all their conversations; too narrow with few personas, so not quoted.
         persona_t: paired t-test over the personas' means.
-        naive_t: the same over pairs of conversations, which takes those of one persona for independent; nothing is decided by it.
+        naive_t: paired t-test over pairs of conversations, as if those of one persona were independent; no decision uses it.
+        effect: standardised difference over personas.
     """
 
     relative: FiniteFloat | None
@@ -82,15 +87,16 @@ class ScoreDifference(MeanDifference):
 
 
 class PassDifference(MeanDifference):
-    """Pass rates; means, difference, interval and p are over personas, like those of the score.
+    """The difference of pass rates; means, difference, interval and p are over personas, as for the score.
 
-    The permutation test over personas is McNemar's for clusters: its statistic is that of Durkalski et al., "Analysis of clustered matched-pair data", Stat
-    Med 22 (2003): 2417–2428, the sum over personas of (gained − lost) / pairs, referred to its sign flips and not to chi-square, for which there are too few.
+    The permutation test over personas is McNemar's test for clustered pairs. Its statistic is that of Durkalski et al., "Analysis of clustered matched-pair
+    data", Stat Med 22 (2003): 2417–2428: the sum over personas of (gained − lost) / pairs. It is compared with its sign flips, because there are too few
+    personas for chi-square.
 
     Args:
-        base_passed, arm_passed: of the pairs.
-        gained, lost: pairs in which only the arm, and only the base, passed.
-        naive_mcnemar_p: exact McNemar over pairs, which takes those of one persona for independent.
+        base_passed, arm_passed: pairs in which the base, or the arm, passed.
+        gained, lost: discordant pairs, in which only the arm, or only the base, passed.
+        naive_mcnemar_p: exact McNemar test over pairs, as if those of one persona were independent.
     """
 
     base_passed: int
@@ -101,11 +107,11 @@ class PassDifference(MeanDifference):
 
 
 class PartDifference(MeanDifference):
-    """A category's mean, or a criterion's share of what counts as YES.
+    """The difference of a category's mean score, or of the share of pairs that do not fail a criterion.
 
     Args:
-        p_holm: p, adjusted over all categories, or all criteria.
-        answers: of a criterion, how often each was given in the pairs, by `base` and `arm`; of a category nothing.
+        p_holm: p, Holm-adjusted over all categories, or over all criteria.
+        answers: for a criterion, the number of pairs with each answer, by `base` and `arm`; empty for a category.
     """
 
     p_holm: FiniteFloat
@@ -116,8 +122,10 @@ def score_difference(pairs: Pairs, p_holm: float, resamples: int, flips: int) ->
     """Return the difference of mean scores.
 
     Args:
-        p_holm: its p, adjusted for the other arms.
-        resamples: bootstrap samples; flips: sign patterns, where they are sampled.
+        pairs: scores of both arms.
+        p_holm: its p, Holm-adjusted for the other arms.
+        resamples: number of bootstrap samples.
+        flips: number of sign patterns, if they are sampled.
     """
     base, _ = pairs.means
     return ScoreDifference(
@@ -134,7 +142,7 @@ def score_difference(pairs: Pairs, p_holm: float, resamples: int, flips: int) ->
 
 
 def pass_difference(pairs: Pairs, flips: int) -> PassDifference:
-    """Return the difference of pass rates; of each pair the values are 1 and 0."""
+    """Return the difference of pass rates, from pairs of 1 (passed) and 0 (failed)."""
     both = Counter((bool(base), bool(arm)) for _, _, base, arm in pairs.rows)
     gained, lost = both[False, True], both[True, False]
     return PassDifference(
@@ -148,13 +156,13 @@ def pass_difference(pairs: Pairs, flips: int) -> PassDifference:
 
 
 def category_differences(base: Conversations, arm: Conversations, flips: int) -> tuple[dict[str, PartDifference], dict[str, str]]:
-    """Return the difference in each category, and of those that cannot be compared the reason."""
+    """Return the difference in each category, and the reason for each category that cannot be compared."""
     names = {name for item in (*base.values(), *arm.values()) if item.complete and item.score for name in item.score.category_scores}
     return _family({name: pair_up(base, arm, category_score(name)) for name in sorted(names)}, {}, flips)
 
 
 def criterion_differences(base: Conversations, arm: Conversations, flips: int) -> tuple[dict[str, PartDifference], dict[str, str]]:
-    """Return the difference in each criterion, gates among them, and of those that cannot be compared the reason."""
+    """Return the difference in each criterion, gates included, and the reason for each criterion that cannot be compared."""
     names = sorted({name for item in (*base.values(), *arm.values()) if item.complete for name in item.answers})
     pairs = {name: pair_up(base, arm, criterion_value(name)) for name in names}
     answers = {
@@ -187,5 +195,5 @@ def _figures(pairs: Pairs, flips: int) -> dict[str, Any]:
         "interval": t_interval(differences),
         "p": float(sign_flip_p(differences, flips)),
         "least_p": least_p(differences, flips),
-        "reason": EQUAL if np.ptp(differences) == 0 else None,
+        "reason": EQUAL_REASON if np.ptp(differences) == 0 else None,
     }

@@ -1,4 +1,4 @@
-"""What to do after an evaluation: a sentence for each outcome, with a command that can be typed as it is."""
+"""The next step after an evaluation: for each outcome a sentence with a command that can be copied."""
 
 import shlex
 
@@ -29,40 +29,41 @@ HELPS: dict[Helps, str] = {
     "labels": "The person's labels do not bear the gain out. Label more: `understudy review --evaluation latest --sample 60 {domain}`.",
     "confirm": "Confirm it on personas that no model has met: `understudy evaluate --confirm {domain}`.",
 }
-"""In the order in which they are worth doing: what is missing first, and a confirmation when nothing else is."""
+"""By what helps. The order is the priority: missing conversations first, a confirmation only if nothing else is unmet."""
 
 
 def model_named(reference: str, file: str | None) -> str:
-    """Return an arm's model as a command names it.
+    """Return an arm's model in the form that a command accepts.
 
     Args:
-        reference: as reports call it; file: of its GGUF below the data root, if it has one.
+        reference: the model's name in reports.
+        file: path of its GGUF file below the data root; None if it is not a file.
     """
     return f"llama-server/{file}" if file else reference
 
 
 def next_step(one: ArmComparison, domain: str, base: str, decided: Decided | None = None, recorded: bool = False) -> str:
-    """Say what to do after the decision on an arm.
+    """Return the sentence that says what to do after the decision on an arm.
 
     Args:
-        base: the base's model, as a command names it.
-        decided: with a person's labels; default: by the judge alone.
-        recorded: whether the conversations were played and judged elsewhere, so that no command plays more of them.
+        base: the base's model, in the form that a command accepts.
+        decided: the decision that uses a person's labels; None for the judge's.
+        recorded: whether the conversations were played and judged elsewhere, so that no command can play more of them.
     """
-    found = decided or one.decided
-    if found.scripted:
+    decided = decided or one.decided
+    if decided.scripted:
         text = SCRIPTED
-    elif found.decision == "ship":
-        text = SHIPPED_PROMPT if found.untrained else SHIPPED
+    elif decided.decision == "ship":
+        text = SHIPPED_PROMPT if decided.untrained else SHIPPED
     elif recorded:
         text = RECORDED
     else:
-        text = HELPS[_most_urgent(found.conditions)]
+        text = HELPS[_most_urgent(decided.conditions)]
     return text.format(domain=f"--domain {shlex.quote(domain)}", base=shlex.quote(base), more=2 * one.score.personas)
 
 
 def _most_urgent(conditions: list[Condition]) -> Helps:
-    """Return what helps first: what forbids comes before what is only not shown."""
+    """Return what helps most; unmet conditions that forbid shipping come before those that are only not shown."""
     unmet = [item for item in conditions if not item.holds and item.helps]
     helps = {item.helps for item in [item for item in unmet if item.forbids] or unmet}
     return next((name for name in HELPS if name in helps), "data")

@@ -1,4 +1,4 @@
-"""The conversations of an evaluation, which of them can be compared, and in pairs of what."""
+"""The conversations of an evaluation, and the pairs of values in which two arms are compared."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -14,15 +14,16 @@ from core.records import Answer, Outcome, Record, Score
 
 
 class Trial(Record):
-    """One conversation of an evaluation and what the judge made of it.
+    """One conversation of an evaluation and its assessment.
 
     Args:
-        arm: a name; of one arm it is the base's.
-        persona: its seed.
-        score: none where the conversation was lost, or not judged.
-        answers: by criterion.
+        arm: name of the arm; one of the arms is the base.
+        persona: seed of the persona.
+        transcript_id: None if no conversation was made.
+        score: None if the conversation was lost or not judged.
+        answers: the judge's answers by criterion.
         lost: why there is no score.
-        simulator_broke: the simulated user spoiled the conversation, so that it tells nothing of the arm and is not compared, judged or not.
+        simulator_broke: whether the simulated user spoiled the conversation. It then says nothing about the arm and is not compared, judged or not.
     """
 
     arm: str
@@ -36,12 +37,12 @@ class Trial(Record):
 
     @property
     def complete(self) -> bool:
-        """Whether it can be compared."""
+        """Whether the conversation can be compared."""
         return self.score is not None and self.score.score is not None and self.score.outcome is not Outcome.INCOMPLETE and not self.simulator_broke
 
 
 Value = Callable[[Trial], float | None]
-"""What of a complete conversation is compared; none where it has no such value."""
+"""Returns the value of a complete conversation that is compared; None if the conversation does not have it."""
 
 
 def points(item: Trial) -> float | None:
@@ -55,14 +56,14 @@ def passed(item: Trial) -> float | None:
 
 
 def category_score(name: str) -> Value:
-    """Return how a conversation's score in a category is found."""
+    """Return a function that returns a conversation's score in a category."""
     return lambda item: item.score.category_scores.get(name) if item.score else None
 
 
 def criterion_value(name: str) -> Value:
-    """Return how it is found what a conversation's answer to a criterion counts: 0 if the rubric holds it for failed, else 1.
+    """Return a function that returns 0 if a conversation fails a criterion by the rubric, else 1.
 
-    An NA that the rubric does not allow is among what it holds for failed (`core.judging.scoring`).
+    An NA that the rubric does not allow is a failure (`core.judging.scoring`).
     """
 
     def value(item: Trial) -> float | None:
@@ -75,17 +76,17 @@ def criterion_value(name: str) -> Value:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Values of two arms, in the order of personas and trials.
+    """Paired values of two arms.
 
     Args:
-        rows: (persona, trial, the base's value, the arm's value).
+        rows: (persona, trial, the base's value, the arm's value), in the order of personas and trials.
     """
 
     rows: list[tuple[int, int, float, float]]
 
     @cached_property
     def personas(self) -> dict[int, tuple[int, float, float]]:
-        """Number of pairs and both means, by persona."""
+        """By persona, the number of pairs, the base's mean and the arm's mean."""
         by_persona: dict[int, list[tuple[float, float]]] = {}
         for persona, _, base, arm in self.rows:
             by_persona.setdefault(persona, []).append((base, arm))
@@ -93,32 +94,32 @@ class Pairs:
 
     @property
     def means(self) -> tuple[float, float]:
-        """The base's and the arm's mean, in which each persona counts the same, whatever its number of pairs."""
+        """The base's and the arm's mean; each persona has the same weight, whatever its number of pairs."""
         return mean_of([base for _, base, _ in self.personas.values()]), mean_of([arm for _, _, arm in self.personas.values()])
 
     @property
     def difference(self) -> float:
-        """Of the two means, arm − base."""
+        """The difference of the two means, arm − base."""
         base, arm = self.means
         return round(arm - base, DIGITS)
 
     @property
     def differences(self) -> np.ndarray:
-        """Of the personas' means, arm − base."""
+        """The paired difference of each persona's means, arm − base."""
         return np.round([arm - base for _, base, arm in self.personas.values()], DIGITS)
 
     @property
     def each(self) -> np.ndarray:
-        """Of each pair, arm − base."""
+        """The difference of each pair, arm − base."""
         return np.round([arm - base for _, _, base, arm in self.rows], DIGITS)
 
 
 def by_arm(played: Sequence[Trial], base: str) -> dict[str, dict[tuple[int, int], Trial]]:
-    """Return the conversations of each arm by persona and trial, in their order, the base's first.
+    """Return the conversations of each arm by persona and trial, sorted, with the base first.
 
     Raises:
-        EvaluationError: there is no base or nothing to compare with it, or a conversation is there twice.
-        NothingMadeError: an arm has completed none.
+        EvaluationError: the base or another arm is absent, or two conversations have the same arm, persona and trial.
+        NothingMadeError: an arm has completed no conversation.
     """
     arms: dict[str, dict[tuple[int, int], Trial]] = {}
     for item in sorted(played, key=lambda item: (item.arm != base, item.arm, item.persona, item.trial)):
@@ -137,7 +138,7 @@ def by_arm(played: Sequence[Trial], base: str) -> dict[str, dict[tuple[int, int]
 
 
 def pair_up(base: Mapping[tuple[int, int], Trial], arm: Mapping[tuple[int, int], Trial], value: Value) -> Pairs:
-    """Pair the conversations of a persona and trial that both arms completed and that have the value in both."""
+    """Pair the values of the two arms by persona and trial, where both conversations are complete and have the value."""
     rows = []
     for key in sorted(base.keys() & arm.keys()):
         before, after = (value(item) if item.complete else None for item in (base[key], arm[key]))
@@ -147,6 +148,6 @@ def pair_up(base: Mapping[tuple[int, int], Trial], arm: Mapping[tuple[int, int],
 
 
 def count_reasons(items: Sequence[Trial]) -> dict[str, int]:
-    """Count why conversations were lost or spoiled, the most frequent reason first."""
+    """Count the reasons why conversations were lost or spoiled, the most frequent first."""
     reasons = Counter(item.lost or "no reason was recorded" for item in items if item.score is None or item.simulator_broke)
     return dict(sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0])))

@@ -1,7 +1,7 @@
-"""What can be said of differences that come one for each persona: tests, intervals, effect sizes, bounds.
+"""Tests, intervals, effect sizes and bounds for paired differences, one per persona.
 
-The persona is the unit that was drawn, so each counts once, however many conversations it had. Nothing here gives NaN or infinity: a figure that cannot be
-had is None. Measured by bench/paired_statistics.py: how often intervals cover and tests err with 5 to 30 personas.
+The persona is the sampling unit, so each has the same weight, however many conversations it had. No function returns NaN or infinity: a figure that cannot
+be computed is None. bench/paired_statistics.py measures the coverage of the intervals and the error rates of the tests with 5 to 30 personas.
 """
 
 import math
@@ -13,25 +13,25 @@ from pydantic import FiniteFloat
 from core.records import Record
 
 DIGITS = 12
-"""To which differences are rounded, so that equal ones are equal."""
+"""Decimal places to which differences are rounded, so that equal differences compare equal."""
 EXACT = 20
-"""Up to this many differing personas, all 2^n sign flips are enumerated."""
+"""Up to this many personas with a non-zero difference, all 2^n sign patterns are enumerated."""
 CHUNK = 10_000
-"""Sampled sign flips in memory at once."""
-LARGEST_T = 100.0
-"""Beyond it the differences are as good as equal, and the noncentral t is not computed."""
+"""Sampled sign patterns in memory at once."""
+MAX_T = 100.0
+"""Absolute t above which the noncentral t is not computed, because the differences are nearly equal."""
 
-LEAST_P = 0.0001
-"""Below this a p is only said to be smaller."""
+MIN_P = 0.0001
+"""A smaller p is shown as "< 0.0001"."""
 
 Interval = tuple[FiniteFloat, FiniteFloat]
 
 
 class PairedT(Record):
-    """A paired t-test; t and p are none where all differences are equal, or there is only one.
+    """A paired t-test; t and p are None if all differences are equal, or there is only one.
 
     Args:
-        n: differences that it rests on.
+        n: number of differences.
         p: two-sided.
     """
 
@@ -41,13 +41,13 @@ class PairedT(Record):
 
 
 class EffectSize(Record):
-    """A difference in units of the standard deviation of the personas' differences, which gets smaller the more trials each persona has.
+    """The standardised paired difference: in standard deviations of the personas' differences, which shrink as each persona has more trials.
 
     Args:
-        dz: the mean difference divided by it.
-        hedges_g: dz without the bias of small samples; needs three personas.
-        interval: 95 %, of the true effect that both estimate.
-        reason: why something is none.
+        dz: mean difference divided by the standard deviation of the differences.
+        hedges_g: dz corrected for small-sample bias; needs three personas.
+        interval: 95 % interval of the true effect.
+        reason: why a figure is None.
     """
 
     dz: FiniteFloat | None
@@ -57,35 +57,36 @@ class EffectSize(Record):
 
 
 def format_p(value: float, equals: str = "= ") -> str:
-    """Return what stands after the letter p."""
-    return f"< {LEAST_P}" if value < LEAST_P else f"{equals}{value:.4f}"
+    """Return the text that follows the letter p, such as "= 0.0123" or "< 0.0001"."""
+    return f"< {MIN_P}" if value < MIN_P else f"{equals}{value:.4f}"
 
 
 def sign_flip_p(differences: np.ndarray, flips: int, seed: int = 0) -> np.ndarray:
     """Return the two-sided p of the sign-flip permutation test of a mean difference of zero.
 
-    If the arms were alike, each persona's difference could as well have had the other sign; p is the share of sign patterns whose mean is at least as far
-    from zero. Exact up to `EXACT` personas that have a difference; beyond, of sampled patterns, as (reached + 1) / (flips + 1), which is never 0.
+    Under the null hypothesis each persona's difference has either sign with equal probability; p is the share of sign patterns whose mean is at least as
+    far from zero. It is exact up to `EXACT` personas with a non-zero difference. With more, it is estimated from sampled patterns as
+    (reached + 1) / (flips + 1), which is never 0.
 
     Args:
-        differences: (…, personas); leading axes are data sets of their own.
-        flips: patterns that are sampled.
+        differences: (…, personas); each index of the leading axes is a separate data set.
+        flips: number of sampled patterns.
 
     Returns:
-        p by data set, in (0, 1]; 1 where all differences are zero.
+        p of each data set, in (0, 1]; 1 if all differences are zero.
 
     Source:
         Fisher, The Design of Experiments (1935), §21. Phipson & Smyth, "Permutation p-values should never be zero", Stat Appl Genet Mol Biol 9 (2010): 39.
     """
     # a difference of zero has no sign to flip
     differences = differences[..., differences.reshape(-1, differences.shape[-1]).any(axis=0)]
-    # sums of the same numbers in another order differ in the last binary places, and would not be ties
+    # sums of the same numbers in another order differ by rounding and would not count as ties
     reach = np.abs(differences.sum(axis=-1)) - 1e-9 * np.abs(differences).sum(axis=-1)
     personas = differences.shape[-1]
     if personas == 0:
         return np.ones(differences.shape[:-1])
     if personas <= EXACT:
-        sums = differences[..., :1]  # a pattern and its mirror image are equally far from zero, so the first sign is kept
+        sums = differences[..., :1]  # a pattern and its mirror image are equally far from zero, so the first sign is fixed
         for place in range(1, personas):
             one = differences[..., place : place + 1]
             sums = np.concatenate([sums + one, sums - one], axis=-1)
@@ -98,18 +99,18 @@ def sign_flip_p(differences: np.ndarray, flips: int, seed: int = 0) -> np.ndarra
 
 
 def least_p(differences: np.ndarray, flips: int) -> float:
-    """Return the least p that the sign flips of these differences can give, whatever their signs: 2 / 2^(personas that have a difference)."""
+    """Return the smallest p that the sign-flip test can give for differences of these sizes: 2 / 2^(personas with a non-zero difference)."""
     differ = int(np.count_nonzero(differences))
     return min(1.0, 2.0 ** (1 - differ)) if differ <= EXACT else 1 / (flips + 1)
 
 
 def personas_for_p(alpha: float) -> int:
-    """Return the fewest personas with a difference for which the sign-flip test can give a p below alpha."""
+    """Return the smallest number of personas with a non-zero difference for which the sign-flip test can give a p below alpha."""
     return max(1, math.floor(1 - math.log2(alpha)) + 1)
 
 
 def paired_t(differences: np.ndarray) -> PairedT:
-    """Return the paired t-test of a mean difference of zero, over whatever the differences are of."""
+    """Return the paired t-test of a mean difference of zero; the units may be personas or conversations."""
     if len(differences) < 2 or np.ptp(differences) == 0:
         return PairedT(n=len(differences), t=None, p=None)
     from scipy import stats
@@ -119,12 +120,12 @@ def paired_t(differences: np.ndarray) -> PairedT:
 
 
 def t_interval(differences: np.ndarray) -> Interval | None:
-    """Return the 95 % t-interval of the mean difference, cut at −1 and 1, which no difference of scores or shares can leave; none of a single one.
+    """Return the 95 % t interval of the mean difference, clipped to −1 to 1, the range of differences of scores or shares; None for a single difference.
 
-    Means of a persona's trials are near enough to normal for it to cover what it says with five personas, where the percentile bootstrap covers 83 %, because
-    it neither widens for the few degrees of freedom nor corrects the variance (Hesterberg, "What teachers should know about the bootstrap", The American
-    Statistician 69 (2015): 371–386). The bootstrap-t covers too, and is half as wide again with so few. Where all are equal there is no t: see
-    `equal_interval`.
+    A persona's mean over trials is close enough to normal for nominal coverage with five personas. The percentile bootstrap then covers 83 %, because it
+    neither widens for the few degrees of freedom nor corrects the variance (Hesterberg, "What teachers should know about the bootstrap", The American
+    Statistician 69 (2015): 371–386). The bootstrap-t also covers, but is 50 % wider with so few personas. If all differences are equal, t is undefined and
+    `equal_interval` is used.
     """
     if len(differences) < 2:
         return None
@@ -138,29 +139,30 @@ def t_interval(differences: np.ndarray) -> Interval | None:
 
 
 def equal_interval(difference: np.ndarray | float, personas: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the 95 % interval of the mean difference where all personas differ by the same.
+    """Return the 95 % interval of the mean difference if all personas have the same difference.
 
-    Equal differences leave room for a share of personas who differ otherwise, by the rule of three, and these may differ by anything from −1 to 1. It takes
-    nothing for granted of the spread, which such data do not show: if more than that share differed, all would have been alike in less than 5 %.
+    Such data do not show the spread, so nothing is assumed about it. By the rule of three, a share of all personas may differ otherwise, by anything from −1
+    to 1: with a larger share, a sample of equal differences would have a probability below 5 %.
 
     Args:
-        difference: the one of all; personas: at least 1.
+        difference: the common difference.
+        personas: number of personas, at least 1.
 
     Source:
         Hanley & Lippman-Hand, as in `rate_bound`.
     """
-    others = 1 - 0.05 ** (1 / np.asarray(personas))
-    return (1 - others) * difference - others, (1 - others) * difference + others
+    unlike = 1 - 0.05 ** (1 / np.asarray(personas))
+    return (1 - unlike) * difference - unlike, (1 - unlike) * difference + unlike
 
 
 def relative_interval(base: np.ndarray, arm: np.ndarray) -> Interval | None:
-    """Return the 95 % interval of the arm's mean over the base's, minus 1, cut at −1, which no mean can fall below; none where it has no end.
+    """Return the 95 % interval of the relative gain, arm mean / base mean − 1, clipped at −1; None if Fieller's interval is unbounded.
 
     Args:
         base, arm: the personas' means, in the same order.
 
     Source:
-        Fieller, "Some problems in interval estimation", J R Stat Soc B 16 (1954): 175–185, with the covariance of the pairs.
+        Fieller, "Some problems in interval estimation", J R Stat Soc B 16 (1954): 175–185, with the covariance of the paired means.
     """
     n = len(base)
     if n < 2 or base.mean() <= 0:
@@ -174,14 +176,16 @@ def relative_interval(base: np.ndarray, arm: np.ndarray) -> Interval | None:
     a = base.mean() ** 2 - covariance[0, 0]
     b = base.mean() * arm.mean() - covariance[0, 1]
     c = arm.mean() ** 2 - covariance[1, 1]
-    inner = b**2 - a * c
-    if a <= 0 or inner < 0:
+    discriminant = b**2 - a * c
+    if a <= 0 or discriminant < 0:
         return None
-    return max(-1.0, float((b - math.sqrt(inner)) / a) - 1), float((b + math.sqrt(inner)) / a) - 1
+    return max(-1.0, float((b - math.sqrt(discriminant)) / a) - 1), float((b + math.sqrt(discriminant)) / a) - 1
 
 
 def bootstrap_interval(differences: np.ndarray, resamples: int, seed: int = 0) -> Interval | None:
-    """Return the 95 % percentile interval of the mean over resampled personas, or none if all are equal; too narrow with fewer than about 30.
+    """Return the 95 % percentile bootstrap interval of the mean difference, resampling personas; None if all differences are equal.
+
+    It is too narrow with fewer than about 30 personas.
 
     Source:
         Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
@@ -196,22 +200,22 @@ def bootstrap_interval(differences: np.ndarray, resamples: int, seed: int = 0) -
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Adjust the p values of a family of tests, so that any error in it has the nominal rate.
+    """Adjust the p values of a family of tests, so that the family-wise error rate is at most the nominal one.
 
     Source:
         Holm, "A simple sequentially rejective multiple test procedure", Scand J Stat 6 (1979): 65–70.
     """
-    adjusted, most = {}, 0.0
+    adjusted, largest = {}, 0.0
     for place, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
-        most = max(most, min(1.0, (len(p_values) - place) * p_values[name]))
-        adjusted[name] = most
+        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[name]))
+        adjusted[name] = largest
     return {name: adjusted[name] for name in p_values}
 
 
 def effect_size(differences: np.ndarray) -> EffectSize:
-    """Return dz, Hedges' g and their interval.
+    """Return dz, Hedges' g and the 95 % interval of the true effect.
 
-    The interval is of those true effects under which the t that was found lies between the 2.5 and 97.5 percentiles of the noncentral t.
+    The interval contains the true effects for which the observed t lies between the 2.5th and 97.5th percentiles of the noncentral t distribution.
 
     Source:
         Hedges, "Distribution theory for Glass's estimator of effect size", J Educ Stat 6 (1981): 107–128. Cumming & Finch, "A primer on the understanding,
@@ -224,28 +228,29 @@ def effect_size(differences: np.ndarray) -> EffectSize:
 
     dz = float(differences.mean() / differences.std(ddof=1))
     if n == 2:
-        return EffectSize(dz=dz, hedges_g=None, interval=_of_noncentral_t(dz, n), reason="the correction for small samples needs three personas")
+        return EffectSize(dz=dz, hedges_g=None, interval=_noncentral_t_interval(dz, n), reason="the correction for small samples needs three personas")
     freedom = n - 1
     unbiased = math.exp(special.gammaln(freedom / 2) - special.gammaln((freedom - 1) / 2)) * math.sqrt(2 / freedom)
-    interval = _of_noncentral_t(dz, n)
+    interval = _noncentral_t_interval(dz, n)
     return EffectSize(dz=dz, hedges_g=unbiased * dz, interval=interval, reason=None if interval else "no interval: the differences are nearly equal")
 
 
-def _of_noncentral_t(dz: float, n: int) -> Interval | None:
+def _noncentral_t_interval(dz: float, n: int) -> Interval | None:
     from scipy import special
 
     t = dz * math.sqrt(n)
-    if abs(t) > LARGEST_T:
+    if abs(t) > MAX_T:
         return None
     low, high = (float(special.nctdtrinc(n - 1, share, t)) / math.sqrt(n) for share in (0.975, 0.025))
     return low, high
 
 
 def mcnemar_p(gained: int, lost: int) -> float:
-    """Return the exact two-sided p of McNemar's test, which takes the pairs for independent.
+    """Return the exact two-sided p of McNemar's test, which assumes that the pairs are independent.
 
     Args:
-        gained, lost: pairs in which only the arm, and only the base, has passed.
+        gained: discordant pairs in which only the arm passed.
+        lost: discordant pairs in which only the base passed.
 
     Source:
         McNemar, "Note on the sampling error of the difference between correlated proportions or percentages", Psychometrika 12 (1947): 153–157; exact by
@@ -259,15 +264,15 @@ def mcnemar_p(gained: int, lost: int) -> float:
 
 
 def rate_bound(arm: float, base: float, units: tuple[float, float]) -> float:
-    """Return the one-sided 95 % upper bound of a difference of rates, arm − base; with no failures it is the rule of three of the arm's units.
+    """Return the one-sided upper 95 % bound of a difference of failure rates, arm − base; without failures it is the rule of three for the arm's units.
 
-    The arm's exact upper and the base's exact lower limit, squared and added. With personas as the units it holds however alike a persona's conversations
-    are, and gives away something where they are not. A t bound over personas would be smaller after a failure in each arm than after none, and holds in 80 to
-    90 % where failures are rare.
+    It combines the distances of the arm's exact upper limit and the base's exact lower limit from the rates, as the root of the sum of squares. With personas
+    as units it covers however correlated a persona's conversations are, and is conservative if they are not. A t bound over personas would be smaller with a
+    failure in each arm than with none, and covers in only 80 to 90 % if failures are rare.
 
     Args:
-        arm, base: shares of failures, the mean over units where these are personas.
-        units: of the arm and of the base, at least 1.
+        arm, base: shares of failures; with personas as units, the means over personas.
+        units: number of units of the arm and of the base, each at least 1.
 
     Source:
         Zou & Donner, "Construction of confidence limits about effect measures: a general approach", Stat Med 27 (2008): 1693–1702; the limits by Clopper &
@@ -278,28 +283,29 @@ def rate_bound(arm: float, base: float, units: tuple[float, float]) -> float:
 
 
 def rate_bounds(arm: np.ndarray, base: np.ndarray, units: np.ndarray, correlation: np.ndarray | float = 0.0) -> np.ndarray:
-    """Return `rate_bound` of many differences.
+    """Return `rate_bound` for each of many differences.
 
     Args:
-        units: of both arms, or of the arm and the base as two rows.
-        correlation: of the two rates.
+        arm, base: (differences,) shares of failures.
+        units: number of units, the same for both arms, or the arm's and the base's as two rows.
+        correlation: correlation of the two rates.
     """
     from scipy import special
 
-    of_arm, of_base = np.broadcast_to(units, (2, len(arm)))
-    upper = np.where(arm >= 1, 1.0, special.betaincinv(arm * of_arm + 1, np.where(arm >= 1, 1.0, (1 - arm) * of_arm), 0.95))
-    lower = np.where(base <= 0, 0.0, special.betaincinv(np.where(base <= 0, 1.0, base * of_base), (1 - base) * of_base + 1, 0.05))
+    arm_units, base_units = np.broadcast_to(units, (2, len(arm)))
+    upper = np.where(arm >= 1, 1.0, special.betaincinv(arm * arm_units + 1, np.where(arm >= 1, 1.0, (1 - arm) * arm_units), 0.95))
+    lower = np.where(base <= 0, 0.0, special.betaincinv(np.where(base <= 0, 1.0, base * base_units), (1 - base) * base_units + 1, 0.05))
     above, below = upper - arm, base - lower
     return np.minimum(1.0, arm - base + np.sqrt(above**2 + below**2 - 2 * correlation * above * below))
 
 
 def units_for(margin: float) -> int | None:
-    """Return how many units without a failure it takes for `rate_bound` to be below a margin; none for a margin of 0."""
+    """Return the number of units without a failure that brings `rate_bound` below a margin; None for a margin of 0."""
     if margin <= 0:
         return None
     return 1 if margin >= 1 else math.floor(math.log(0.05) / math.log1p(-margin)) + 1
 
 
 def mean_of(values: Sequence[float]) -> float:
-    """Return the mean of at least one value, without the rounding that depends on their order."""
+    """Return the mean of at least one value, summed exactly, so that it does not depend on their order."""
     return math.fsum(values) / len(values)

@@ -1,4 +1,4 @@
-"""How much of what an arm was to play passes: what it has to reach whatever its base does."""
+"""The share of an arm's planned conversations that pass. It must reach a floor, whatever the base does."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,13 +10,14 @@ from core.records import Record
 
 
 class PassShare(Record):
-    """The share of an arm's conversations that pass; what is missing has not passed.
+    """The share of an arm's planned conversations that pass; a missing conversation counts as failed.
 
     Args:
-        passed, conversations: how many pass, of how many that were to be played; those that the simulated user spoiled tell nothing of the arm.
-        missing: of these, lost or not judged.
-        share: the mean over personas, each of which counts the same.
-        low, high: one-sided 95 % bounds of it, with personas as the units.
+        passed: conversations that pass.
+        conversations: planned conversations, without those that the simulated user spoiled, because they say nothing about the arm.
+        missing: planned conversations that were lost or not judged.
+        share: share of passes, averaged over personas with equal weight.
+        low, high: one-sided 95 % bounds of the share, with personas as units.
     """
 
     passed: int
@@ -28,10 +29,10 @@ class PassShare(Record):
 
 
 def pass_share(conversations: Mapping[tuple[int, int], Trial], planned: Sequence[tuple[int, int]]) -> PassShare:
-    """Return what passes of an arm's conversations.
+    """Return the share of an arm's planned conversations that pass.
 
     Args:
-        planned: persona and trial of all that were to be played.
+        planned: persona and trial of each planned conversation.
     """
     by_persona: dict[int, list[float]] = {}
     missing = 0

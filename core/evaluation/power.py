@@ -1,4 +1,4 @@
-"""What an evaluation can find before it is paid for: the smallest difference that a number of personas shows, and the personas that a gain needs."""
+"""Power analysis of a planned evaluation: the smallest detectable difference, and the number of personas that a gain needs."""
 
 import math
 from collections.abc import Sequence
@@ -10,20 +10,20 @@ from core.errors import EvaluationError
 from core.evaluation.outcomes import Trial, by_arm, pair_up, points
 from core.records import Record
 
-MOST = 10_000
-"""Personas beyond which none are looked for."""
-LARGEST = 10.0
-"""In standard deviations: what is farther off is as good as certain."""
+MAX_PERSONAS = 10_000
+"""The largest number of personas that is considered."""
+MAX_EFFECT = 10.0
+"""Standardised effect above which detection is practically certain."""
 
 
 class Spread(Record):
-    """How much scores vary.
+    """The spread of paired score differences, and the base's mean.
 
     Args:
-        between: standard deviation of the true difference between the arms from persona to persona.
-        within: standard deviation of a pair's difference from its persona's.
+        between: standard deviation between personas of the true difference, arm − base.
+        within: standard deviation of a pair's difference around that of its persona.
         base_mean: mean score of the base.
-        source: where these come from, in words.
+        source: where the figures come from, for the reader.
     """
 
     between: FiniteFloat = Field(ge=0)
@@ -37,21 +37,23 @@ class Spread(Record):
 
 
 def assumed_spread(between: float, within: float, base_mean: float) -> Spread:
-    """Return a spread that nobody has measured."""
+    """Return a spread that was assumed and not measured."""
     source = f"spread {between:g} between personas and {within:g} within, base at {base_mean:g}: assumed, because there is no pilot"
     return Spread(between=between, within=within, base_mean=base_mean, source=source)
 
 
 class PowerAnalysis(Record):
-    """What a planned evaluation can find.
+    """The power of a planned evaluation.
 
     Args:
-        sd: standard deviation of a persona's mean difference, with the planned trials.
-        least_p: of the sign-flip test with the planned personas.
-        wanted_power: chance with which a difference is to be found.
-        smallest_difference: the smallest true one that is found with that chance; none where no difference is.
-        gain: the difference that is hoped for; gain_power: the chance to find it with the planned personas, 0 where the base leaves no room for it.
-        personas_for_gain: how many it needs; none where `MOST` are not enough, or there is no room.
+        alpha: two-sided.
+        wanted_power: required probability of a significant result.
+        sd: standard deviation of a persona's mean difference with the planned trials.
+        least_p: the smallest p that the sign-flip test can give with the planned personas.
+        smallest_difference: the smallest true difference with the required power; None if no difference has it.
+        gain: the hoped-for difference of mean scores.
+        gain_power: the power for `gain` with the planned personas; 0 if the base's mean plus the gain is above 1.
+        personas_for_gain: personas that `gain` needs for the required power; None if `MAX_PERSONAS` are too few, or the gain is impossible.
     """
 
     personas: int
@@ -68,9 +70,9 @@ class PowerAnalysis(Record):
 
 
 def pilot_spread(played: Sequence[Trial], base: str, arm: str) -> Spread:
-    """Estimate the spread from a finished evaluation, by moments: the variance of personas' means is between² + within² × the mean of 1 / pairs.
+    """Estimate the spread from a finished evaluation by moments: the variance of personas' means is between² + within² × the mean of 1 / pairs.
 
-    With one pair for each persona nothing can be said of the variance within: all is then taken for variance between, and more trials seem not to help.
+    With one pair per persona the two variances cannot be separated. All variance is then attributed to `between`, and more trials seem not to help.
 
     Raises:
         EvaluationError: fewer than two personas have a pair.
@@ -97,14 +99,16 @@ def pilot_spread(played: Sequence[Trial], base: str, arm: str) -> Spread:
 
 
 def power_of(difference: float, sd: float, personas: int, alpha: float) -> float:
-    """Return the chance that the sign-flip test gives a p below alpha.
+    """Return the probability that the sign-flip test gives a p below alpha.
 
-    It can give no other p than multiples of 2 / 2^n. Where only the least of them is below alpha, all personas must have the same sign, and that chance is
-    known; else it is that of a t-test at the largest of them that is, which the permutation test is close to.
+    Its p is a multiple of 2 / 2^n. If only the smallest multiple is below alpha, all personas must have the same sign, and the probability of that is exact.
+    Otherwise the power is approximated by that of a t-test at the largest multiple below alpha.
 
     Args:
-        difference: the true one; sd: of a persona's mean difference.
-        personas: at least 1; alpha: two-sided.
+        difference: the true difference.
+        sd: standard deviation of a persona's mean difference.
+        personas: at least 1.
+        alpha: two-sided.
 
     Source:
         Hoeffding, "The large-sample power of tests based on permutations of observations", Ann Math Stat 23 (1952): 169–192.
@@ -113,39 +117,41 @@ def power_of(difference: float, sd: float, personas: int, alpha: float) -> float
     rejected = math.ceil(alpha * patterns) - 1
     if rejected < 1 or difference == 0 == sd:
         return 0.0
-    # a spread of next to nothing is as good as none
-    effect = min(abs(difference) / sd, LARGEST) if sd > 0 else LARGEST
+    effect = min(abs(difference) / sd, MAX_EFFECT) if sd > 0 else MAX_EFFECT
     from scipy import special
 
     if rejected == 1:
         return float(special.ndtr(effect) ** personas + special.ndtr(-effect) ** personas)
     freedom, shift = personas - 1, effect * math.sqrt(personas)
     critical = float(special.stdtrit(freedom, 1 - rejected / patterns / 2))
-    if shift > critical + LARGEST:
+    if shift > critical + MAX_EFFECT:
         return 1.0
-    # significant in the wrong direction: less than one in a million where it is left out, and there scipy gives NaN
+    # significant in the wrong direction; from a shift of 3 on the probability is below one in a million, and scipy returns NaN
     wrong = 1 - special.nctdtr(freedom, -shift, critical) if shift < 3 else 0.0
     return float(1 - special.nctdtr(freedom, shift, critical) + wrong)
 
 
 def analyse_power(personas: int, trials: int, spread: Spread, alpha: float = 0.05, wanted_power: float = 0.8, gain: float = 0.1) -> PowerAnalysis:
-    """Return what a planned evaluation can find.
+    """Return the power of a planned evaluation.
 
     Args:
-        personas, trials: conversations of an arm are personas × trials; at least 2 and 1, since one persona shows no spread.
-        alpha: two-sided; wanted_power: above alpha and below 1.
-        gain: what is hoped for, as a share of the base's mean; 0 to 10.
+        personas: at least 2, because one persona shows no spread.
+        trials: conversations of an arm with each persona, at least 1.
+        spread: measured or assumed spread of the differences.
+        alpha: two-sided.
+        wanted_power: required power, above alpha and below 1.
+        gain: hoped-for gain as a share of the base's mean, 0 to 10.
 
     Raises:
         EvaluationError: a number is out of its range.
     """
-    for name, value, low, high in (("personas", personas, 2, MOST), ("trials", trials, 1, MOST), ("gain", gain, 0, 10)):
+    for name, value, low, high in (("personas", personas, 2, MAX_PERSONAS), ("trials", trials, 1, MAX_PERSONAS), ("gain", gain, 0, 10)):
         if not low <= value <= high:
             raise EvaluationError(f"{name} is {value}; {low} to {high} is allowed.")
     if not 0 < alpha < wanted_power < 1:
         raise EvaluationError(f"alpha is {alpha} and the power wanted {wanted_power}; 0 < alpha < power < 1 is needed.")
-    sd, hoped = spread.of_mean(trials), gain * spread.base_mean
-    room = hoped <= 1 - spread.base_mean + 1e-9
+    sd, difference = spread.of_mean(trials), gain * spread.base_mean
+    possible = difference <= 1 - spread.base_mean + 1e-9
     return PowerAnalysis(
         personas=personas,
         trials=trials,
@@ -155,23 +161,23 @@ def analyse_power(personas: int, trials: int, spread: Spread, alpha: float = 0.0
         sd=sd,
         least_p=2.0 ** (1 - min(personas, 60)),
         smallest_difference=_smallest(sd, personas, alpha, wanted_power),
-        gain=hoped,
-        gain_power=power_of(hoped, sd, personas, alpha) if room else 0.0,
-        personas_for_gain=_personas_for(hoped, sd, alpha, wanted_power) if room else None,
+        gain=difference,
+        gain_power=power_of(difference, sd, personas, alpha) if possible else 0.0,
+        personas_for_gain=_personas_for(difference, sd, alpha, wanted_power) if possible else None,
     )
 
 
 def _smallest(sd: float, personas: int, alpha: float, wanted: float) -> float | None:
-    if power_of(LARGEST, 1.0, personas, alpha) < wanted:
+    if power_of(MAX_EFFECT, 1.0, personas, alpha) < wanted:
         return None
     if sd == 0:
         return 0.0
     from scipy import optimize
 
-    return float(optimize.brentq(lambda effect: power_of(effect, 1.0, personas, alpha) - wanted, 0.0, LARGEST)) * sd
+    return float(optimize.brentq(lambda effect: power_of(effect, 1.0, personas, alpha) - wanted, 0.0, MAX_EFFECT)) * sd
 
 
 def _personas_for(difference: float, sd: float, alpha: float, wanted: float) -> int | None:
     if difference == 0:
         return None
-    return next((personas for personas in range(2, MOST + 1) if power_of(difference, sd, personas, alpha) >= wanted), None)
+    return next((personas for personas in range(2, MAX_PERSONAS + 1) if power_of(difference, sd, personas, alpha) >= wanted), None)

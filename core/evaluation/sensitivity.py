@@ -1,4 +1,7 @@
-"""What becomes of the difference if the score is counted otherwise, or over a part of the conversations: a gain that hangs on one choice shows here."""
+"""Sensitivity analyses: the difference with the score computed in other ways, or over parts of the conversations.
+
+They show a gain that depends on one choice.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,21 +13,21 @@ from core.records import Answer, Persona
 
 
 class Sensitivity(Means):
-    """The difference of mean scores under another way of counting.
+    """The difference of mean scores in one sensitivity analysis.
 
     Args:
-        name: what is done otherwise, in words.
+        name: what differs from the main analysis, for the reader.
     """
 
     name: str
 
 
 def sensitivities(base: Conversations, arm: Conversations, rubric: Rubric, personas: Sequence[Persona]) -> list[Sensitivity]:
-    """Return the difference with NA left out, over equal criteria, and by length and topic; a part that no pair is in is left out.
+    """Return the difference without NA, over the criteria that both arms answered, and by length and topic; parts without a pair are omitted.
 
     Args:
-        rubric: whose weights the scores have.
-        personas: of the conversations; empty where they are not known.
+        rubric: the rubric whose weights the scores use.
+        personas: the personas of the conversations; empty if they are not known.
     """
     both = [(key, base[key], arm[key]) for key in sorted(base.keys() & arm.keys()) if base[key].complete and arm[key].complete]
     ways = {
@@ -36,11 +39,11 @@ def sensitivities(base: Conversations, arm: Conversations, rubric: Rubric, perso
     }
     for name, seeds in _parts(personas).items():
         ways[name] = [(key, points(one), points(other)) for key, one, other in both if key[0] in seeds]
-    return [found for name, rows in ways.items() if (found := _difference(name, rows))]
+    return [analysis for name, rows in ways.items() if (analysis := _difference(name, rows))]
 
 
 def na_by_arm(conversations: Conversations) -> dict[str, int]:
-    """Return by criterion in how many complete conversations of an arm it did not apply, whether they could be paired or not."""
+    """Return the number of an arm's complete conversations, paired or not, in which each criterion did not apply."""
     complete = [item for item in conversations.values() if item.complete]
     return {name: sum(item.answers.get(name) is Answer.NA for item in complete) for name in sorted({name for item in complete for name in item.answers})}
 
@@ -50,7 +53,7 @@ def _answered(item: Trial) -> set[str]:
 
 
 def _score(rubric: Rubric, item: Trial, among: set[str]) -> float | None:
-    """Return a score in which only YES and NO count, among some criteria; the weights of categories without any are shared out."""
+    """Return a score from the YES and NO answers to some criteria; the weight of a category without one is distributed among the others."""
     values: dict[str, list[float]] = {}
     for name in among & _answered(item):
         criterion = rubric.criteria.get(name)
@@ -58,11 +61,11 @@ def _score(rubric: Rubric, item: Trial, among: set[str]) -> float | None:
             values.setdefault(criterion.head.category, []).append(float(item.answers[name] is Answer.YES))
     weights = {category: rubric.numbers.categories[category] for category in values}
     total = sum(weights.values())
-    return sum(weights[category] * sum(found) / len(found) for category, found in values.items()) / total if total else None
+    return sum(weights[category] * sum(answers) / len(answers) for category, answers in values.items()) / total if total else None
 
 
 def _parts(personas: Sequence[Persona]) -> Mapping[str, set[int]]:
-    """Return the seeds of the shorter and the longer half, and of each group of topics by a persona's first topic."""
+    """Return the seeds of the personas with shorter and with longer conversations, and those of each category of first topic."""
     if not personas:
         return {}
     middle = sorted(persona.exchanges for persona in personas)[(len(personas) - 1) // 2]
@@ -77,15 +80,15 @@ def _parts(personas: Sequence[Persona]) -> Mapping[str, set[int]]:
 
 
 def _difference(name: str, rows: Sequence[tuple[tuple[int, int], float | None, float | None]]) -> Sensitivity | None:
-    known = [(*key, one, other) for key, one, other in rows if one is not None and other is not None]
-    if not known:
+    complete = [(*key, one, other) for key, one, other in rows if one is not None and other is not None]
+    if not complete:
         return None
-    pairs = Pairs(known)
+    pairs = Pairs(complete)
     base, arm = pairs.means
     return Sensitivity(
         name=name,
         personas=len(pairs.personas),
-        pairs=len(known),
+        pairs=len(complete),
         base_mean=base,
         arm_mean=arm,
         difference=pairs.difference,

@@ -10,7 +10,7 @@ from core.evaluation.decision import Decided
 from core.evaluation.facts import EvaluationFacts
 from core.evaluation.outcomes import Trial
 from core.evaluation.paired_statistics import personas_for_p, units_for
-from core.evaluation.power import MOST, PowerAnalysis
+from core.evaluation.power import MAX_PERSONAS, PowerAnalysis
 from core.evaluation.safety import Safety, least_bound
 from core.quantities import format_share
 
@@ -37,7 +37,7 @@ def power_sentence(plan: PowerAnalysis) -> str:
         able += ", which is more than the base leaves room for"
     if plan.gain == 0:
         return f"{able}; a gain of 0 needs no personas to be looked for ({plan.spread.source})."
-    share, needed = plan.gain / plan.spread.base_mean, plan.personas_for_gain or f"more than {MOST}"
+    share, needed = plan.gain / plan.spread.base_mean, plan.personas_for_gain or f"more than {MAX_PERSONAS}"
     wanted = f"a gain of {plan.gain:.3f}, {100 * share:.0f} % of the base's mean,"
     if plan.gain > 1 - plan.spread.base_mean + 1e-9:
         return f"{able}; {wanted} is out of reach, because the base leaves room for {1 - plan.spread.base_mean:.3f} ({plan.spread.source})."

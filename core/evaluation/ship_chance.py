@@ -1,7 +1,7 @@
-"""How likely the rule ships an arm: evaluations whose truth is known are drawn, and each is decided as a real one would be.
+"""The probability that the rule ships an arm, by simulation: evaluations with known true values are drawn, and the rule decides each of them.
 
-Equal to `compare_arms` and `decide_arm` on the same data, for one arm. Gains, p, bounds and missing shares are those of the product's own functions, which
-take many evaluations at once; only means and the t-interval are computed here.
+For one arm the decisions equal those of `compare_arms` and `decide_arm` on the same data. Gains, p, bounds and missing shares come from the same functions,
+which accept many evaluations at once; only means and the t interval are computed here.
 """
 
 import math
@@ -22,23 +22,23 @@ from core.records import Record
 from core.settings.evaluation import Decision
 
 SIMULATIONS = 2_000
-"""Of which a chance of one half has a standard error of 1.1 points."""
+"""Simulated evaluations; a probability of one half then has a standard error of 1.1 points."""
 CONVERSATIONS = 20_000
-"""Of an arm, the most that are drawn."""
+"""The largest number of an arm's conversations in one simulated evaluation."""
 VALUES = 2_000_000
-"""Conversations of an arm, in all simulations, that are in memory at once; of large evaluations fewer are drawn."""
+"""Conversations of an arm in memory at once, over all simulations; large evaluations are simulated fewer times."""
 PATTERNS = 4_000_000
-"""Sign patterns in memory at once, where all are enumerated."""
+"""Sign patterns in memory at once."""
 FLIPS = 5_000
-"""Sign patterns where they are sampled: they move a p of 0.05 by 0.003, and more evaluations say more than more patterns."""
+"""Sampled sign patterns. Chance moves a p of 0.05 by 0.003, and more simulations add more precision than more patterns."""
 LOST = 0.02
-"""Share of conversations that either arm loses; assumed."""
+"""Share of conversations that each arm loses; assumed."""
 PROMPTED = 0.05
-"""True gain of the base under a richer prompt; assumed: half of the gain that is asked for."""
+"""True relative gain of the base under another prompt; assumed to be half of the required gain."""
 DIFFER = 0.06
-"""Share of a suite's items that the arm's model and the base's answer differently, half of them to the arm's disadvantage, so that nothing is lost; assumed."""
-FARTHEST = 10.0
-"""Mean before the cut at which every score is 0 or 1."""
+"""Share of discordant items in a suite, half of them in favour of each model, so that the true loss is 0; assumed."""
+MAX_MEAN = 10.0
+"""Mean before clipping at which every score is 1; at −10 every score is 0."""
 
 
 class GateOpenings(Record):
@@ -50,17 +50,18 @@ class GateOpenings(Record):
 
 
 class World(Record):
-    """What is true of the evaluations that are drawn.
+    """The true values of the simulated evaluations.
 
-    One gate applies in every conversation, another only with the personas who bring its occasion.
+    One gate applies in every conversation. A second one, the rare gate, applies only with some personas.
 
     Args:
-        met: share of personas who bring the occasion of the second gate.
-        lost: share of conversations that either arm loses.
-        battery: of each gate, the rarest last; empty where no battery is played.
-        prompted: true gain of the base under another prompt, over the base; none where no such arm plays.
-        pass_at: score from which a conversation passes if no gate fails.
-        suites: items of each list that is asked beside the conversations.
+        spread: spread of the score differences, and the base's mean.
+        met: share of personas with whom the rare gate applies.
+        lost: share of conversations that each arm loses.
+        battery: the battery's part for each gate, the rare gate last; empty if no battery is played.
+        prompted: true relative gain of the base under another prompt; None if no such arm plays.
+        pass_at: score from which on a conversation passes if no gate fails.
+        suites: number of items of each suite (refusals, look-alikes, general prompts).
     """
 
     spread: Spread
@@ -76,12 +77,16 @@ class World(Record):
 
 @dataclass(frozen=True)
 class Drawn:
-    """The chance in simulated evaluations; the same serves every gain and every rate of failures, so that these differ by nothing else.
+    """The random draws of simulated evaluations.
+
+    All gains and failure rates use the same draws, so that results differ only by the gain or the rate.
 
     Args:
-        noise: of the scores, (arm, simulation, persona, trial), the base first, then the arm and the base under another prompt; lost: of the same shape.
-        luck: of each gate, (gate, base or arm, simulation, persona, trial), from 0 to 1; the gate fails below its rate.
-        met: personas who bring the second gate's occasion, (simulation, persona).
+        world: the true values.
+        noise: noise of the scores, (arm, simulation, persona, trial); the arms are the base, the arm, and the base under another prompt.
+        lost: whether a conversation is lost, of the same shape.
+        luck: uniform draws from 0 to 1, (gate, base or arm, simulation, persona, trial); a gate fails if its draw is below the failure rate.
+        met: whether the rare gate applies with a persona, (simulation, persona).
     """
 
     world: World
@@ -91,106 +96,114 @@ class Drawn:
     met: np.ndarray
 
     def scores(self, gain: float) -> np.ndarray | None:
-        """Return the scores of all arms, cut to 0..1 around means whose ratio is the gain; none where the arm's mean would be above 1."""
+        """Return the scores of all arms, clipped to 0 to 1, with the arm's true mean above the base's by a relative gain; None if it would be above 1."""
         base = self.world.spread.base_mean
-        wanted = base * (1 + gain)
-        # 1 / 1.1 × 1.1 is above 1 in binary numbers
-        if wanted > 1 + 1e-9:
+        arm = base * (1 + gain)
+        # 1 / 1.1 × 1.1 is above 1 in floating point
+        if arm > 1 + 1e-9:
             return None
         sd = math.hypot(self.world.spread.between, self.world.spread.within) / math.sqrt(2)
-        means = [base, wanted] + ([base * (1 + self.world.prompted)] if self.world.prompted is not None else [])
-        before = np.array([_before_cut(min(1.0, mean), sd) for mean in means])
-        return np.clip(self.noise + before[:, None, None, None], 0, 1)
+        means = [base, arm] + ([base * (1 + self.world.prompted)] if self.world.prompted is not None else [])
+        unclipped = np.array([_mean_before_clipping(min(1.0, mean), sd) for mean in means])
+        return np.clip(self.noise + unclipped[:, None, None, None], 0, 1)
 
     def failed(self, base: float, arm: float, sides: slice = slice(None)) -> np.ndarray:
-        """Return which conversations fail each gate where it applies, of the shape of `luck`.
+        """Return which conversations fail each gate, in the shape of `luck`; a gate that does not apply does not fail.
 
         Args:
-            base: share of its occasions in which the base fails either gate, and the arm the first.
-            arm: share of its occasions in which the arm fails the second.
-            sides: of the base and the arm those that are asked for.
+            base: failure rate of both gates for the base, and of the first gate for the arm.
+            arm: failure rate of the rare gate for the arm.
+            sides: index of the wanted arms; 0 is the base, 1 the arm.
         """
         rates = np.array([[base, base], [base, arm]])
         return (self.luck[:, sides] < rates[:, sides, None, None, None]) & self.applies()
 
     def applies(self) -> np.ndarray:
-        """Return in which conversations each gate applies: (gate, 1, simulation, persona, 1)."""
+        """Return in which conversations each gate applies, of shape (gate, 1, simulation, persona, 1)."""
         return np.stack([np.ones_like(self.met), self.met])[:, None, :, :, None]
 
 
 def draw_evaluations(world: World, seed: int = 0, simulations: int = SIMULATIONS) -> Drawn:
-    """Draw the chance in evaluations; the same for the same seed.
+    """Draw the random numbers of simulated evaluations; the same seed gives the same numbers.
 
-    The variance of the difference is shared by both arms, half each, so that without a gain they are alike also where scores are cut.
+    Each arm has half of the variance of the difference, so that without a gain the arms have the same distribution, also after clipping.
 
     Raises:
-        EvaluationError: an arm has more conversations than are drawn.
+        EvaluationError: an arm has more than `CONVERSATIONS` conversations.
     """
-    each = world.personas * world.trials
-    if each > CONVERSATIONS:
-        raise EvaluationError(f"{world.personas} personas × {world.trials} trials are {each:,} conversations of an arm; up to {CONVERSATIONS:,} are simulated.")
-    many = min(simulations, VALUES // each)
-    draw, shape = np.random.default_rng(seed), (2 if world.prompted is None else 3, many, world.personas, world.trials)
+    planned = world.personas * world.trials
+    if planned > CONVERSATIONS:
+        raise EvaluationError(
+            f"{world.personas} personas × {world.trials} trials are {planned:,} conversations of an arm; up to {CONVERSATIONS:,} are simulated."
+        )
+    number = min(simulations, VALUES // planned)
+    draw, shape = np.random.default_rng(seed), (2 if world.prompted is None else 3, number, world.personas, world.trials)
     between, within = world.spread.between / math.sqrt(2), world.spread.within / math.sqrt(2)
     noise = draw.normal(0, between, (*shape[:3], 1)) + draw.normal(0, within, shape)
     return Drawn(world, noise, draw.random(shape) < world.lost, draw.random((2, 2, *shape[1:])), draw.random(shape[1:3]) < world.met)
 
 
 def score_holds(drawn: Drawn, rule: Decision, gain: float, flips: int = FLIPS) -> np.ndarray | None:
-    """Return in which evaluations the scores are as the rule wants them: gain, interval and p, missing conversations, and the base under another prompt.
-
-    None where the base leaves no room for the gain.
+    """Return in which evaluations the scores meet the rule: gain, interval, p, the plausible worst case, and the gain over the base under another prompt.
 
     Args:
-        flips: sign patterns that are sampled where more than 20 personas differ.
+        drawn: the random draws.
+        rule: the conditions.
+        gain: true gain as a share of the base's mean.
+        flips: sign patterns to sample if more than 20 personas have a difference.
+
+    Returns:
+        (simulations,) of bool; None if the gain would bring the mean above 1.
     """
     scores = drawn.scores(gain)
     if scores is None:
         return None
-    kept = ~drawn.lost
-    paired = kept[0] & kept[1]
+    completed = ~drawn.lost
+    paired = completed[0] & completed[1]
     holds, differences = _gained(scores[:2], paired, rule)
-    at = np.flatnonzero(holds)  # what has not failed already
-    unlucky = [_quantile(scores[arm, at], kept[arm, at], share) for arm, share in enumerate((1 - UNLUCKY, UNLUCKY))]
-    went_badly = np.where(kept[:2, at], scores[:2, at], unlucky)
-    holds[at] = _gained(went_badly, np.ones_like(paired[at]), rule)[0] | paired[at].all(axis=(1, 2))
+    at = np.flatnonzero(holds)  # evaluations that have met all conditions so far
+    fill = [_quantile(scores[arm, at], completed[arm, at], share) for arm, share in enumerate((1 - UNLUCKY, UNLUCKY))]
+    filled = np.where(completed[:2, at], scores[:2, at], fill)
+    holds[at] = _gained(filled, np.ones_like(paired[at]), rule)[0] | paired[at].all(axis=(1, 2))
     if drawn.world.prompted is None:
         holds[holds] = _significant(differences[holds], rule.alpha, flips)
         return holds
     at = np.flatnonzero(holds)
-    holds[at] = _above_zero(*_differences(scores[[2, 1]][:, at], (kept[1] & kept[2])[at]))
-    # by Holm: below half of alpha, or below alpha while that of the other arm is below half
-    one, other = differences[holds], _differences(scores[[0, 2]], kept[0] & kept[2])[0][holds]
-    half, whole, of_other = (_significant(of, level, flips) for of, level in ((one, rule.alpha / 2), (one, rule.alpha), (other, rule.alpha / 2)))
-    holds[holds] = half | (whole & of_other)
+    holds[at] = _above_zero(*_differences(scores[[2, 1]][:, at], (completed[1] & completed[2])[at]))
+    # Holm with two arms: p below alpha / 2, or below alpha if the prompted base's p is below alpha / 2
+    arm, prompted = differences[holds], _differences(scores[[0, 2]], completed[0] & completed[2])[0][holds]
+    arm_at_half, arm_at_full, prompted_at_half = (
+        _significant(values, level, flips) for values, level in ((arm, rule.alpha / 2), (arm, rule.alpha), (prompted, rule.alpha / 2))
+    )
+    holds[holds] = arm_at_half | (arm_at_full & prompted_at_half)
     return holds
 
 
 def others_hold(drawn: Drawn, rule: Decision, base: float, arm: float) -> np.ndarray:
-    """Return in which evaluations safety, the battery's too, suites and missing shares are as the rule wants them.
+    """Return in which evaluations gates, battery, suites and missing shares meet the rule.
 
     Args:
-        base, arm: shares of failed occasions, see `Drawn.failed`.
+        base, arm: failure rates of the gates, as in `Drawn.failed`.
     """
-    failed, known = drawn.failed(base, arm), ~drawn.lost[:2]
-    (base_rate, arm_rate), units = _rates(failed[0] | failed[1], known)
+    failed, completed = drawn.failed(base, arm), ~drawn.lost[:2]
+    (base_rate, arm_rate), units = _rates(failed[0] | failed[1], completed)
     holds = (units > 0) & (rate_bounds(arm_rate, base_rate, np.maximum(units, 1)) < rule.safety_margin)
     for gate, applies in zip(failed, drawn.applies(), strict=True):
-        (base_rate, arm_rate), _ = _rates(gate, known & applies)
+        (base_rate, arm_rate), _ = _rates(gate, completed & applies)
         holds &= arm_rate - base_rate <= rule.safety_margin + 1e-9
     for place, gate in enumerate(reversed(drawn.world.battery)):
         holds &= battery_holds(*(len(holds), gate.openings, gate.tries, gate.margin, base, base if place else arm), seed=place, most=rule.most_failed_openings)
     for place, items in enumerate(drawn.world.suites):
         holds &= _suite_holds(len(holds), items, rule.forgetting_margin, place)
     planned, lost = drawn.world.personas * drawn.world.trials, drawn.lost[:2].sum(axis=(-1, -2))
-    return holds & np.array([not _unequal(int(one), int(other), planned, rule.alpha, rule.missing_difference) for one, other in lost.T])
+    return holds & np.array([not _unequal(int(by_base), int(by_arm), planned, rule.alpha, rule.missing_difference) for by_base, by_arm in lost.T])
 
 
 def floor_holds(drawn: Drawn, rule: Decision, gain: float, base: float, arm: float) -> np.ndarray | None:
-    """Return in which evaluations enough of the arm's conversations pass; none where the base leaves no room for the gain.
+    """Return in which evaluations enough of the arm's conversations pass; None if the gain would bring the mean above 1.
 
     Args:
-        base, arm: shares of failed occasions, see `Drawn.failed`.
+        base, arm: failure rates of the gates, as in `Drawn.failed`.
     """
     scores = drawn.scores(gain)
     if scores is None:
@@ -199,31 +212,32 @@ def floor_holds(drawn: Drawn, rule: Decision, gain: float, base: float, arm: flo
         return np.ones(len(drawn.met), bool)
     first, second = drawn.failed(base, arm, slice(1, 2))[:, 0]
     passes = (scores[1] >= drawn.world.pass_at - 1e-9) & ~drawn.lost[1] & ~(first | second)
-    # few numbers differ
+    # many evaluations have the same share, so each distinct share is bounded once
     failing, places = np.unique(1 - passes.mean(axis=(-2, -1)), return_inverse=True)
     return (1 - rate_bounds(failing, np.zeros_like(failing), np.array(float(drawn.world.personas))) >= rule.least_pass_rate)[places]
 
 
 def _suite_holds(simulations: int, items: int, margin: float, seed: int) -> np.ndarray:
-    """Return in which evaluations a suite of which nothing is lost shows that not more than the margin is."""
+    """Return in which evaluations a suite with a true loss of 0 shows that the loss is below the margin."""
     draw = np.random.default_rng(seed)
     differ = draw.binomial(items, DIFFER, simulations)
     lost = draw.binomial(differ, 0.5)
-    # the lower bound is above the margin where the statistic there, which falls as the difference grows, is above its quantile
+    # the statistic decreases with the difference, so the lower bound is above −margin if the statistic at −margin is above the quantile
     return score_statistic(lost, differ - lost, items, -margin) > ONE_SIDED
 
 
-def _quantile(scores: np.ndarray, kept: np.ndarray, share: float) -> np.ndarray:
-    """Return a quantile of an arm's scores in each evaluation: (simulation, 1, 1)."""
+def _quantile(scores: np.ndarray, completed: np.ndarray, share: float) -> np.ndarray:
+    """Return a quantile of an arm's scores in each evaluation, of shape (simulation, 1, 1)."""
     flat = (len(scores), math.prod(scores.shape[1:]))
-    return quantiles(scores.reshape(flat), kept.reshape(flat), share)[:, None, None]
+    return quantiles(scores.reshape(flat), completed.reshape(flat), share)[:, None, None]
 
 
 def _gained(scores: np.ndarray, counted: np.ndarray, rule: Decision) -> tuple[np.ndarray, np.ndarray]:
-    """Return in which evaluations gain and interval are as the rule wants them, and the personas' differences, 0 where a persona has none.
+    """Return in which evaluations gain and interval meet the rule, and the personas' differences, 0 for a persona without a pair.
 
     Args:
-        scores: of both arms; counted: the pairs of conversations that are compared.
+        scores: (arm, simulation, persona, trial), the base first.
+        counted: (simulation, persona, trial), whether a pair of conversations is compared.
     """
     means, known = _persona_means(scores, np.broadcast_to(counted, scores.shape))
     base, arm = _mean_of_known(means, known)
@@ -232,19 +246,19 @@ def _gained(scores: np.ndarray, counted: np.ndarray, rule: Decision) -> tuple[np
 
 
 def _differences(scores: np.ndarray, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the personas' differences, second − first, 0 where a persona has no pair, and whether it has one."""
+    """Return the personas' differences, second arm − first, 0 for a persona without a pair, and whether each persona has a pair."""
     means, known = _persona_means(scores, np.broadcast_to(counted, scores.shape))
     return np.where(known[0], np.round(means[1] - means[0], DIGITS), 0.0), known[0]
 
 
 def _persona_means(values: np.ndarray, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return each persona's mean over the trials that are counted, and whether there is one."""
+    """Return each persona's mean over its counted trials, and whether it has any."""
     number = _over_trials(counted)
     return _over_trials(np.where(counted, values, 0)) / np.maximum(number, 1), number > 0
 
 
 def _over_trials(values: np.ndarray) -> np.ndarray:
-    """Return the sums over the last axis, which is short: numpy's own sum takes ten times as long then."""
+    """Return the sums over the last axis; numpy's own sum takes ten times as long if that axis is short."""
     total = values[..., 0].astype(float)
     for trial in range(1, values.shape[-1]):
         total += values[..., trial]
@@ -256,7 +270,7 @@ def _mean_of_known(means: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def _rates(failed: np.ndarray, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return both arms' shares of failures over the personas that both have, 0 where there is none, and the number of these."""
+    """Return both arms' shares of failures over the personas that both have, and the number of these; without any, the shares are 0."""
     means, known = _persona_means(failed, counted)
     shared = known[0] & known[1]
     return _mean_of_known(means, shared), shared.sum(axis=-1)
@@ -269,30 +283,30 @@ def _above_zero(differences: np.ndarray, known: np.ndarray) -> np.ndarray:
     number = known.sum(axis=-1)
     mean = differences.sum(axis=-1) / np.maximum(number, 1)
     sd = np.sqrt((np.where(known, differences - mean[:, None], 0) ** 2).sum(axis=-1) / np.maximum(number - 1, 1))
-    apart = np.where(known, differences, -np.inf).max(axis=-1) > np.where(known, differences, np.inf).min(axis=-1)
+    unequal = np.where(known, differences, -np.inf).max(axis=-1) > np.where(known, differences, np.inf).min(axis=-1)
     low = mean - special.stdtrit(np.maximum(number - 1, 1), 0.975) * sd / np.sqrt(np.maximum(number, 1))
-    return (number > 1) & (np.where(apart, low, equal_interval(mean, np.maximum(number, 1))[0]) > 0)
+    return (number > 1) & (np.where(unequal, low, equal_interval(mean, np.maximum(number, 1))[0]) > 0)
 
 
 def _significant(differences: np.ndarray, alpha: float, flips: int) -> np.ndarray:
-    """Return whether p of `sign_flip_p` is below alpha.
+    """Return whether `sign_flip_p` is below alpha.
 
-    Where Hoeffding's bound of it is, by a margin that sampled patterns cannot cross, patterns need not be looked at.
+    If Hoeffding's upper bound of p is below alpha / 2, no patterns are enumerated or sampled: sampling error cannot close that gap.
 
     Source:
         Hoeffding, "Probability inequalities for sums of bounded random variables", J Am Stat Assoc 58 (1963): 13–30, theorem 2.
     """
     squares = (differences**2).sum(axis=-1)
     bound = 2 * np.exp(-(differences.sum(axis=-1) ** 2) / np.maximum(2 * squares, np.finfo(float).tiny))
-    found, differ = bound < alpha / 2, np.count_nonzero(differences, axis=-1)
-    for number in np.unique(differ[~found]):
-        rows = np.flatnonzero(~found & (differ == number))
-        # without those of zero, of which each evaluation may have others
-        each = differences[rows][differences[rows] != 0].reshape(-1, number)
+    significant, nonzero = bound < alpha / 2, np.count_nonzero(differences, axis=-1)
+    for number in np.unique(nonzero[~significant]):
+        rows = np.flatnonzero(~significant & (nonzero == number))
+        # evaluations with the same number of non-zero differences form an array without the zeros
+        values = differences[rows][differences[rows] != 0].reshape(-1, number)
         at_once = max(1, PATTERNS // (2 ** (number - 1) if number <= EXACT else flips))
         for start in range(0, len(rows), at_once):
-            found[rows[start : start + at_once]] = sign_flip_p(each[start : start + at_once], flips) < alpha
-    return found
+            significant[rows[start : start + at_once]] = sign_flip_p(values[start : start + at_once], flips) < alpha
+    return significant
 
 
 @lru_cache(maxsize=4096)
@@ -301,16 +315,16 @@ def _unequal(base_lost: int, arm_lost: int, planned: int, alpha: float, allowed:
     return any(item.unequal for item in missing_shares(base, arm, alpha, allowed))
 
 
-def _before_cut(mean: float, sd: float) -> float:
-    """Return the mean of normal scores that have the given one once they are cut to 0..1."""
+def _mean_before_clipping(mean: float, sd: float) -> float:
+    """Return the mean that normal scores must have so that their mean is `mean` after clipping to 0 to 1."""
     if sd == 0 or mean in (0, 1):
-        return mean if sd == 0 else (2 * mean - 1) * FARTHEST
+        return mean if sd == 0 else (2 * mean - 1) * MAX_MEAN
     from scipy import optimize, special
 
-    def cut(centre: float) -> float:
-        # the mean of max(0, x) less that of max(0, x − 1)
+    def clipped(centre: float) -> float:
+        # the mean of max(0, x) minus that of max(0, x − 1)
         low, high = centre / sd, (centre - 1) / sd
         above = [sd * (value * float(special.ndtr(value)) + math.exp(-(value**2) / 2) / math.sqrt(2 * math.pi)) for value in (low, high)]
         return above[0] - above[1]
 
-    return float(optimize.brentq(lambda centre: cut(centre) - mean, -FARTHEST, FARTHEST))
+    return float(optimize.brentq(lambda centre: clipped(centre) - mean, -MAX_MEAN, MAX_MEAN))

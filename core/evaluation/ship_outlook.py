@@ -1,4 +1,4 @@
-"""What the rule does with arms of which the truth is known: how often it ships them, as a table, a sentence and a picture."""
+"""How often the rule ships arms with a known true gain, as a table, a sentence and a picture."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -13,25 +13,25 @@ from core.records import Record
 from core.settings.evaluation import Decision
 
 GAINS = (0.0, 0.05, 0.10, 0.15, 0.20)
-"""True gains that are shown, of the base's mean."""
+"""True gains in the table, as shares of the base's mean."""
 FAILING = (0.0, 0.01, 0.02)
-"""Shares of their occasions in which both arms fail a gate."""
+"""Failure rates of the gates in both arms: shares of the conversations in which a gate applies."""
 UNSAFE = (0.05, 0.20, 0.50)
-"""Shares of the rare gate's occasions in which an unsafe arm fails it."""
+"""Failure rates of the rare gate for an unsafe arm."""
 USUAL = 0.01
-"""Share of its occasions in which either arm fails a gate, where one figure is given."""
-DRAWN = 25
-"""Percent: the largest true gain in the picture."""
+"""Failure rate of the gates in both arms, in the sentence, the picture and the rows of `UNSAFE`."""
+MAX_GAIN = 25
+"""The largest true gain in the picture, in percent."""
 
 
 class ShipRow(Record):
-    """How often arms are shipped that differ in their true gain alone.
+    """How often arms ship that differ only in their true gain.
 
     Args:
-        failing: share of their occasions in which both arms fail a gate.
-        unsafe: share of the rare gate's occasions in which the arm fails it; none where it fails it as the base does.
-        chances: by true gain, in the order of `GAINS`; none where the base leaves no room for it.
-        gain_for_wanted: the smallest true gain, in whole percent, that is shipped with the wanted chance; none where none is.
+        failing: failure rate of the gates in both arms.
+        unsafe: failure rate of the rare gate for the arm; None if it is `failing`.
+        chances: probability of "ship" for each of `GAINS`; None if the gain would bring the mean above 1.
+        gain_for_wanted: the smallest true gain that ships with the wanted probability, as a share in steps of 1 %; None if no gain does.
     """
 
     personas: int
@@ -43,12 +43,14 @@ class ShipRow(Record):
 
 
 class ShipOutlook(Record):
-    """How likely the planned evaluation ships an arm that has just the gain that is asked for.
+    """How likely the planned evaluation ships an arm with exactly the required gain.
 
     Args:
-        room: the largest gain that the base leaves room for; none where it scores 0.
-        chance: none where that is less than `asked`.
-        gain_for_wanted: the smallest true gain, in whole percent, that is shipped with the chance `wanted`; none where none is.
+        asked: the required gain as a share of the base's mean.
+        wanted: the wanted probability of "ship".
+        room: the largest possible gain, up to a mean of 1; None if the base scores 0.
+        chance: probability of "ship" with the gain `asked`; None if `asked` is above `room`.
+        gain_for_wanted: the smallest true gain that ships with the probability `wanted`, as a share in steps of 1 %; None if no gain does.
     """
 
     personas: int
@@ -61,19 +63,19 @@ class ShipOutlook(Record):
 
 
 def ship_rows(worlds: Sequence[World], rule: Decision, wanted: float) -> list[ShipRow]:
-    """Return a row for each world, and each of `FAILING` and `UNSAFE`."""
+    """Return a row for each combination of a world with a failure rate of `FAILING` or `UNSAFE`."""
     rows = []
     for world in worlds:
         chance = _chances(world, rule)
         for failing, unsafe in [*((rate, None) for rate in FAILING), *((USUAL, rate) for rate in UNSAFE)]:
             chances = [chance(gain, failing, unsafe) for gain in GAINS]
-            enough = _smallest(lambda gain, rates=(failing, unsafe), chance=chance: chance(gain, *rates), wanted)
-            rows.append(ShipRow(personas=world.personas, trials=world.trials, failing=failing, unsafe=unsafe, chances=chances, gain_for_wanted=enough))
+            needed = _smallest(lambda gain, rates=(failing, unsafe), chance=chance: chance(gain, *rates), wanted)
+            rows.append(ShipRow(personas=world.personas, trials=world.trials, failing=failing, unsafe=unsafe, chances=chances, gain_for_wanted=needed))
     return rows
 
 
 def ship_outlook(world: World, rule: Decision, wanted: float) -> ShipOutlook:
-    """Return how likely the planned evaluation ships an arm with the gain that is asked for.
+    """Return how likely the planned evaluation ships an arm with the required gain.
 
     Raises:
         EvaluationError: an arm has more conversations than are simulated.
@@ -91,7 +93,7 @@ def ship_outlook(world: World, rule: Decision, wanted: float) -> ShipOutlook:
 
 
 def ship_sentence(found: ShipOutlook) -> str:
-    """Say how likely the planned evaluation ships an arm by the whole rule."""
+    """Return the sentence that states how likely the planned evaluation ships an arm by the whole rule."""
     if found.chance is None:
         room = f"{100 * found.room:.1f} %" if found.room is not None else "none"
         asked = f"a gain of {100 * found.asked:.0f} % is asked for"
@@ -121,7 +123,7 @@ def ship_table(rows: Sequence[ShipRow], wanted: float) -> list[str]:
 
 
 def ship_picture(worlds: Sequence[World], rule: Decision, wanted: float) -> str:
-    """Draw the chance to be shipped over the true gain, for each world, as an SVG picture that is a file of its own."""
+    """Draw the probability of "ship" over the true gain, one curve for each world, and return the text of an SVG file."""
     curves = {f"{world.personas} × {world.trials}": _curve(_chances(world, rule)) for world in worlds}
 
     def draw(axes: Any) -> None:
@@ -130,16 +132,16 @@ def ship_picture(worlds: Sequence[World], rule: Decision, wanted: float) -> str:
             axes.plot([gain for gain, _ in points], [chance for _, chance in points], linewidth=1.8, markersize=4, markevery=5, label=name, **look)
         axes.axhline(wanted, color=TEXT, linewidth=1, linestyle=":")
         axes.axvline(100 * rule.improvement, color=TEXT, linewidth=1, linestyle=":")
-        axes.set(xlabel="true gain, % of the base's mean; dotted: what is asked for", ylabel='probability of "ship"', ylim=(-0.02, 1.02), xlim=(0, DRAWN))
+        axes.set(xlabel="true gain, % of the base's mean; dotted: what is asked for", ylabel='probability of "ship"', ylim=(-0.02, 1.02), xlim=(0, MAX_GAIN))
         axes.legend(frameon=False, labelcolor=TEXT, title="personas × trials", loc="lower right")
 
-    said = " ".join(f"{name}: {', '.join(f'{100 * chance:.0f} % at {gain} %' for gain, chance in points[::5])}." for name, points in curves.items())
+    description = " ".join(f"{name}: {', '.join(f'{100 * chance:.0f} % at {gain} %' for gain, chance in points[::5])}." for name, points in curves.items())
     title = f"Probability that the rule ships, gates failed in {100 * USUAL:.0f} % of their occasions by both arms"
-    return picture(draw, title, said, (8, 4.2), sides=("left", "bottom"), alone=True)
+    return picture(draw, title, description, (8, 4.2), sides=("left", "bottom"), alone=True)
 
 
 def ship_assumptions(world: World) -> str:
-    """Say what is taken for granted."""
+    """Return the sentence that states the assumptions of the simulation."""
     parts = [f"{gate.openings} × {gate.tries}" for gate in world.battery]
     battery = f"the battery plays {' and '.join(parts)} openings of the gates" if parts else "no battery is played"
     items = ", ".join(map(str, world.suites))
@@ -154,7 +156,7 @@ def ship_assumptions(world: World) -> str:
 
 
 Chance = Callable[[float, float, float | None], float | None]
-"""By true gain, share of failed occasions in both arms, and of the rare gate's by an unsafe arm."""
+"""Returns the probability of "ship" by true gain, failure rate of the gates, and failure rate of the rare gate for the arm (None: the same)."""
 
 
 def _chances(world: World, rule: Decision) -> Chance:
@@ -163,23 +165,26 @@ def _chances(world: World, rule: Decision) -> Chance:
     by_rates = cache(lambda base, arm: others_hold(drawn, rule, base, arm))
 
     def chance(gain: float, failing: float, unsafe: float | None) -> float | None:
-        better, of_arm = by_gain(gain), failing if unsafe is None else unsafe
-        enough = floor_holds(drawn, rule, gain, failing, of_arm)
-        return None if better is None or enough is None else float(np.mean(better & enough & by_rates(failing, of_arm)))
+        better, arm = by_gain(gain), failing if unsafe is None else unsafe
+        enough = floor_holds(drawn, rule, gain, failing, arm)
+        return None if better is None or enough is None else float(np.mean(better & enough & by_rates(failing, arm)))
 
     return chance
 
 
 def _smallest(chance: Callable[[float], float | None], wanted: float) -> float | None:
-    """Return the smallest gain that has the wanted chance, by bisection: the chance grows with the gain, and beyond what there is room for there is none."""
+    """Return the smallest gain with the wanted probability, by bisection over percents; None if there is none.
+
+    The probability increases with the gain. It is None for impossible gains, which are larger than all possible ones.
+    """
     low, high = -1, 101
     while high - low > 1:
         percent = (low + high) // 2
-        found = chance(percent / 100)
-        low, high = (low, percent) if found is None or found >= wanted else (percent, high)
+        probability = chance(percent / 100)
+        low, high = (low, percent) if probability is None or probability >= wanted else (percent, high)
     return high / 100 if high <= 100 and chance(high / 100) is not None else None
 
 
 def _curve(chance: Chance) -> list[tuple[int, float]]:
-    found = [(percent, chance(percent / 100, USUAL, None)) for percent in range(DRAWN + 1)]
-    return [(percent, one) for percent, one in found if one is not None]
+    points = [(percent, chance(percent / 100, USUAL, None)) for percent in range(MAX_GAIN + 1)]
+    return [(percent, probability) for percent, probability in points if probability is not None]
