@@ -8,7 +8,7 @@ from core.packs.taxonomy import NotWith, Text, Weight, Word, sums_to_one
 from core.quantities import Exchanges, Share
 from core.yaml_files import Strict
 
-FEWEST = 2
+MIN_MESSAGES = 2
 """Messages that any episode takes: the one in which it comes, and what follows the answer to it."""
 
 Direction = Annotated[str, Field(min_length=1)]
@@ -46,7 +46,7 @@ class EpisodeKind(Strict):
     exercises: Exercises = Field(default_factory=list)
     words: list[Word] = Field(default_factory=list)
     not_with: NotWith = Field(default_factory=dict)
-    fewest_exchanges: Exchanges = FEWEST
+    fewest_exchanges: Exchanges = MIN_MESSAGES
     urgent: bool = False
     life: dict[str, Text] = Field(default_factory=dict)
     builds: Direction | None = None
@@ -82,8 +82,8 @@ class Episodes(Strict):
             raise ValueError("share must be above 0 with episodes and 0 without; add some, or set it to 0")
         if self.episodes:
             sums_to_one("episodes", {name: kind.weight for name, kind in self.episodes.items()})
-            if all(kind.not_with or kind.fewest_exchanges > FEWEST for kind in self.episodes.values()):
-                raise ValueError(f"episodes: at least one must go with everyone, from {FEWEST} exchanges on")
+            if all(kind.not_with or kind.fewest_exchanges > MIN_MESSAGES for kind in self.episodes.values()):
+                raise ValueError(f"episodes: at least one must go with everyone, from {MIN_MESSAGES} exchanges on")
         for name, kind in self.episodes.items():
             weights = {variant: item.weight for variant, item in kind.variants.items()}
             sums_to_one(f"episodes.{name}.variants", weights)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from core.errors import PackError, nearest
-from core.packs.episodes import FEWEST, Episodes
+from core.packs.episodes import MIN_MESSAGES, Episodes
 from core.packs.life import TOPIC, Life, Services
 from core.packs.taxonomy import Flaws, Taxonomy, check_not_with
 
@@ -54,8 +54,8 @@ def check_people(config: Path, taxonomy: Taxonomy, episodes: Episodes, life: Lif
     try:
         check_not_with("episodes", {name: kind.not_with for name, kind in episodes.episodes.items()}, taxonomy)
         shortest = min(item.exchanges[0] for item in taxonomy.length_classes.values())
-        if episodes.episodes and shortest < FEWEST:
-            raise ValueError(f"an episode takes {FEWEST} exchanges, and the shortest conversation of length_classes has {shortest}")
+        if episodes.episodes and shortest < MIN_MESSAGES:
+            raise ValueError(f"an episode takes {MIN_MESSAGES} exchanges, and the shortest conversation of length_classes has {shortest}")
         for detail in life.details:  # the same text may be there twice
             check_not_with("life.yaml", {detail.text: detail.not_with}, taxonomy, {TOPIC: taxonomy.subtopics})
         if life.by is not None and life.by not in taxonomy.dimensions:

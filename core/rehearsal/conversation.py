@@ -14,15 +14,15 @@ from core.rehearsal.turns import Cast, Player, Scene, assistant_turn, brief_inpu
 
 
 async def rehearse(pack: Pack, persona: Persona, cast: Cast, name: str, trial: int = 0, log: TurnLog | None = None) -> Transcript:
-    """Play a conversation to its end.
+    """Play a conversation to its end and return its transcript.
 
     Args:
         name: the transcript's id.
-        trial: which of several conversations with the same persona; the user's draws are the same in all of them.
-        log: the messages before an interruption, if any; it stores each message as it arrives.
+        trial: number of this conversation among several with the same persona; the user's draws are the same in all of them.
+        log: stores each message as it arrives and holds the messages before an interruption; None keeps the messages in memory.
 
     Raises:
-        ModelError: a model gave no usable message before the conversation was long enough to be kept, or the failure may be temporary.
+        ModelError: a model gave no usable message, and either the conversation is too short to be kept or the failure may be temporary.
     """
     brief = pack.prompts["user_simulator"].render(**brief_inputs(pack, persona))
     scene = Scene(pack, persona, cast, name, trial, log or TurnLog(), brief)
@@ -52,7 +52,7 @@ async def rehearse(pack: Pack, persona: Persona, cast: Cast, name: str, trial: i
 
 
 def _provenance(scene: Scene) -> dict[str, Any]:
-    """Return a conversation's provenance: models, draws, token use, and refused messages."""
+    """Return a conversation's provenance: models, draws, token use and refused messages."""
     pack, persona, cast = scene.pack, scene.persona, scene.cast
     return {
         "domain": pack.name,
@@ -83,9 +83,10 @@ def _ended(scene: Scene) -> EndReason | None:
 
 
 def _fits(turns: list[Turn], side: Side, player: Player) -> bool:
-    """Say whether a side's next prompt and answer stay within its token limit.
+    """Return whether a side's next prompt and answer stay within its token limit.
 
-    The next prompt is the last one, as the provider counted it, and an answer and a message more.
+    The next prompt is the last one, with the provider's token count, plus one user message and one answer. If the provider counted nothing, the
+    number is estimated from all messages.
     """
     user, answer = turns[-2:]
     counted = (user if side == "user" else answer).spent.input_tokens

@@ -1,4 +1,4 @@
-"""How a batch of personas covers the taxonomy: expected by weight, and drawn."""
+"""How a batch of personas covers the taxonomy: the number expected from the weights, and the number drawn."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,8 @@ class Row:
     """One value of one dimension.
 
     Args:
-        due: personas that its weight asks for; got: those that have it.
+        due: expected number of personas with the value, from the weights.
+        got: number of personas with the value.
     """
 
     dimension: str
@@ -28,9 +29,10 @@ class Row:
 
 
 def coverage(pack: Pack, personas: Sequence[Persona]) -> list[Row]:
-    """Return a row for each value of each dimension, topic and flaw; a persona's several topics and flaws all count.
+    """Return a row for each value of each dimension, and for each topic, episode and primary flaw.
 
-    What is due takes account of what goes together: a persona of whom a topic is never drawn asks for none of it.
+    All topics of a persona count. The expected number leaves out what the pack excludes for a persona: a persona that can never have a topic adds
+    nothing to the topic's expected number.
     """
     due: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     got: dict[str, Counter[str]] = defaultdict(Counter)
@@ -59,7 +61,7 @@ def coverage(pack: Pack, personas: Sequence[Persona]) -> list[Row]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Return the rows as text; what is off by more than the batch's size explains is marked."""
+    """Return the rows as text; a row that is off is marked with "!"."""
     lines = [f"{'':24}{'':28}{'due':>8}{'got':>6}"]
     for before, row in zip([None, *rows], rows, strict=False):
         name = row.dimension if before is None or before.dimension != row.dimension else ""
@@ -68,7 +70,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def is_off(row: Row) -> bool:
-    """Say whether a value came up clearly more or less often than it was due."""
+    """Return whether a value occurs clearly more or less often than expected: by more than two personas and more than 25 %."""
     return abs(row.got - row.due) > max(2.0, 0.25 * row.due)
 
 

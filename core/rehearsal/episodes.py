@@ -1,40 +1,40 @@
-"""When a persona meets an edge case: once or twice in a conversation, over a few messages in a row, and with a life before and after."""
+"""When a persona meets an edge case: once or twice in a conversation, over a few consecutive messages, with ordinary messages before and after."""
 
 from collections.abc import Mapping
 
-from core.packs.episodes import FEWEST, EpisodeKind
+from core.packs.episodes import MIN_MESSAGES, EpisodeKind
 from core.packs.pack import Pack
 from core.packs.taxonomy import goes_with
 from core.records import Beat, BeatPart, Episode
 from core.rehearsal.low_discrepancy import at, spread
 
 SECOND_FROM = 16
-"""Exchanges of a conversation that may have two episodes; in shorter ones they would be most of it."""
+"""Minimum exchanges of a conversation with two episodes; in a shorter one the episodes would take most of it."""
 RETURNS_FROM = 25
-"""Exchanges of a conversation in which an episode may come back."""
+"""Minimum exchanges of a conversation in which an episode may come back."""
 RETURNS = 0.5
-"""Share of those in which it does."""
+"""Share of these conversations in which the episode comes back, if the pack lets it return."""
 APART = 4
-"""Messages at least between two episodes."""
+"""Minimum distance from the last message of one episode to the first of the next, in messages."""
 PART = 3
-"""An episode is at most one in so many of a conversation's messages, if it can be played in them."""
+"""An episode takes at most one in PART messages of a conversation, but never fewer than an episode's minimum."""
 
 
 def draw_episodes(pack: Pack, seed: int, drawn: Mapping[str, str], exchanges: int) -> list[Episode]:
     """Return the episodes of a persona, in the order of their messages.
 
     Args:
-        drawn: what the persona has of the dimensions.
+        drawn: the persona's value of each dimension.
         exchanges: length of the conversation.
     """
-    rules, everything = pack.episodes, {name: kind.weight for name, kind in pack.episodes.episodes.items()}
+    rules, all_weights = pack.episodes, {name: kind.weight for name, kind in pack.episodes.episodes.items()}
     place = spread(seed, pack.name, "episode")
     if place >= rules.share:
         return []
     left = episode_weights(pack, drawn, exchanges)
-    if not left:  # a short conversation that none fits
+    if not left:  # no episode fits into so short a conversation
         return []
-    first = at(everything, place / rules.share)
+    first = at(all_weights, place / rules.share)
     if first not in left:
         first = at(left, spread(seed, pack.name, "another episode"))
     episodes = _placed(pack, seed, first, 1, exchanges)
@@ -46,21 +46,26 @@ def draw_episodes(pack: Pack, seed: int, drawn: Mapping[str, str], exchanges: in
 
 
 def episode_weights(pack: Pack, drawn: Mapping[str, str], exchanges: int) -> dict[str, float]:
-    """Return the weights of the episodes that go with a persona and fit its conversation."""
+    """Return the weights of the episodes that the persona's dimensions allow and that fit into its conversation."""
     return {name: kind.weight for name, kind in pack.episodes.episodes.items() if kind.fewest_exchanges <= exchanges and goes_with(kind.not_with, drawn)}
 
 
 def _placed(pack: Pack, seed: int, name: str, begin: int, exchanges: int) -> list[Episode]:
-    """Place an episode, and its return if there is one, from a message on; nothing where there is no room."""
+    """Return an episode placed from a message on, and its return if there is one; an empty list if there is no room.
+
+    Args:
+        name: of the episode.
+        begin: number of the first message that the episode may take.
+    """
     kind = pack.episodes.episodes[name]
     variants = {variant: item.weight for variant, item in kind.variants.items()}
 
     def once(number: int, begin: int, arrives: str) -> Episode | None:
         variant = at(variants, spread(seed, pack.name, "variant", name, number))
-        beats = _beats(kind, variant, arrives, min(exchanges - begin + 1, max(FEWEST, exchanges // PART)), first=number == 1)
-        if len(beats) < FEWEST:
+        beats = _beats(kind, variant, arrives, min(exchanges - begin + 1, max(MIN_MESSAGES, exchanges // PART)), first=number == 1)
+        if len(beats) < MIN_MESSAGES:
             return None
-        # with a message before it and one after it where the length allows
+        # leave a message before it and one after it if the length allows
         low, high = begin + (begin == 1), exchanges - len(beats)
         if low > high and begin > 1:
             return None
@@ -82,10 +87,16 @@ def _placed(pack: Pack, seed: int, name: str, begin: int, exchanges: int) -> lis
 
 
 def _beats(kind: EpisodeKind, variant: str, arrives: str, room: int, first: bool) -> list[tuple[BeatPart, str]]:
-    """Return the parts of an episode with their stage directions: what comes and what follows always, the rest where there is room."""
+    """Return the parts of an episode with their stage directions: always `arrives` and `plays`, the others if there is room.
+
+    Args:
+        arrives: stage direction of the first or second arrival.
+        room: maximum number of messages; fewer than an episode's minimum give an empty list.
+        first: whether this is the first arrival, the only one that builds up.
+    """
     parts: list[tuple[BeatPart, str]] = [("arrives", arrives), ("plays", kind.variants[variant].plays)]
     if kind.after and room > len(parts):
         parts.append(("after", kind.after))
     if kind.builds and first and room > len(parts):
         parts.insert(0, ("builds", kind.builds))
-    return parts if room >= FEWEST else []
+    return parts if room >= MIN_MESSAGES else []

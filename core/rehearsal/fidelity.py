@@ -1,8 +1,8 @@
-"""How much of the personas shows in what their simulator wrote, measured in code.
+"""How much of each persona shows in the messages of the user simulator, measured in code.
 
-Simulated users are apt to be cooperative, articulate and all alike ("Sim2Real gap", arXiv 2603.11245; UserLM, arXiv 2510.06552), and a persona that is
-recorded need not have been played. The figures are proxies: words of the pack's lists, counts, beginnings. They find a simulator that ignores its
-part; they do not show that it plays well.
+Simulated users tend to be cooperative, articulate and alike ("Sim2Real gap", arXiv 2603.11245; UserLM, arXiv 2510.06552), and a recorded persona may
+not have been played. The figures are proxies, computed from word lists, counts and beginnings of words. They detect a simulator that ignores its
+part; they do not prove that it plays well.
 """
 
 import re
@@ -21,32 +21,32 @@ from core.rehearsal.style import REWRITES
 
 SIDES: tuple[Side, Side] = ("user", "assistant")
 CONTENT_LETTERS = 5
-"""Letters from which a word of a question says what it is about."""
+"""Minimum letters of a content word. Two content words that share their first CONTENT_LETTERS letters count as the same word."""
 
 RANGES: dict[str, tuple[float, float]] = {
-    "flaw_lift": (0.1, 1),  # share of messages with a flaw's words where it is due, less that elsewhere
-    "length_in_style": (0.7, 1),  # messages whose length is within the range of the writing style
-    "questions_answered": (0.05, 0.6),  # after a question; people often do not answer directly
-    "question_endings": (0, 0.4),  # messages that end with a question
+    "flaw_lift": (0.1, 1),  # share of messages with a flaw's words: among messages that must show it, minus among all others
+    "length_in_style": (0.7, 1),  # share of messages whose length is within the range of the writing style
+    "questions_answered": (0.05, 0.6),  # share of messages after a question that answer it directly, which people often do not do
+    "question_endings": (0, 0.4),  # share of messages that end with a question
     "topics_per_message": (1, 3),  # mean number of the pack's subtopics
-    "topics_kept": (0.5, 1),  # of the subtopics planned for a message, those that it mentions
-    "distinct_openers": (0.8, 1),  # messages that start unlike all earlier ones of their conversation
-    "messages_refused": (0, 0.1),  # by a guard
-    "episodes_recognised": (0.6, 1),  # messages in which an episode with words arrives that hold one of them
-    "episode_messages": (0, 1),  # messages that are a part of an episode; the pack sets the bound
-    "episode_answered": (0.5, 1),  # after a question about what an episode brought
-    "topics_in_time": (0.8, 1),  # of the mentions of a persona's topics, those when the topic has arrived
-    "cooperation_lift": (0.05, 1),  # messages that use two of the last answer's words where it is engaged with, less that where it is ignored
-    "place_shows": (0.2, 1),  # conversations that hold a word of the country's, where the country has words
-    "events_mentioned": (0.4, 1),  # messages after an event that hold one of its own words
+    "topics_kept": (0.5, 1),  # share of the subtopics planned for a message that it mentions
+    "distinct_openers": (0.8, 1),  # share of messages that start differently from all earlier ones of their conversation
+    "messages_refused": (0, 0.1),  # share of messages of both sides that a guard refused
+    "episodes_recognised": (0.6, 1),  # share of messages in which an episode arrives that have one of its words, if it has words
+    "episode_messages": (0, 1),  # share of messages that are part of an episode; the pack sets the bound
+    "episode_answered": (0.5, 1),  # share of messages in the `plays` part of an episode, after a question, that answer it directly
+    "topics_in_time": (0.8, 1),  # share of mentions after the topic has arrived, over the topics that arrive late
+    "cooperation_lift": (0.05, 1),  # share of messages with two words of the last answer: where the user must engage with it, minus where it must ignore it
+    "place_shows": (0.2, 1),  # share of conversations with a word of the persona's country, if the country has words
+    "events_mentioned": (0.4, 1),  # share of messages after an event that have a content word of it
 }
-"""Where a figure of a batch is in order; the report names those outside."""
+"""Lowest and highest normal value of each figure of a batch; the report lists the figures outside."""
 
 ANSWER_WORDS = (
     *("yes", "yeah", "yep", "yup", "no", "nope", "nah", "not really", "i guess", "maybe", "sort of"),
     *("kind of", "probably", "right", "good question", "to answer", "you asked"),
 )
-"""What a direct answer starts with."""
+"""Words with which a direct answer starts."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,9 @@ class Figure:
     """One measure.
 
     Args:
-        value: none where nothing could be measured; of: what it was measured on, counted.
-        low, high: between which it is in order.
+        value: None if nothing could be measured.
+        of: number of messages, conversations or other items that it was measured on.
+        low, high: lowest and highest normal value.
     """
 
     name: str
@@ -66,13 +67,18 @@ class Figure:
 
     @property
     def out(self) -> bool:
-        """Whether it is not in order."""
+        """Whether the value is out of range."""
         return self.value is not None and not self.low <= self.value <= self.high
 
 
 @dataclass(frozen=True)
 class FlawFigure:
-    """How often a flaw's words occur in messages that were to show it, and in those that were not."""
+    """How often a flaw's words occur in messages that must show the flaw, and in all others.
+
+    Args:
+        due: messages that must show the flaw; `shown` of them have its words.
+        otherwise: all other messages; `shown_otherwise` of them have its words.
+    """
 
     name: str
     due: int
@@ -82,7 +88,7 @@ class FlawFigure:
 
     @property
     def lift(self) -> float:
-        """Difference of the two shares."""
+        """The share among messages that must show the flaw, minus the share among all others."""
         return self.shown / max(1, self.due) - self.shown_otherwise / max(1, self.otherwise)
 
 
@@ -97,17 +103,19 @@ class StyleFigure:
 
     @property
     def within(self) -> int:
-        """Messages whose length suits the style."""
+        """Number of messages whose length is within the style's range."""
         return sum(self.low <= length <= self.high for length in self.lengths)
 
 
 @dataclass(frozen=True)
 class Report:
-    """What `measure_fidelity` finds.
+    """The result of `measure_fidelity`.
 
     Args:
-        ends: how conversations ended.
-        refused: messages by kind of fault; where a transcript does not tell, those that the guards would refuse.
+        messages: number of user messages.
+        ends: number of conversations by end reason.
+        refused: number of refused messages by fault. For a transcript without a record of refusals, the number of its messages that the guards would
+            refuse.
     """
 
     conversations: int
@@ -120,14 +128,14 @@ class Report:
 
     @property
     def out(self) -> list[str]:
-        """Names of the figures that are not in order."""
+        """Names of the figures that are out of range."""
         return [figure.name for figure in self.figures if figure.out]
 
 
 def measure_fidelity(pack: Pack, transcripts: Iterable[Transcript]) -> Report:
-    """Measure a batch of transcripts, of this product or of the forerunner's form; each is read once, and only counts are kept.
+    """Measure a batch of transcripts, also ones in the older format; each is read once, and only counts stay in memory.
 
-    Where a transcript does not say which flaws a message was to show, all of its persona's count as due.
+    If a transcript does not record which flaws a message must show, all flaws of its persona count as due.
     """
     tally = _Tally(pack)
     for transcript in transcripts:
@@ -136,7 +144,7 @@ def measure_fidelity(pack: Pack, transcripts: Iterable[Transcript]) -> Report:
 
 
 class _Tally:
-    """Counts of the transcripts so far."""
+    """Counts over the transcripts read so far."""
 
     def __init__(self, pack: Pack) -> None:
         self._pack, self._topics = pack, TopicSearch(pack.taxonomy)
@@ -152,7 +160,7 @@ class _Tally:
         self._uses: dict[str, Counter[bool]] = {"engage": Counter(), "ignore": Counter()}
 
     def add(self, transcript: Transcript) -> None:
-        """Count a transcript."""
+        """Add a transcript to the counts."""
         self._conversations += 1
         self._refused.update(_faults(self._pack, transcript))
         self._ends[str(transcript.end_reason or "not stated")] += 1
@@ -168,9 +176,9 @@ class _Tally:
 
     def _add(self, message: PlayedMessage) -> None:
         self._messages += 1
-        said = words(message.text.replace("’", "'"))
-        self._english[0] += ordinary_english().known(said)
-        self._english[1] += len(said)
+        message_words = words(message.text.replace("’", "'"))
+        self._english[0] += ordinary_english().known(message_words)
+        self._english[1] += len(message_words)
         searched = plain(message.text)
         for name, seen in self._flaws.items():
             seen[name in message.due, place_of(self._flaw_words[name], searched) is not None] += 1
@@ -183,8 +191,8 @@ class _Tally:
             self._sum("questions_answered", answered)
             if message.part == "plays":
                 self._sum("episode_answered", answered)
-        if message.part == "arrives" and (shown_by := _episode_words(self._pack, message.episode)):
-            self._sum("episodes_recognised", place_of(shown_by, searched) is not None)
+        if message.part == "arrives" and (episode_words := _episode_words(self._pack, message.episode)):
+            self._sum("episodes_recognised", place_of(episode_words, searched) is not None)
         if _beginnings(message.event):
             self._sum("events_mentioned", _mentions(message))
         if message.cooperation in self._uses and _beginnings(message.answer_before or ""):
@@ -192,20 +200,20 @@ class _Tally:
         self._add_topics(message)
 
     def _add_topics(self, message: PlayedMessage) -> None:
-        found = set(self._topics.find(message.text))
-        self._sum("topics_per_message", len(found))
+        topics = set(self._topics.find(message.text))
+        self._sum("topics_per_message", len(topics))
         if message.topics_due:
-            self._sum("topics_kept", len(message.topics_due & found), len(message.topics_due))
+            self._sum("topics_kept", len(message.topics_due & topics), len(message.topics_due))
         self._late |= message.early
-        for name in found:
+        for name in topics:
             self._mentions[name][name in message.early] += 1
 
     def report(self) -> Report:
-        """Return what the counts say."""
+        """Return the figures of the counts."""
         flaws, styles = self._flaw_figures(), self._style_figures()
         due, styled = sum(flaw.due for flaw in flaws), sum(len(style.lengths) for style in styles)
-        unusable = sum(count for fault, count in self._refused.items() if fault not in REWRITES)  # a fault of style says nothing of who played what
-        in_time = sum((self._mentions[name] for name in self._late), Counter[bool]())  # of topics that arrive late, in whichever conversation
+        unusable = sum(count for fault, count in self._refused.items() if fault not in REWRITES)  # a style fault does not show a part played badly
+        in_time = sum((self._mentions[name] for name in self._late), Counter[bool]())  # of topics that arrive late in any conversation
         sums: dict[str, Sequence[float]] = self._sums | {
             "flaw_lift": (sum(flaw.due * flaw.lift for flaw in flaws), due),
             "length_in_style": (sum(style.within for style in styles), styled),
@@ -213,7 +221,7 @@ class _Tally:
             "topics_in_time": (in_time[False], in_time.total()),
             "cooperation_lift": self._cooperation(),
         }
-        if self._english[0] < ENGLISH * self._english[1]:  # what a direct answer starts with is known of English alone
+        if self._english[0] < ENGLISH * self._english[1]:  # direct answers are recognised in English only
             sums |= {"questions_answered": (0, 0), "episode_answered": (0, 0)}
         ranges = RANGES | {"episode_messages": (0, self._pack.episodes.most_of_messages)}
         return Report(
@@ -235,7 +243,7 @@ class _Tally:
         return [StyleFigure(name, *limits, tuple(self._lengths[name])) for name, limits in ranges.items() if limits and self._lengths[name]]
 
     def _cooperation(self) -> tuple[float, int]:
-        """Return how much more often an answer's words are used where it is engaged with than where it is ignored, times the messages."""
+        """Return `cooperation_lift` times the number of messages it is measured on, and this number."""
         engaged, ignored = self._uses["engage"], self._uses["ignore"]
         if not (engaged and ignored):
             return 0.0, 0
@@ -253,14 +261,15 @@ def _faults(pack: Pack, transcript: Transcript) -> Iterator[str]:
 
 
 def _uses(message: PlayedMessage) -> bool:
+    """Return whether a message has at least two content words of the answer before it."""
     return len(_beginnings(message.answer_before or "") & {word[:CONTENT_LETTERS] for word in words(message.text)}) >= 2
 
 
 def _place_shows(pack: Pack, transcript: Transcript) -> list[bool]:
-    """Return whether a word of the persona's country shows; nothing where the country has none."""
+    """Return whether the user's messages have a word of the persona's country, as a list of one; an empty list if the country has no words."""
     drawn = drawn_persona(transcript.persona)
     place = drawn.life.get("place", "").rpartition(", ")[2] if drawn else ""
-    country = next((one for one in pack.life.countries.values() if one.name == place and one.words), None)
+    country = next((country for country in pack.life.countries.values() if country.name == place and country.words), None)
     if country is None:
         return []
     return [any(place_of(tuple(country.words), plain(exchange.user)) is not None for exchange in transcript.exchanges)]
@@ -272,20 +281,19 @@ def _episode_words(pack: Pack, name: str) -> tuple[str, ...]:
 
 
 def _mentions(message: PlayedMessage) -> bool:
-    """Say whether a message holds a word of what happened before it, by the beginnings of the long words."""
+    """Return whether a message has a content word of the event before it."""
     return bool(_beginnings(message.event) & {word[:CONTENT_LETTERS] for word in words(message.text)})
 
 
 def _beginnings(text: str) -> set[str]:
-    """Return the beginnings of a text's long words; a script without spaces has none."""
+    """Return the first letters of a text's content words; a script without spaces between words has none."""
     return {word[:CONTENT_LETTERS] for word in words(text) if len(word) >= CONTENT_LETTERS}
 
 
 def _answers(message: PlayedMessage) -> bool:
-    """Say whether a message takes up a question directly: it begins with a word of answer, or its first sentences use two of a question's own words."""
-    first = sentences(message.text)[:2]
+    """Return whether a message answers a question directly: it starts with an answer word, or its first two sentences have two words of a question."""
     if re.match(r"\W*(" + "|".join(re.escape(word) for word in ANSWER_WORDS) + r")\b", message.text.lower()):
         return True
-    said = set(words(" ".join(first)))
+    first_words = set(words(" ".join(sentences(message.text)[:2])))
     questions = [sentence for sentence in sentences(message.answer_before or "") if sentence.rstrip("*_\"'”’) ").endswith("?")]
-    return any(len({word for word in words(question) if len(word) >= CONTENT_LETTERS} & said) >= 2 for question in questions)
+    return any(len({word for word in words(question) if len(word) >= CONTENT_LETTERS} & first_words) >= 2 for question in questions)

@@ -1,4 +1,4 @@
-"""Guards: what makes a rehearsed message unusable. It is generated again, never repaired."""
+"""Guards: the faults that make a rehearsed message unusable. Such a message is generated again, never repaired."""
 
 import itertools
 import json
@@ -16,44 +16,44 @@ from core.records import Side
 from core.rehearsal.own_words import ends_in_code, is_pasted, own_words, without_code, without_reports
 from core.settings.faults import Fault
 
-MANY, MANY_WORDS = 3, 8
-"""Whole sentences from which one expects the last to be whole, too, and words of the last from which it is no afterthought."""
+COMPLETE_SENTENCES, LAST_WORDS = 3, 8
+"""A message with at least so many complete sentences must also complete its last one, unless that has fewer words than this: it may be an afterthought."""
 
 ALONE = 3
-"""Words of the first person with which an assistant's answer, if nobody is addressed in it, is about itself."""
+"""An assistant's answer with at least so many words of the first person and none of the second speaks about its writer, as only a user does."""
 ASKING = 2
-"""Words of the second person with which a user's question, if nothing in the message is said of oneself, is the assistant's."""
-HEARD = 0.4
-"""Share of a message's runs from which it gives back what the other side said; of 2,219 messages by frontier models none has more than 0.24."""
-GIVEN_BACK = 18
-"""Words in a row of the other side's that a user does not repeat; of 1,100 messages by frontier models none repeats more than 15."""
-WHOLE = 3
-"""Words from which a message that is another one word for word is none, however short it is."""
-KEPT = 2048
-"""Messages whose runs are kept: those of fifty conversations that are under way at once."""
+"""A user's question with at least so many words of the second person, in a message with none of the first, is one that only the assistant asks."""
+ECHO_SHARE = 0.4
+"""A message repeats one of the other side if it shares at least this share of its runs of words; the maximum in 2,219 messages by frontier models is 0.24."""
+ECHO_WORDS = 18
+"""A user repeats the other side if it copies at least so many consecutive words; the maximum in 1,100 messages by frontier models is 15."""
+COPY_WORDS = 3
+"""Minimum words of a short message that may not be an exact copy of another."""
+CACHE_SIZE = 2048
+"""Number of messages whose runs are cached: those of fifty simultaneous conversations."""
 _NOTHING = re.compile(r"\[\]|\(\)|\{\}")
 ENVELOPE = frozenset({"message", "done", "text", "response", "reply", "answer", "role", "content"})
-"""Keys of a record that a model puts its own message into."""
+"""Keys of a JSON record in which a model wraps its message."""
 
 
 def find_fault(
     guards: Guards, side: Side, text: str, earlier: Sequence[str], faults: Container[Fault] = tuple(Fault), heard: Sequence[str] = ()
 ) -> tuple[Fault, str] | None:
-    """Return the fault of a message with an excerpt that shows it, or nothing.
+    """Return the first fault of a message with an excerpt that shows it, or None.
 
     Args:
-        side: who wrote it.
-        earlier: that side's messages before it.
-        faults: those that are looked for.
-        heard: the other side's messages before it, which it may not give back either.
+        side: the side that wrote the message.
+        earlier: messages of this side before it.
+        faults: faults to look for.
+        heard: messages of the other side before it; the message may not repeat them either.
     """
     own = own_words(text)
-    said = own if side == "assistant" else without_reports(own)
+    own_statements = own if side == "assistant" else without_reports(own)
     tries: dict[Fault, Callable[[], str | None]] = {
         Fault.EMPTY: lambda: None if _says_something(text, side) else repr(text),
         Fault.LEAKED_REASONING: lambda: _search(guards.leaked_reasoning.of(side), own),
-        Fault.META: lambda: _envelope(text) or _search(guards.verbatim, without_code(text)) or _search(guards.meta.of(side), said),
-        Fault.ROLE_INVERSION: lambda: _search(guards.role_inversion.of(side), said) or _speaks_as_the_other(said, side, guards),
+        Fault.META: lambda: _envelope(text) or _search(guards.verbatim, without_code(text)) or _search(guards.meta.of(side), own_statements),
+        Fault.ROLE_INVERSION: lambda: _search(guards.role_inversion.of(side), own_statements) or _speaks_as_the_other(own_statements, side, guards),
         Fault.FOREIGN_SCRIPT: lambda: _foreign(own, guards),
         Fault.TRUNCATED: lambda: _unfinished(text, side, guards.punctuated),
         Fault.NEAR_REPEAT: lambda: _repeated(text, earlier, heard, guards.repeats, side),
@@ -65,17 +65,18 @@ def find_fault(
 
 
 def _says_something(text: str, side: Side) -> bool:
+    """Return whether a message has a letter or a digit; for a user, an emoji or a program's empty brackets suffice."""
     if re.search(r"[^\W_]", text):
         return True
-    return side == "user" and (any(unicodedata.category(character) == "So" for character in text) or bool(_NOTHING.search(text)))  # an emoji, or a program's []
+    return side == "user" and (any(unicodedata.category(character) == "So" for character in text) or bool(_NOTHING.search(text)))
 
 
 def _envelope(text: str) -> str | None:
-    """Return a message that is nothing but a record of itself."""
+    """Return the JSON record that a message consists of, without its code fence; None for an ordinary message."""
     bare = re.sub(r"^```\w*\n|\n?```$", "", text.strip())
     try:
         record = json.loads(bare)
-    except (ValueError, RecursionError):  # a record that is nested too deep to be read is none
+    except (ValueError, RecursionError):  # a record nested too deeply to be parsed is an ordinary message
         return None
     return bare if isinstance(record, dict) and record and set(record) <= ENVELOPE else None
 
@@ -91,7 +92,7 @@ def _finder(patterns: tuple[str, ...]) -> Any:
 
 
 def _speaks_as_the_other(text: str, side: Side, guards: Guards) -> str | None:
-    """Return a few sentences in which a user tells of the other instead of itself, or an assistant of itself."""
+    """Return the sentences in which a user speaks about the reader instead of itself, or an assistant about itself; None if there are none."""
     rule = guards.persons
     of_first, of_second = frozenset(rule.first), frozenset(rule.second)
     person_words, needed = (of_first, min(ALONE, rule.assistant[0])) if side == "assistant" else (of_second, min(ASKING, rule.user[0]))
@@ -113,6 +114,7 @@ def _speaks_as_the_other(text: str, side: Side, guards: Guards) -> str | None:
 
 
 def _foreign(text: str, guards: Guards) -> str | None:
+    """Return the first 40 letters in other scripts if the message has too many of them, otherwise None."""
     latin = guards.script == "LATIN"
     if latin and not any(character.isalpha() for character in text if not character.isascii()):
         return None
@@ -129,55 +131,69 @@ def _is_of(letter: str, script: str) -> bool:
 
 
 def _unfinished(text: str, side: Side, punctuated: int) -> str | None:
-    """Return the end of a message that stops in a sentence. A user may trail off, unless all its other sentences are whole ones."""
+    """Return the last 40 characters of a message that stops in the middle of a sentence, otherwise None.
+
+    A user may trail off, unless all the other sentences are complete.
+
+    Args:
+        punctuated: minimum words of a message that must end like a complete sentence.
+    """
     end = text.rstrip()
     if len(words(text)) < punctuated:
         return None
     if side == "assistant" and ends_in_code(end):
         return end[-40:]
     lines = end.split("\n")
-    quoted = end[-1] == "“" and "„" in lines[-1]  # which ends a quotation in German
+    quoted = end[-1] == "“" and "„" in lines[-1]  # in German, “ ends a quotation
     if quoted or UNSPACED.match(end[-1]) or not re.search(r"[^\W\d_]$|[,(\[{“:]$", end) or is_pasted(lines[-1]):
         return None
-    *whole, last = sentences(end)
+    *complete, last = sentences(end)
     if side == "assistant":
         item = re.match(r"\s*(?:[-*•]|\d+[.)])\s+(.*)", lines[-1])
-        listed = (item and len(sentences(item[1])) == 1) or re.search(r"\.\w{2,6}$", end)  # an item of a list, or an address, needs no full stop
-        announced = len(lines) > 1 and "".join(lines[:-1]).endswith(":") and len(words(lines[-1])) < MANY_WORDS  # nor does what a line with a colon announces
+        listed = (item and len(sentences(item[1])) == 1) or re.search(r"\.\w{2,6}$", end)  # a list item or a URL needs no full stop
+        announced = len(lines) > 1 and "".join(lines[:-1]).endswith(":") and len(words(lines[-1])) < LAST_WORDS  # nor does a short line after a colon
         return None if (listed or announced) and end[-1].isalpha() else end[-40:]
-    careful = len(whole) >= MANY and all(part[-1] in '.?!"”)' for part in whole) and all(part[0].isupper() for part in [*whole, last] if part[0].isalpha())
-    return end[-40:] if careful and len(words(last)) >= MANY_WORDS and end[-1] != ":" else None
+    capitalised = all(part[0].isupper() for part in [*complete, last] if part[0].isalpha())
+    careful = len(complete) >= COMPLETE_SENTENCES and all(part[-1] in '.?!"”)' for part in complete) and capitalised
+    return end[-40:] if careful and len(words(last)) >= LAST_WORDS and end[-1] != ":" else None
 
 
 def _repeated(text: str, earlier: Sequence[str], heard: Sequence[str], rule: Repeats, side: Side) -> str | None:
-    """Return what a message says over and over, or the earlier one, its writer's or the other's, that it repeats in its own words.
+    """Return the phrase that a message repeats in a loop, or the earlier message of either side that it repeats; None if it repeats nothing.
 
-    The same code may be shown again, but an assistant's answer is not code alone.
+    Code may be shown again, but a short answer of an assistant may not copy an earlier message, even if it is code only.
+
+    Args:
+        earlier: messages of the same side before it.
+        heard: messages of the other side before it.
     """
     own = own_words(text)
     if circle := circle_of(own):
         return circle
-    if len(words(own)) < rule.fewest_words:  # a user may say the same few words again
+    if len(words(own)) < rule.fewest_words:  # a user may repeat a few words of its own
         others = (*earlier, *heard) if side == "assistant" else heard
-        return next((other for other in others if words(other) == words(text)), None) if len(words(text)) >= WHOLE else None
+        return next((other for other in others if words(other) == words(text)), None) if len(words(text)) >= COPY_WORDS else None
     runs = _runs(own, rule.run)
-    for others, share in ((earlier, rule.share), (heard, HEARD)):
-        if found := next((other for other in others if len(runs & _runs(own_words(other), rule.run)) >= share * len(runs)), None):
-            return found
-    if side == "user" and len(words(own)) >= GIVEN_BACK:
-        return next((other for other in heard if _gives_back(own, own_words(other), min(rule.run, GIVEN_BACK))), None)
+    for others, share in ((earlier, rule.share), (heard, ECHO_SHARE)):
+        if repeated := next((other for other in others if len(runs & _runs(own_words(other), rule.run)) >= share * len(runs)), None):
+            return repeated
+    if side == "user" and len(words(own)) >= ECHO_WORDS:
+        return next((other for other in heard if _echoes(own, own_words(other), min(rule.run, ECHO_WORDS))), None)
     return None
 
 
-def _gives_back(own: str, other: str, length: int) -> bool:
-    """Say whether a message has `GIVEN_BACK` words in a row of another, which must have all their shorter runs, too: those are kept, and tell most apart."""
+def _echoes(own: str, other: str, length: int) -> bool:
+    """Return whether two texts share `ECHO_WORDS` consecutive words.
+
+    Such texts share all shorter runs of these words, too. The runs of `length` words are cached and rule out most pairs quickly.
+    """
     if not (shared := _runs(own, length) & _runs(other, length)):
         return False
     in_a_row = max((len(list(group)) for is_shared, group in itertools.groupby(run in shared for run in _each(own, length)) if is_shared), default=0)
-    return in_a_row + length > GIVEN_BACK and not set(_each(own, GIVEN_BACK)).isdisjoint(_each(other, GIVEN_BACK))
+    return in_a_row + length > ECHO_WORDS and not set(_each(own, ECHO_WORDS)).isdisjoint(_each(other, ECHO_WORDS))
 
 
-@lru_cache(maxsize=KEPT)  # each message is compared with all that follow it
+@lru_cache(maxsize=CACHE_SIZE)  # each message is compared with all later ones
 def _runs(text: str, length: int) -> frozenset[tuple[str, ...]]:
     return frozenset(_each(text, length))
 

@@ -1,9 +1,9 @@
-"""Numbers between 0 and 1 that are spread evenly over consecutive seeds, a sequence of its own for each purpose.
+"""Numbers between 0 and 1 that are spread evenly over consecutive seeds, with an independent sequence for each purpose.
 
-A plain random number gives each persona its due on average; in a batch of a hundred some values come up twice as often as they should. Here every
-aligned block of 2^k seeds has one number in each 2^k-th of the interval, and any other run of seeds is nearly as even. It is the van der Corput
-sequence, shuffled and scrambled by nested permutations (Owen 1995; hashing by Laine and Karras 2011; shuffling by Burley, "Practical Hash-based Owen
-Scrambling", JCGT 9(4), 2020), so that the sequences of two purposes have nothing to do with each other.
+Plain random numbers match the weights only on average: in a batch of a hundred, some values occur twice as often as they should. Here every aligned
+block of 2^k seeds has one number in each 2^k-th of the interval, and any other run of seeds is nearly as even. This is the van der Corput sequence,
+shuffled and scrambled by nested permutations (Owen 1995; hashing by Laine and Karras 2011; shuffling by Burley, "Practical Hash-based Owen
+Scrambling", JCGT 9(4), 2020), so the sequences of two purposes are uncorrelated.
 """
 
 from collections.abc import Mapping
@@ -21,14 +21,15 @@ def spread(seed: int, *purpose: object) -> float:
     """Return the number of a seed, in [0, 1).
 
     Args:
-        purpose: names the sequence.
+        seed: position in the sequence.
+        purpose: the parts of the sequence's name.
     """
     shuffle, scramble = _keys(purpose)
     return _reversed(_mixed(_reversed(_mixed(_reversed(seed & MASK), shuffle)), scramble)) / 2**BITS
 
 
 def at(weights: Mapping[Name, float], place: float) -> Name:
-    """Return the one that stands at a place between 0 and 1, where each takes a stretch as long as its weight."""
+    """Return the name whose interval contains a place in [0, 1); the intervals follow each other and are as long as the weights."""
     total, reached = sum(weights.values()), 0.0
     for name, weight in weights.items():
         reached += weight / total
@@ -38,7 +39,7 @@ def at(weights: Mapping[Name, float], place: float) -> Name:
 
 
 def within(weights: Mapping[Name, float], place: float) -> float:
-    """Return where in the stretch of the one that stands there a place lies, between 0 and 1."""
+    """Return the relative position, from 0 to 1, of a place within the interval that contains it; the intervals are those of `at`."""
     total, reached = sum(weights.values()), 0.0
     for weight in weights.values():
         if place < reached + weight / total:
@@ -53,7 +54,7 @@ def _keys(purpose: tuple[object, ...]) -> tuple[int, int]:
 
 
 def _mixed(bits: int, key: int) -> int:
-    """Permute the halves of the interval, the quarters of each half, and so on, of a number whose bits are in reverse."""
+    """Return a number with reversed bits after a nested permutation: of the halves of the interval, of the quarters of each half, and so on."""
     bits = (bits + key) & MASK
     bits ^= (bits * 0x6C50B47C) & MASK
     bits ^= (bits * 0xB82F1E52) & MASK

@@ -1,4 +1,4 @@
-"""What a batch of personas will bring, in figures that a person can read before anything is paid for."""
+"""Figures of a batch of personas, for a person to read before anything is paid for."""
 
 import textwrap
 from collections import Counter, defaultdict
@@ -11,16 +11,16 @@ from core.rehearsal.course import steer
 from core.rehearsal.lengths import summarise_lengths
 
 WIDTH = 100
-"""Characters of a line."""
+"""Maximum characters of a line."""
 
 
 def overview(pack: Pack, personas: Sequence[Persona]) -> dict[str, Any]:
     """Return the figures of a batch.
 
     Returns:
-        `exchanges` and `topics` (mean and percentiles), `episode_messages` and `event_messages` (shares of all messages), `episodes` (personas by
-        episode), `clauses` (conversations that exercise each clause), `cooperation` (shares of messages, by difficulty where the pack has it), `countries`
-        (personas), and `days_between_messages`.
+        `personas` (number), `exchanges`, `topics` and `days_between_messages` (mean and percentiles), `episode_messages` and `event_messages` (shares
+        of all messages), `episodes` and `countries` (number of personas with each), `clauses` (number of conversations that exercise each clause), and
+        `cooperation` (shares of messages, by difficulty if the pack has this dimension).
     """
     episodes, clauses, countries = Counter[str](), Counter[str](), Counter[str]()
     cooperation: dict[str, Counter[str]] = defaultdict(Counter)
@@ -72,13 +72,13 @@ def overview_lines(figures: dict[str, Any]) -> list[str]:
 
 
 def _spread(numbers: Sequence[int]) -> dict[str, float]:
-    """Return the mean and the percentiles of whole numbers; nothing of none."""
-    found = summarise_lengths(numbers)
-    return {name: round(value, 1) for name, value in found.model_dump(exclude={"conversations"}).items()} if found else {}
+    """Return the mean and the percentiles of whole numbers; an empty dict if there are none."""
+    lengths = summarise_lengths(numbers)
+    return {name: round(value, 1) for name, value in lengths.model_dump(exclude={"conversations"}).items()} if lengths else {}
 
 
 def exercised(pack: Pack, persona: Persona) -> set[str]:
-    """Return the clauses that a persona's conversation exercises."""
+    """Return the clauses, such as CQ9.passive, that a persona's conversation exercises."""
     clauses: set[str] = set()
     for topic in persona.topics:
         clauses |= set(pack.taxonomy.topics[topic.category].subtopics[topic.subtopic].exercises)

@@ -1,4 +1,4 @@
-"""What the writer of a message says itself: a message without the code, the screens and the words of others that stand in it."""
+"""The writer's own words: a message without its code, its pasted terminal output and its quotations of others."""
 
 import re
 from functools import lru_cache
@@ -11,8 +11,8 @@ _COMMANDS = r"(?:git|npm|npx|pip3?|python3?|node|cd|ls|mkdir|cp|mv|rm|cat|sudo|d
 _PASTED_LINE = re.compile(
     "|".join(
         [
-            r"(?: {4,}|\t)\s*(?![-*•]\s|\d+[.)]\s)\S",  # indented, but no item of a list
-            r"\s*(?:>>>|\$|PS [A-Z]:\S*>|[A-Z]:\\\S*>)\s*\S*",  # a prompt of a shell
+            r"(?: {4,}|\t)\s*(?![-*•]\s|\d+[.)]\s)\S",  # indented, but not a list item
+            r"\s*(?:>>>|\$|PS [A-Z]:\S*>|[A-Z]:\\\S*>)\s*\S*",  # a shell prompt
             rf"\s*{_KEYWORDS}[^.?!]*(?:[:;{{}}()\[\]=\\]|import \S+|^\s*import \S+|return \S+)\s*$",
             rf"\s*{_KEYWORDS}.*[({{=].*$",
             r"\s*import [\w.]+(?: as \w+)?\s*$|\s*return [\w.]+;?\s*$",
@@ -38,8 +38,8 @@ _BLOCKS = (
     (re.compile(r"\s*Traceback \(most recent call last\)"), re.compile(r"(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Warning|Interrupt|Exit|Iteration)\b")),
     (re.compile(r"\s*<<<<<<< "), re.compile(r"\s*>>>>>>> ")),
 )
-_SYMBOLS, _SHARE_OF_SYMBOLS, _LEAST_SYMBOLS = frozenset("{}[]()=;"), 0.12, 3
-"""A line of which so much is brackets and signs is code, whatever its language."""
+_SYMBOLS, _SHARE_OF_SYMBOLS, _MIN_SYMBOLS = frozenset("{}[]()=;"), 0.12, 3
+"""A line with at least this share and this number of such symbols is code, in any language."""
 
 _QUOTED = re.compile(
     r'"[^"\n]{1,600}"'
@@ -56,67 +56,68 @@ _REPORTED = re.compile(
 )
 _ABOUT_THE_OTHER = re.compile(r"(?:that |about |me )?(?:you|your)\b(?! (?:are not sure|aren't sure|do not|don't|can't|cannot|would|will|might))", re.IGNORECASE)
 _NO_SPEAKERS = frozenset({"user", "note", "notes", "prompt", "persona", "instructions", "guidelines", "brief", "and", "then", "please", "to", "would"})
-"""What a leak quotes, which is no report of a person's, and what stands before an imperative."""
+"""Words before a verb of speech that do not name a speaker: sources that a leaked prompt quotes, and words before an imperative."""
 _TITLES_OF_SPEECH = re.compile(
     r"\b(?:(?:[Ii]n )?[Yy]our words(?: were)?|[Ww]ord for word|[Hh]er text|[Hh]is text|[Mm]y boss wrote|on a mug)[^:\n]{0,20}:[^\n]*"
 )
 
 
-@lru_cache(maxsize=4096)  # each message is compared with all that follow it
+@lru_cache(maxsize=4096)  # each message is compared with all later ones
 def own_words(text: str) -> str:
-    """Return a message without code, pasted screens and quotations."""
+    """Return a message without code, pasted terminal output and quotations."""
     plain = _INLINE_CODE.sub('""', without_pasted(text)).replace("’", "'")
     return _TITLES_OF_SPEECH.sub('""', _QUOTED.sub('""', plain))
 
 
 def without_code(text: str) -> str:
-    """Return a message without what is marked as code; quotations stay. A message that is nothing but marked code stays, too."""
+    """Return a message without what is marked as code; quotations stay. A message of marked code only is returned unchanged."""
     rest = _INLINE_CODE.sub('""', _FENCED.sub("\n", text))
     return rest if re.search(r"\w", rest) else text
 
 
 def without_pasted(text: str) -> str:
-    """Return a message without marked code and without the lines that were pasted from an editor or a terminal."""
+    """Return a message without marked code and without lines pasted from an editor or a terminal."""
     lines = _FENCED.sub("\n", text).split("\n")
     return "\n".join("" if pasted else line for line, pasted in zip(lines, _pasted(lines), strict=True))
 
 
 def is_pasted(line: str) -> bool:
-    """Say whether a line by itself looks like code or a program's output."""
+    """Return whether a single line looks like code or a program's output."""
     if _PASTED_LINE.match(line):
         return True
     symbols = sum(map(line.count, _SYMBOLS))
-    return symbols >= _LEAST_SYMBOLS and symbols >= _SHARE_OF_SYMBOLS * len(line)
+    return symbols >= _MIN_SYMBOLS and symbols >= _SHARE_OF_SYMBOLS * len(line)
 
 
 def _pasted(lines: list[str]) -> list[bool]:
-    found, end = [], None
+    """Return for each line whether it was pasted, alone or within a block such as a traceback."""
+    pasted, end = [], None
     for line in lines:
         if end is None:
             end = next((end for begin, end in _BLOCKS if begin.match(line)), None)
-            found.append(end is not None or is_pasted(line))
+            pasted.append(end is not None or is_pasted(line))
         else:
-            found.append(True)
+            pasted.append(True)
             end = None if end.match(line) else end
-    return found
+    return pasted
 
 
 def without_reports(own: str) -> str:
-    """Return a user's own words without what it reports of others: "she said …", "you asked …".
+    """Return a user's own words without reports of what others said: "she said …", "you asked …".
 
-    What somebody said about a "you" stays if that was said by "you": "last time you told me that your sister …" is what an assistant writes.
+    A report of what "you" said about "you" stays, because an assistant writes it: "last time you told me that your sister …".
 
     Args:
-        own: as `own_words` returns it.
+        own: a result of `own_words`.
     """
 
-    def left(match: re.Match[str]) -> str:
+    def replacement(match: re.Match[str]) -> str:
         who = match["who"].lower()
         return match.group() if who in _NO_SPEAKERS or (who == "you" and _ABOUT_THE_OTHER.match(match["what"])) else '""'
 
-    return _REPORTED.sub(left, own)
+    return _REPORTED.sub(replacement, own)
 
 
 def ends_in_code(text: str) -> bool:
-    """Say whether a message breaks off within marked code."""
+    """Return whether a message ends within marked code."""
     return len(re.findall(r"^[ \t]*(?:```|~~~)", text, re.MULTILINE)) % 2 == 1

@@ -1,4 +1,4 @@
-"""Which conversations are rehearsed: each one's plan, its name and its place, and the batch that comes of them."""
+"""Plans of rehearsals: what each conversation depends on, its name and path, and the batch of the finished conversations."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
@@ -18,21 +18,23 @@ from core.settings.faults import Fault
 from core.storage.store import Store
 
 FILE_PROMPT = "file"
-"""Stands for the name of a prompt that a plan brings with it: not its path, so that a file may be moved."""
+"""Name of a prompt whose text is part of the plan. It is not the file's path, so the file may be moved."""
 
 
 class RehearsalPlan(Record):
-    """All that one conversation depends on; its fingerprint is the transcript's name.
+    """Everything that one conversation depends on; the transcript's name contains its fingerprint.
 
     Args:
-        guidance: name of the pack's prompt that the assistant is given, or `FILE_PROMPT`.
-        user_tokens, assistant_tokens: room for one message, and the most that a prompt and its
-            answer may take together.
-        guards: faults for which a message is written again; evaluated: whether the assistant's
-            are taken as they are.
-        folder: where the transcript is put, below the data root.
-        template: a prompt file's text, which is given the same as the pack's prompts; the transcript's name
-            depends on what it makes of that.
+        trial: number of this conversation among several with the same persona.
+        guidance: name of the pack's prompt for the assistant, or `FILE_PROMPT`.
+        user_tokens, assistant_tokens: maximum tokens of one message, and of a prompt and its
+            answer together.
+        minimum: number of the first exchange in which the user may say goodbye.
+        guards: faults for which a message is written again.
+        evaluated: whether the assistant is a model under evaluation, whose faulty answers are kept.
+        folder: folder of the transcript, below the data root.
+        template: text of a prompt file, rendered with the same inputs as the pack's prompts; None for a prompt of
+            the pack. The transcript's name depends on the rendered text.
     """
 
     domain: str
@@ -52,25 +54,26 @@ class RehearsalPlan(Record):
 
     @cached_property
     def name(self) -> str:
-        """The id of the transcript that it makes."""
+        """The transcript's id."""
         fields = self.model_dump(exclude={"folder", "template"})
         return f"{self.persona.seed:05d}-{fingerprint([fields, self.guidance_text])}"
 
     @property
     def path(self) -> str:
-        """Where the transcript is put, below the data root."""
+        """The transcript's path, below the data root."""
         return f"{self.folder}/{self.name}.json"
 
     @cached_property
     def guidance_text(self) -> str:
-        """The prompt that the assistant is given."""
+        """The assistant's rendered prompt."""
         return _guidance(self.domain, self.pack_hash, self.guidance, self.template, self.persona.country)
 
     def cast(self, user: ChatModel, assistant: ChatModel, window: int | None = None) -> Cast:
         """Return the players of the conversation.
 
         Args:
-            window: tokens that the assistant is loaded with, where that may be less than the plan allows.
+            user, assistant: clients of the two models.
+            window: tokens of the assistant's context window, which may be fewer than the plan allows; None if it is unknown.
         """
         guards, (room, most) = tuple(self.guards), self.assistant_tokens
         return Cast(
@@ -78,15 +81,15 @@ class RehearsalPlan(Record):
             Player(assistant, room, min(most, window or most), () if self.evaluated else guards),
             self.guidance_text,
             self.minimum,
-            # nobody sends notes to a model in use, so an arm has none; the model that writes data has
+            # a deployed model receives no notes, so only the assistant that writes training data gets them
             noted=self.guidance == "assistant" and not self.evaluated,
         )
 
     def existing(self, store: Store) -> TranscriptRef | None:
-        """Return its transcript, if there is one.
+        """Return a reference to the transcript, or None if it does not exist.
 
         Raises:
-            DamagedError: its file is no transcript.
+            DamagedError: the file is not a transcript.
         """
         if not store.exists(self.path):
             return None
@@ -94,25 +97,26 @@ class RehearsalPlan(Record):
         return TranscriptRef(id=self.name, path=self.path, exchanges=exchanges)
 
 
-@lru_cache(maxsize=512)  # one for each country that personas of a batch live in, and each prompt that is compared
+@lru_cache(maxsize=512)  # one entry per country of a batch's personas and per compared prompt
 def _guidance(domain: str, _pack_hash: str, prompt: str, template: str | None, country: str | None) -> str:
     pack = load_pack(domain)
     return pack.instructions(prompt, country) if template is None else pack.fill(check_prompt(Path(prompt), template, "assistant"), country)
 
 
 class Plans(Sequence[RehearsalPlan]):
-    """The rehearsals of a batch with the personas of some seeds. Each is planned when it is asked for: all of them would take 9 KB a conversation.
+    """The plans of a batch. Each plan is made on access, because keeping them would take 9 KB per conversation.
 
     Args:
-        seeds: of the personas, in the batch's order.
+        run: the run that plays the conversations.
+        seeds: seeds of the personas, in the batch's order.
     """
 
     def __init__(self, run: Run, seeds: Sequence[int]) -> None:
-        """Take what they depend on."""
+        """Store what the plans depend on."""
         self._run, self.seeds = run, seeds
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of plans."""
         return len(self.seeds)
 
     @overload
@@ -122,22 +126,27 @@ class Plans(Sequence[RehearsalPlan]):
     def __getitem__(self, place: slice) -> "Plans": ...
 
     def __getitem__(self, place: int | slice) -> "RehearsalPlan | Plans":
-        """Return one of them, or those of a slice."""
+        """Return one plan, or the plans of a slice."""
         if isinstance(place, slice):
             return Plans(self._run, self.seeds[place])
         return plan_personas(self._run, [sample_persona(self._run.pack, self.seeds[place], self._run.settings.generation.exchanges)])[0]
 
     @property
     def exchanges(self) -> int:
-        """How many exchanges they are to have in all."""
+        """Planned exchanges of all conversations together."""
         return sum(draw_length(self._run.pack, seed, self._run.settings.generation.exchanges)[1] for seed in self.seeds)
 
 
 def plan_batch(run: Run, conversations: int | None, first_seed: int | None) -> Plans:
-    """Plan a batch with personas of consecutive seeds, by default as many as the settings say.
+    """Return the plans of a batch with personas of consecutive seeds.
+
+    Args:
+        run: the run that plays the conversations.
+        conversations: number of conversations; None takes the setting.
+        first_seed: seed of the first persona; None takes the setting.
 
     Raises:
-        PersonaError: the batch would use seeds that are kept for the evaluation.
+        PersonaError: the number or the seed is out of range, or the batch would use seeds reserved for the evaluation.
     """
     settings, generation = run.settings, run.settings.generation
     count = generation.conversations if conversations is None else conversations
@@ -154,7 +163,7 @@ def plan_batch(run: Run, conversations: int | None, first_seed: int | None) -> P
 
 
 def plan_personas(run: Run, personas: Sequence[Persona]) -> list[RehearsalPlan]:
-    """Plan a rehearsal with each persona."""
+    """Return the plan of a rehearsal with each persona."""
     pack, generation = run.pack, run.settings.generation
     return [
         RehearsalPlan(
@@ -177,10 +186,10 @@ def plan_personas(run: Run, personas: Sequence[Persona]) -> list[RehearsalPlan]:
 
 
 def collect_batch(store: Store, plans: Sequence[RehearsalPlan], reasons: Mapping[str, str]) -> TranscriptBatch:
-    """Make a batch of those of the planned conversations that exist, whichever run made them.
+    """Return a batch of the planned conversations that exist, whichever run made them; the others are listed as left out.
 
     Args:
-        reasons: why a run left some out, by their names.
+        reasons: why a run left conversations out, by "persona" and seed.
     """
     refs, left_out = [], []
     for plan in plans:

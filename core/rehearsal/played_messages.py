@@ -1,4 +1,4 @@
-"""What a simulated user wrote, beside what its persona and its steering asked of each message."""
+"""The messages of a simulated user, each with what the persona and the steering asked of it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,9 +15,15 @@ class PlayedMessage:
     """One message of a simulated user.
 
     Args:
-        style: of writing; flaws: of the persona; due: those that this message was to show.
-        topics_due: subtopics that were planned for it; early: those of the persona that have not arrived yet.
-        part, episode: what it shows of which episode; event: what happened before it; cooperation: how it was to take the last answer. Empty where none.
+        answer_before: the assistant's answer before it; None for the first message.
+        style: the persona's writing style; None if it is not recorded.
+        flaws: names of the persona's flaws.
+        due: names of the flaws that the message must show.
+        topics_due: subtopics planned for the message.
+        part, episode: the part of an episode that the message plays, and the episode's name; empty if it plays none.
+        event: what happened before the message; empty if nothing did.
+        early: the persona's subtopics that have not arrived yet.
+        cooperation: planned reaction to the last answer; empty if it is not recorded.
     """
 
     text: str
@@ -34,7 +40,7 @@ class PlayedMessage:
 
 
 def played_messages(transcript: Transcript) -> Iterator[PlayedMessage]:
-    """Yield the user's messages of a transcript; where it does not say which flaws a message was to show, all of its persona's are due."""
+    """Yield the user's messages of a transcript; if it does not record which flaws a message must show, all flaws of its persona are due."""
     flaws, style = _played(transcript.persona or {})
     drawn = drawn_persona(transcript.persona)
     steering = recorded(transcript, "steering")
@@ -58,7 +64,7 @@ def played_messages(transcript: Transcript) -> Iterator[PlayedMessage]:
 
 
 def drawn_persona(persona: Mapping[str, Any] | None) -> Persona | None:
-    """Return a transcript's persona as it was drawn here; none where it comes from elsewhere."""
+    """Return a transcript's persona if this product drew it, otherwise None."""
     try:
         return Persona.model_validate(persona)
     except ValidationError:
@@ -66,7 +72,7 @@ def drawn_persona(persona: Mapping[str, Any] | None) -> Persona | None:
 
 
 def _played(persona: Mapping[str, Any]) -> tuple[frozenset[str], str | None]:
-    """Return the flaws and the writing style of a persona, by the forerunner's names too; one from elsewhere may hold anything in their places."""
+    """Return the flaws and the writing style of a persona, also by the older format's names; an imported persona may have values of any type there."""
     listed, dimensions = persona.get("flaws") or persona.get("flaw_patterns"), persona.get("dimensions")
     names = (flaw.get("name") for flaw in (listed if isinstance(listed, list) else ()) if isinstance(flaw, dict))
     style = (dimensions if isinstance(dimensions, dict) else persona).get("writing_style")
@@ -74,7 +80,7 @@ def _played(persona: Mapping[str, Any]) -> tuple[frozenset[str], str | None]:
 
 
 def recorded(transcript: Transcript, name: str) -> list[Mapping[str, Any]]:
-    """Return a list of the record of how a transcript was made; a person may have edited it, and what is of another kind tells nothing."""
+    """Return a list from a transcript's provenance by its name; a person may have edited it, so an item of another type becomes an empty dict."""
     listed = transcript.provenance.get(name)
     return [item if isinstance(item, dict) else {} for item in listed] if isinstance(listed, list) else []
 

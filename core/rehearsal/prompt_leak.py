@@ -1,4 +1,4 @@
-"""A reply that repeats what only its model was given: the guidance, the note for one message, the facts of the persona."""
+"""Detection of prompt leaks: replies that repeat the guidance, the note for one message, or the persona's facts."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -9,20 +9,20 @@ from core.judging.text_facts import words
 from core.rehearsal.own_words import without_code
 
 INSTRUCTED = 8
-"""Words of a run that a reply may not share with its instructions. No message of the included packs' 718 recorded ones shares one of 7."""
+"""Consecutive words that a reply may not share with the instructions. None of the included packs' 718 recorded messages shares even 7."""
 
 FACTS = 14
-"""The same with all that a model was given: a persona's facts may be said in the words that they are written in, a sentence of them not."""
+"""Consecutive words that a reply may not share with the filled-in prompts. A user may state its facts as they are written, but not copy a sentence."""
 
 RUN, MOSTLY = 4, 0.6
-"""Words of a run, and the share of a reply's runs from which it is put together of what its model was given; of those 718 no one has more than 0.27."""
+"""A reply is composed from the prompts if at least this share of its runs of RUN words occurs in them; the maximum in those 718 messages is 0.27."""
 
-WHOLE = 3
-"""Words from which a whole reply that stands in the instructions is none."""
+COPY_WORDS = 3
+"""Minimum words of a short reply that may not occur in the instructions as it is."""
 
-LONG, KEPT = 4000, 192
-"""Characters of a text whose runs are kept, unlike those of a note for one message, and how many: by two lengths the instructions of fifty conversations
-that are under way at once, and those that conversations share."""
+LONG, CACHE_SIZE = 4000, 192
+"""Minimum characters of a text whose runs are cached, which excludes the notes for one message, and the size of the cache. It holds, for both run
+lengths, the instructions of fifty simultaneous conversations and the texts that conversations share."""
 
 _TEMPLATE = re.compile(r"\{[{%#](?:(?!\{[{%#]).)*?[}%#]\}", re.DOTALL)
 _QUOTED = re.compile(r"“[^”]{1,2000}”|(?<!\w)\"[^\"]{1,2000}\"(?!\w)|„[^“”]{1,2000}[“”]|«[^»]{1,2000}»")
@@ -30,11 +30,11 @@ _QUOTED = re.compile(r"“[^”]{1,2000}”|(?<!\w)\"[^\"]{1,2000}\"(?!\w)|„[^
 
 @dataclass(frozen=True)
 class Hidden:
-    """What a model was given beside the conversation.
+    """The texts that a model reads in addition to the conversation.
 
     Args:
-        instructions: the texts that say how to write; templates count without what is filled in.
-        filled: the same with all that is filled in.
+        instructions: the texts that say how to write, as templates without the values filled in.
+        filled: the same texts with the values filled in.
     """
 
     instructions: Sequence[str]
@@ -42,45 +42,45 @@ class Hidden:
 
 
 def find_leak(text: str, hidden: Hidden, opens: bool = False) -> str | None:
-    """Return the words of a reply that repeat what its model alone was given, or nothing.
+    """Return the words of a reply that repeat texts which only its model read, or None.
 
-    What the prompts quote is there to be said, and does not count; nor does code, which a persona pastes.
+    Quotations in the prompts are excluded, because they are examples of what to say. Code is excluded too, because a persona pastes it.
 
     Args:
-        opens: whether nobody has said anything before: a fact in the words that it is written in answers no question then.
+        opens: whether the reply is the first message of the conversation. It may then not be a copy of a fact either, because it answers no question.
     """
-    said = words(without_code(text))
-    for texts, longest in ((hidden.instructions, INSTRUCTED), (hidden.filled, FACTS)):
-        for given in texts:
-            if found := _shared(said, _runs(given, longest), longest):
-                return found
-    if len(said) >= INSTRUCTED:
-        own, filled = [hash(run) for run in _each(said, RUN)], [_runs(text, RUN) for text in hidden.filled]
-        if sum(any(run in given for given in filled) for run in own) >= MOSTLY * len(own):
-            return " ".join(said)
-    if WHOLE <= len(said) < INSTRUCTED and any(
-        hash(tuple(said)) in _runs(given, len(said)) for given in [*hidden.instructions, *(hidden.filled if opens else ())]
+    reply = words(without_code(text))
+    for texts, length in ((hidden.instructions, INSTRUCTED), (hidden.filled, FACTS)):
+        for prompt in texts:
+            if shared := _shared(reply, _runs(prompt, length), length):
+                return shared
+    if len(reply) >= INSTRUCTED:
+        own_runs, filled_runs = [hash(run) for run in _each(reply, RUN)], [_runs(prompt, RUN) for prompt in hidden.filled]
+        if sum(any(run in runs for runs in filled_runs) for run in own_runs) >= MOSTLY * len(own_runs):
+            return " ".join(reply)
+    if COPY_WORDS <= len(reply) < INSTRUCTED and any(
+        hash(tuple(reply)) in _runs(prompt, len(reply)) for prompt in [*hidden.instructions, *(hidden.filled if opens else ())]
     ):
-        return " ".join(said)
+        return " ".join(reply)
     return None
 
 
-def _shared(said: Sequence[str], given: frozenset[int], length: int) -> str | None:
-    return next((" ".join(run) for run in _each(said, length) if hash(run) in given), None)
+def _shared(reply: Sequence[str], runs: frozenset[int], length: int) -> str | None:
+    return next((" ".join(run) for run in _each(reply, length) if hash(run) in runs), None)
 
 
-def _runs(given: str, length: int) -> frozenset[int]:
-    """Return the hashes of a text's runs, which take half the memory."""
-    return (_kept_runs if len(given) > LONG else _read_runs)(given, length)
+def _runs(prompt: str, length: int) -> frozenset[int]:
+    """Return the hashes of a text's runs of `length` words; hashes take half the memory of the words."""
+    return (_cached_runs if len(prompt) > LONG else _read_runs)(prompt, length)
 
 
-def _read_runs(given: str, length: int) -> frozenset[int]:
-    unquoted = _QUOTED.sub(" \n ", _TEMPLATE.sub(" \n ", without_code(given)))
+def _read_runs(prompt: str, length: int) -> frozenset[int]:
+    unquoted = _QUOTED.sub(" \n ", _TEMPLATE.sub(" \n ", without_code(prompt)))
     return frozenset(hash(run) for part in unquoted.split("\n") for run in _each(words(part), length))
 
 
-_kept_runs = lru_cache(KEPT)(_read_runs)
+_cached_runs = lru_cache(CACHE_SIZE)(_read_runs)
 
 
-def _each(said: Sequence[str], length: int) -> Iterable[tuple[str, ...]]:
-    return (tuple(said[start : start + length]) for start in range(len(said) - length + 1))
+def _each(text_words: Sequence[str], length: int) -> Iterable[tuple[str, ...]]:
+    return (tuple(text_words[start : start + length]) for start in range(len(text_words) - length + 1))

@@ -1,4 +1,4 @@
-"""Style faults: an answer with one could be used, but a better one is asked for, a bounded number of times."""
+"""Style faults: faults of a usable answer for which a better one is requested, a bounded number of times."""
 
 from collections.abc import Container, Sequence
 
@@ -8,21 +8,22 @@ from core.packs.tics import first_over
 from core.settings.faults import Fault
 
 REWRITES = {Fault.TIC: 2, Fault.TOO_LONG: 1}
-"""How often an answer is asked for again for each style fault; then it is taken as it is, since a conversation is worth more than a phrase."""
+"""Maximum rewrites of an answer for each style fault. After them the answer is accepted, because a conversation is worth more than a phrase."""
 
 
 def style_faults(pack: Pack, text: str, message: str, earlier: Sequence[str], faults: Container[Fault] = tuple(REWRITES)) -> dict[Fault, str]:
-    """Return the style faults of an answer, each with what shows it.
+    """Return the style faults of an answer, each with its evidence: the overused phrase, or the length and the limit.
 
     Args:
-        message: that it answers.
+        text: the answer.
+        message: the user's message that it answers.
         earlier: the answers before it.
-        faults: those that are looked for.
+        faults: faults to look for.
     """
-    found = {}
+    evidence = {}
     if Fault.TIC in faults and (over := first_over(pack.tics, text, earlier)):
-        found[Fault.TIC] = over[1]
+        evidence[Fault.TIC] = over[1]
     _, _, most = pack.help.length.bounds(len(words(message)))
     if Fault.TOO_LONG in faults and (length := len(words(text))) > most:
-        found[Fault.TOO_LONG] = f"{length} words, where {most} are the most"
-    return found
+        evidence[Fault.TOO_LONG] = f"{length} words, where {most} are the most"
+    return evidence

@@ -1,4 +1,4 @@
-"""The messages of a conversation that is under way, on disk as soon as they are there."""
+"""The log of a conversation in progress: each message is on disk as soon as it exists."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,10 +24,11 @@ class Spent(Record):
 
 
 class Turn(Record):
-    """One message that was written.
+    """One accepted message.
 
     Args:
-        done: whether the user takes leave with it.
+        done: whether the user says goodbye with it.
+        spent: tokens of the call that wrote it.
     """
 
     side: Side
@@ -40,8 +41,10 @@ class Rejection(Record):
     """A message that a guard refused.
 
     Args:
-        found: what shows the fault.
-        seed: with which it was asked for.
+        found: excerpt that shows the fault.
+        text: the message.
+        seed: seed of the request.
+        spent: tokens of the call.
     """
 
     side: Side
@@ -54,20 +57,20 @@ class Rejection(Record):
 
 
 class TurnLog:
-    """What was said, and refused, so far in the conversation of a name; a run that was killed continues after it.
+    """The accepted and the refused messages of a conversation so far; a resumed run continues after them.
 
-    Of a log that another hand has spoilt, what stands before the first line that does not follow is used: sides alternate, numbers run, and each
-    line belongs to the conversation.
+    In a log, sides alternate and messages are numbered consecutively. If another program has damaged the log, the lines before the first one out of
+    sequence are used.
 
     Args:
-        store: where it is kept; none keeps it in memory.
-        name: the transcript's id, which is different for another pack or model.
+        store: where the log is stored; None keeps it in memory.
+        name: the transcript's id, which differs for another pack or model.
         after_exchange: called after each exchange.
-        lock: of the run that makes the conversation.
+        lock: lock of the run that plays the conversation.
     """
 
     def __init__(self, store: Store | None = None, name: str = "", after_exchange: Callable[[], None] | None = None, lock: Lock | None = None) -> None:
-        """Read what is there."""
+        """Read the existing log, if there is one."""
         self._after_exchange = after_exchange
         self.turns: list[Turn] = []
         self.rejections: list[Rejection] = []
@@ -75,14 +78,14 @@ class TurnLog:
 
     @property
     def damage(self) -> str | None:
-        """What was wrong with the log that was found; none if nothing was."""
+        """What was wrong with the existing log; None if nothing was."""
         return self._log.damage
 
     def _take(self, line: dict[str, Any]) -> None:
-        """Take a line that was kept.
+        """Add a line of the existing log.
 
         Raises:
-            ValueError: it does not follow on those before.
+            ValueError: the line is out of sequence.
         """
         number, side = len(self.turns), SIDES[len(self.turns) % 2]
         if "fault" in line:
@@ -96,10 +99,10 @@ class TurnLog:
             raise ValueError(f"it is message {place[0]}, of the {place[1]}; message {due[0]}, of the {due[1]}, is expected")
 
     def add(self, turn: Turn) -> None:
-        """Keep a message.
+        """Store an accepted message.
 
         Raises:
-            StoreError: the data root cannot be written, or another run has taken the conversation over.
+            StoreError: the data root cannot be written, or another run has taken over the conversation.
         """
         self._log.add({"number": len(self.turns), **turn.model_dump(mode="json")})
         self.turns.append(turn)
@@ -107,16 +110,16 @@ class TurnLog:
             self._after_exchange()
 
     def refuse(self, rejection: Rejection) -> None:
-        """Keep a message that was refused.
+        """Store a refused message.
 
         Raises:
-            StoreError: the data root cannot be written, or another run has taken the conversation over.
+            StoreError: the data root cannot be written, or another run has taken over the conversation.
         """
         self._log.add(rejection.model_dump(mode="json"))
         self.rejections.append(rejection)
 
     def refused(self, side: Side, exchange_number: int) -> int:
-        """Return how often a message was refused so far."""
+        """Return how many versions of a message were refused so far."""
         return len(self.refusals(side, exchange_number))
 
     def refusals(self, side: Side, exchange_number: int) -> list[Rejection]:
@@ -124,7 +127,7 @@ class TurnLog:
         return [item for item in self.rejections if item.side == side and item.exchange_number == exchange_number]
 
     def usage(self) -> dict[RoleName, dict[str, int]]:
-        """Return calls and tokens of each role, refused messages included."""
+        """Return the calls and tokens of each role, including those of refused messages."""
         roles: dict[Side, RoleName] = {"user": "user_simulator", "assistant": "assistant"}
         by_role: dict[RoleName, dict[str, int]] = {}
         for item in [*self.turns, *self.rejections]:
@@ -140,10 +143,10 @@ class TurnLog:
 
 
 def spent(usage: Usage) -> Spent:
-    """Return what is kept of a call's usage."""
+    """Return the tokens of a call that the log stores."""
     return Spent(input_tokens=usage.input_tokens, cache_read_tokens=usage.cache_read_tokens, output_tokens=usage.output_tokens)
 
 
 def rejection(side: Side, exchange_number: int, fault: Fault, found: str, reply: Reply, seed: int) -> Rejection:
-    """Return the record of a refused reply."""
+    """Return the record of a refused reply, with at most 200 characters of the excerpt."""
     return Rejection(side=side, exchange_number=exchange_number, fault=fault, found=found[:200], text=reply.text, seed=seed, spent=spent(reply.usage))

@@ -1,4 +1,4 @@
-"""One message of a rehearsal, by either side: what the model is asked, and what is made of its answer."""
+"""One message of a rehearsal, by either side: the request to the model, and the checks of its reply."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ from core.rehearsal.turn_log import Rejection, Turn, TurnLog, rejection, spent
 from core.settings.faults import Fault
 from core.yaml_files import explain
 
-FEWEST_OPENING = 3
-"""Words of a user's first message that is more than a gesture, such as “ok”."""
+MIN_OPENING_WORDS = 3
+"""Minimum words of a user's first message; a shorter one is a gesture such as “ok”."""
 
 USER_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -35,7 +35,7 @@ USER_SCHEMA: dict[str, Any] = {
 
 
 class UserMessage(BaseModel):
-    """What the user simulator answers: its message, and whether it takes leave with it."""
+    """The user simulator's reply: a message, and whether the user says goodbye with it."""
 
     model_config = ConfigDict(extra="forbid")
     message: str
@@ -47,9 +47,11 @@ class Player:
     """One side of a rehearsal.
 
     Args:
-        max_tokens: room for one message.
-        most_tokens: of a prompt and its answer together; the conversation ends before it takes more.
-        guards: faults for which a message is written again, beside a missing form and an empty message. A model that is evaluated is taken as it is.
+        model: the client of the model that plays it.
+        max_tokens: maximum tokens of one message.
+        most_tokens: maximum tokens of a prompt and its answer together; the conversation ends before it exceeds them.
+        guards: faults for which a message is written again. An empty message, or a user's reply without the JSON form, always is. An evaluated
+            assistant has no guards.
     """
 
     model: ChatModel
@@ -60,12 +62,12 @@ class Player:
 
 @dataclass(frozen=True)
 class Cast:
-    """Who plays in a rehearsal.
+    """The two players of a rehearsal.
 
     Args:
-        guidance: the assistant's instructions: the rich ones when data is made, the short ones when a model is evaluated.
-        minimum: exchanges before which the user does not take leave.
-        noted: whether the assistant reads the pack's note before each of its answers, as it does when data is made.
+        guidance: the assistant's instructions: detailed ones for generating data, short ones for evaluating a model.
+        minimum: number of the first exchange in which the user may say goodbye.
+        noted: whether the assistant reads the pack's note before each answer, as it does when it generates data.
     """
 
     user: Player
@@ -77,11 +79,12 @@ class Cast:
 
 @dataclass(frozen=True)
 class Scene:
-    """A rehearsal under way.
+    """A rehearsal in progress.
 
     Args:
         name: the transcript's id.
-        trial: which of several conversations with the same persona.
+        trial: number of this conversation among several with the same persona.
+        log: the messages so far.
         brief: the user simulator's stable instructions.
     """
 
@@ -95,31 +98,31 @@ class Scene:
 
     @property
     def exchanges(self) -> list[Exchange]:
-        """What was said and answered; a user's message that is not answered yet is left out."""
+        """The exchanges so far, without a user's message that is not answered yet."""
         pairs = zip(self.log.turns[::2], self.log.turns[1::2], strict=False)
         return [Exchange(exchange_number=number, user=user.text, assistant=assistant.text) for number, (user, assistant) in enumerate(pairs, start=1)]
 
 
 async def user_turn(scene: Scene, steering: Steering) -> Turn:
-    """Have the user's next message written.
+    """Return the user's next message, written by the simulator.
 
     Raises:
-        ModelError: no usable one came.
+        ModelError: the model gave no usable message.
     """
     exchanges, pack = scene.exchanges, scene.pack
-    # the simulator sees the conversation from its own side: what it said itself is `assistant`
+    # the simulator sees the conversation from its own side: its own messages have the role `assistant`
     opening = Message("user", pack.prompts["user_opening"].render())
     note = Message("user", pack.prompts["user_steering"].render(**steering_inputs(pack, scene.persona, steering)))
     seed = seed_of("user", scene.persona.seed, steering.exchange_number)
-    shown = note.content.replace(steering.event, "") if steering.event else note.content  # an event is there to be mentioned
-    hidden = Hidden([pack.prompts[name].text for name in ("user_simulator", "user_steering")], [scene.brief, shown])
+    without_event = note.content.replace(steering.event, "") if steering.event else note.content  # the message should mention the event
+    hidden = Hidden([pack.prompts[name].text for name in ("user_simulator", "user_steering")], [scene.brief, without_event])
 
     def check(reply: Reply) -> None:
         try:
-            said = read_user_message(reply.text)
+            written = read_user_message(reply.text)
         except InvalidOutputError as invalid:
             raise _refused(scene, "user", Fault.FORM, str(invalid), reply, seed) from invalid
-        _guard(scene, "user", said.message, reply, seed, hidden, leaves=said.done)
+        _guard(scene, "user", written.message, reply, seed, hidden, leaves=written.done)
 
     request = ChatRequest(
         role="user_simulator",
@@ -135,15 +138,15 @@ async def user_turn(scene: Scene, steering: Steering) -> Turn:
         inputs={"persona": scene.persona, "steering": steering, "exchanges": tuple(exchanges)},
     )
     reply = await scene.cast.user.model.complete(request)
-    said = read_user_message(reply.text)
-    return Turn(side="user", text=said.message.strip(), done=said.done, spent=spent(reply.usage))
+    written = read_user_message(reply.text)
+    return Turn(side="user", text=written.message.strip(), done=written.done, spent=spent(reply.usage))
 
 
 def read_user_message(text: str) -> UserMessage:
-    """Read the user simulator's answer.
+    """Return the parsed reply of the user simulator.
 
     Raises:
-        InvalidOutputError: it has not the asked form.
+        InvalidOutputError: the reply does not match the schema.
     """
     try:
         return UserMessage.model_validate_json(text)
@@ -152,10 +155,10 @@ def read_user_message(text: str) -> UserMessage:
 
 
 async def assistant_turn(scene: Scene, exchange_number: int) -> Turn:
-    """Have the last message answered; an answer with a style fault is asked for again as often as `REWRITES` says.
+    """Return the assistant's answer to the last message; one with a style fault is requested again up to `REWRITES` times.
 
     Raises:
-        ModelError: no usable answer came.
+        ModelError: the model gave no usable answer.
     """
     seed = seed_of("assistant", scene.persona.seed, scene.trial)
     while True:
@@ -165,7 +168,7 @@ async def assistant_turn(scene: Scene, exchange_number: int) -> Turn:
         except (InvalidOutputError, TruncatedError, RefusedError):
             if not refused:
                 raise
-            return Turn(side="assistant", text=refused[-1].text.strip())  # what it took is counted with the refusal
+            return Turn(side="assistant", text=refused[-1].text.strip())  # its tokens are recorded with the refusal
         faults = _style_faults(scene, exchange_number, reply.text)
         due = [fault for fault in faults if sum(item.fault is fault for item in refused) < REWRITES[fault]]
         if not due:
@@ -178,7 +181,7 @@ def _answer_request(scene: Scene, exchange_number: int, seed: int, refused: Sequ
     """Return the request for an answer.
 
     Args:
-        refused: answers to the same message that were refused for their style.
+        refused: answers to the same message refused for their style.
     """
 
     def check(reply: Reply) -> None:
@@ -203,7 +206,7 @@ def _answer_request(scene: Scene, exchange_number: int, seed: int, refused: Sequ
 
 
 def _note(scene: Scene, exchange_number: int, refused: Sequence[Rejection]) -> list[Message]:
-    """Return the note for the next answer, as the last message; none where the pack or the cast has none."""
+    """Return the note for the next answer as a list of one message; an empty list if the pack or the cast has no note."""
     if not (scene.cast.noted and scene.pack.note):
         return []
     reasons = dict.fromkeys((fault.value, shown) for item in refused for fault, shown in _style_faults(scene, exchange_number, item.text).items())
@@ -214,58 +217,67 @@ def _note(scene: Scene, exchange_number: int, refused: Sequence[Rejection]) -> l
 
 
 def _is_urgent(scene: Scene, exchange_number: int) -> bool:
-    """Say whether safety comes before length: in an urgent episode and the day after."""
+    """Return whether an answer may have any length for safety: during an urgent episode and one message after it."""
     kinds = scene.pack.episodes.episodes
     playing = [episode for episode in scene.persona.episodes if any(0 <= exchange_number - beat.exchange_number <= 1 for beat in episode.beats)]
     return any(episode.name in kinds and kinds[episode.name].urgent for episode in playing)
 
 
 def _style_faults(scene: Scene, exchange_number: int, text: str) -> dict[Fault, str]:
-    """Return the style faults of an answer to the last message; where safety comes first it may have any length."""
+    """Return the style faults of an answer to the last message, each with its evidence; an urgent answer may have any length."""
     urgent = _is_urgent(scene, exchange_number)
     faults = [fault for fault in scene.cast.assistant.guards if not (urgent and fault is Fault.TOO_LONG)]
-    return style_faults(scene.pack, text, scene.log.turns[-1].text, _said(scene, "assistant"), faults)
+    return style_faults(scene.pack, text, scene.log.turns[-1].text, _texts(scene, "assistant"), faults)
 
 
 def _guard(scene: Scene, side: Side, text: str, reply: Reply, seed: int, hidden: Hidden, leaves: bool = False) -> None:
-    """Refuse a faulty message; who leaves in a hurry may stop in a sentence."""
+    """Check a message.
+
+    Args:
+        hidden: the texts that only this side's model read.
+        leaves: whether the user says goodbye with it; such a message may stop in the middle of a sentence.
+
+    Raises:
+        InvalidOutputError, TruncatedError: the message has a fault.
+    """
     player = scene.cast.user if side == "user" else scene.cast.assistant
     if reply.finish == "length" and Fault.TRUNCATED in player.guards:
         raise _refused(scene, side, Fault.TRUNCATED, text[-60:], reply, seed)
-    gesture = side == "user" and player.guards and not scene.log.turns and len(words(text)) < FEWEST_OPENING
+    gesture = side == "user" and player.guards and not scene.log.turns and len(words(text)) < MIN_OPENING_WORDS
     if not text.strip() or gesture:
         raise _refused(scene, side, Fault.EMPTY, text, reply, seed)
     faults = player.guards and {Fault.EMPTY, *player.guards} - ({Fault.TRUNCATED} if leaves else set())
     other: Side = "assistant" if side == "user" else "user"
-    if finding := find_fault(scene.pack.guards, side, text, _said(scene, side), faults, _said(scene, other)):
-        raise _refused(scene, side, *finding, reply, seed)
+    if fault := find_fault(scene.pack.guards, side, text, _texts(scene, side), faults, _texts(scene, other)):
+        raise _refused(scene, side, *fault, reply, seed)
     if Fault.META in player.guards and (leak := find_leak(text, hidden, opens=not scene.log.turns)):
         raise _refused(scene, side, Fault.META, leak, reply, seed)
 
 
-def _said(scene: Scene, side: Side) -> list[str]:
+def _texts(scene: Scene, side: Side) -> list[str]:
     return [turn.text for turn in scene.log.turns if turn.side == side]
 
 
 def _refused(scene: Scene, side: Side, fault: Fault, excerpt: str, reply: Reply, seed: int) -> InvalidOutputError | TruncatedError:
-    """Record a message that cannot be used; return the error that has it asked for again."""
+    """Record a refused message and return the error that makes the caller request it again."""
     if reply.finish == "length":
         circle = circle_of(reply.text)
         fault, excerpt = (Fault.NEAR_REPEAT, circle) if circle else (Fault.TRUNCATED, excerpt)
     number = len(scene.log.turns) // 2 + 1
     scene.log.refuse(rejection(side, number, fault, excerpt, reply, seed + scene.log.refused(side, number)))
-    said = f"the {side}'s message {number} was refused ({fault.value.replace('_', ' ')}: {' '.join(excerpt.split())[:80]!r})."
-    return TruncatedError(f"{said} Allow more (max_tokens of the stage).") if fault is Fault.TRUNCATED else InvalidOutputError(said)
+    problem = f"the {side}'s message {number} was refused ({fault.value.replace('_', ' ')}: {' '.join(excerpt.split())[:80]!r})."
+    return TruncatedError(f"{problem} Allow more (max_tokens of the stage).") if fault is Fault.TRUNCATED else InvalidOutputError(problem)
 
 
 def _history(exchanges: Sequence[Exchange], own: Side) -> list[Message]:
+    """Return the conversation as its `own` side's model reads it: its own messages have the role `assistant`."""
     other: Side = "assistant" if own == "user" else "user"
     sides: dict[Side, Side] = {own: "assistant", other: "user"}
     return [message for turn in exchanges for message in (Message(sides["user"], turn.user), Message(sides["assistant"], turn.assistant))]
 
 
 def brief_inputs(pack: Pack, persona: Persona) -> dict[str, Any]:
-    """Return what the user simulator's stable instructions are rendered with."""
+    """Return the template inputs of the user simulator's stable instructions."""
     dimensions = pack.taxonomy.dimensions
     return {
         "persona": persona.model_dump(),
@@ -279,17 +291,18 @@ def brief_inputs(pack: Pack, persona: Persona) -> dict[str, Any]:
 
 
 def programs_of(pack: Pack, persona: Persona) -> list[Program]:
-    """Return the program that a persona brings for each of its topics, in its language; none for a topic without one."""
-    found = []
+    """Return one program for each of the persona's topics that has programs in its programming language."""
+    programs = []
     for topic in persona.topics:
-        own = [program for program in pack.programs if (program.head.subtopic, program.head.language) == (topic.subtopic, persona.dimensions.get(LANGUAGE))]
-        if own:
-            found.append(own[seed_of("program", pack.name, persona.seed, topic.subtopic) % len(own)])
-    return found
+        key = (topic.subtopic, persona.dimensions.get(LANGUAGE))
+        suitable = [program for program in pack.programs if (program.head.subtopic, program.head.language) == key]
+        if suitable:
+            programs.append(suitable[seed_of("program", pack.name, persona.seed, topic.subtopic) % len(suitable)])
+    return programs
 
 
 def steering_inputs(pack: Pack, persona: Persona, steering: Steering) -> dict[str, Any]:
-    """Return what the note for one message is rendered with."""
+    """Return the template inputs of the note for one message."""
     descriptions = {topic.subtopic: topic.description for topic in persona.topics}
     return {
         **vars(steering),

@@ -1,4 +1,4 @@
-"""How long a window rehearsals need, which of them a window cuts, and where its length is a part of a conversation's name."""
+"""Context windows: how long a window a rehearsal needs, which rehearsals a window cuts, and when its length is part of a transcript's name."""
 
 from collections.abc import Sequence
 
@@ -8,15 +8,15 @@ from core.rehearsal.plan import RehearsalPlan
 
 
 def needed_tokens(plan: RehearsalPlan) -> int:
-    """Return how many tokens the assistant's last prompt and answer take."""
+    """Return an estimate of the tokens of the assistant's last prompt and answer."""
     return tokens_of(plan.guidance_text, plan.persona.exchanges, plan.assistant_tokens[0])
 
 
 def in_window(run: Run, plan: RehearsalPlan) -> RehearsalPlan:
     """Return a plan for a model that is loaded with a window of this run.
 
-    A window that holds the conversation does not shape it, so its length is no part of the transcript's name: the same conversation is not played again
-    because a longer one beside it needs a longer window. One that memory has shortened below what the conversation needs is.
+    A window that is long enough does not affect the conversation, so its length is not part of the transcript's name: a conversation is not played
+    again because another one needs a longer window. A window that is too short, for want of memory, is part of the name.
     """
     window = run.windows.get(plan.assistant.reference)
     if window is None:
@@ -27,11 +27,13 @@ def in_window(run: Run, plan: RehearsalPlan) -> RehearsalPlan:
 
 
 def cut_sentence(name: str, plans: Sequence[RehearsalPlan], window: int, why: str) -> str | None:
-    """Say which conversations will end before their time for want of room; none where all fit.
+    """Return a sentence on the conversations that a window will cut, or None if all fit.
 
     Args:
-        name: of who plays.
-        window: tokens; why: it is not longer.
+        name: name of the assistant's model or arm.
+        plans: the planned conversations.
+        window: tokens of the context window.
+        why: sentence that says why the window is not longer.
     """
     cut = [plan for plan in plans if needed_tokens(plan) > window]
     if not cut:

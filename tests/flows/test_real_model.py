@@ -24,7 +24,7 @@ from core.records import Answer, Assessment, Persona, Transcript, TranscriptBatc
 from core.rehearsal.guards import find_fault
 from core.rehearsal.prompt_leak import Hidden, find_leak
 from core.rehearsal.style import REWRITES
-from core.rehearsal.turns import FEWEST_OPENING, brief_inputs
+from core.rehearsal.turns import MIN_OPENING_WORDS, brief_inputs
 from core.settings.faults import Fault
 from core.settings.pipeline import load_training
 from core.storage.store import Store
@@ -118,7 +118,7 @@ def check_guarded(pack, transcript):
         [pack.prompts[name].text for name in ("user_simulator", "user_steering")], [pack.prompts["user_simulator"].render(**brief_inputs(pack, persona))]
     )
     for exchange in transcript.exchanges:
-        assert len(words(exchange.user)) >= (1 if users else FEWEST_OPENING)
+        assert len(words(exchange.user)) >= (1 if users else MIN_OPENING_WORDS)
         assert find_fault(pack.guards, "user", exchange.user, users, heard=answers) is None
         assert find_leak(exchange.user, hidden, opens=not users) is None
         users.append(exchange.user)
