@@ -1,1 +1,1 @@
-"""The rules: plain typed Python that knows neither Prefect nor a vendor."""
+"""The rules of the product: plain typed Python that imports neither Prefect nor a vendor's SDK."""

@@ -21,24 +21,24 @@
     │   ├── RefusedError        the model declines to answer
     │   ├── TruncatedError      the answer was cut off; retried with more room
     │   ├── UnansweredError     a batch ended without an answer to the request; costs nothing
-    │   └── InvalidOutputError  the answer does not have the requested form; asked for again
-    ├── RunStoppedError         no further call to a model is possible; ends a batch, what was made is kept
+    │   └── InvalidOutputError  the answer does not have the requested form; requested again
+    ├── RunStoppedError         no further call to a model is possible; ends a batch, finished items are kept
     │   ├── AuthError           the key is missing, wrong, expired or lacks a permission
     │   ├── UnknownModelError   the provider has no such model
     │   ├── QuotaError          a spend limit or a daily quota is used up
-    │   ├── UnavailableError    a sustained failure, or a wait that is asked for is too long
+    │   ├── UnavailableError    a sustained failure, or the provider asks for too long a wait
     │   └── BudgetError         the run's own budget is spent
-    ├── NothingMadeError        nothing came of a batch or an evaluation
+    ├── NothingMadeError        a batch or an evaluation produced no usable result
     ├── DatasetError            there is nothing, or too little, to train on
-    ├── HubError                a repository cannot be written, or is not what was pushed
-    ├── JobError                a job failed, or did not leave the file that it was started for
-    ├── EvaluationError         arms, recorded assessments or a pilot are wrong, and cannot be compared
-    ├── DesignError             a pack cannot be drafted: the brief, the form of a draft, or a pack that exists already
-    ├── RepairError             a transcript cannot be repaired, or a repaired one is not what it says
-    ├── ReviewError             a person's sheet cannot be used, or none can be drawn
+    ├── HubError                a repository cannot be written, or does not contain what was pushed
+    ├── JobError                a job failed, or did not write the file that it was started for
+    ├── EvaluationError         arms, recorded assessments or a pilot are wrong and cannot be compared
+    ├── DesignError             a pack cannot be drafted: the brief or a draft is wrong, or the pack exists already
+    ├── RepairError             a transcript cannot be repaired, or a repaired one does not match its claims
+    ├── ReviewError             a review sheet cannot be used or cannot be drawn
     └── ServerError             a Prefect server did not start, or no longer answers
 
-Each message says what is wrong, the value, what is allowed, and what to do next. Commands print it alone,
+Each message says what is wrong, the value, what is allowed, and what to do next. Commands print only the message,
 without a traceback, and end with `exit_code`.
 """
 
@@ -51,26 +51,26 @@ from core.terminal import printable
 
 
 def nearest(word: str, allowed: Collection[str]) -> str:
-    """Return ` Did you mean …?` with the allowed word that is most like a wrong one; an empty text if none is like it."""
-    found = get_close_matches(word, allowed, 1)
-    return f" Did you mean {found[0]!r}?" if found else ""
+    """Return ` Did you mean …?` with the allowed word most similar to a wrong one; an empty string if none is similar."""
+    matches = get_close_matches(word, allowed, 1)
+    return f" Did you mean {matches[0]!r}?" if matches else ""
 
 
 class UnderstudyError(Exception):
-    """The root of the tree; an error that a person can act on. Secrets and terminal control sequences are removed from its message."""
+    """The root of the tree: an error that a person can act on. Secrets and terminal control sequences are removed from its message."""
 
     exit_code = 1
     logged = False
-    """Whether it has been logged."""
+    """Whether the error has been logged."""
     unbilled = False
-    """Whether the call that it ended certainly costs nothing."""
+    """Whether the call that raised this error certainly costs nothing."""
 
     def __init__(self, *words: Any) -> None:
         super().__init__(*(redact(printable(word)) if isinstance(word, str) else word for word in words))
 
 
 def together(errors: Sequence[UnderstudyError]) -> UnderstudyError:
-    """Return several errors as one, with all messages and the exit code of the first; a single one is returned as it is."""
+    """Combine several errors into one, with all messages and the exit code of the first; a single error is returned unchanged."""
     if len(errors) == 1:
         return errors[0]
     return type(errors[0])("\n- ".join([f"{len(errors)} things must be corrected first:", *dict.fromkeys(map(str, errors))]))
@@ -89,7 +89,7 @@ class PackError(UnderstudyError):
 
 
 class TranscriptError(UnderstudyError):
-    """A transcript file cannot be read as a conversation, or there is none."""
+    """A transcript file cannot be read as a conversation, or does not exist."""
 
     exit_code = 2
 
@@ -105,13 +105,13 @@ class StoreError(UnderstudyError):
 
 
 class DamagedError(StoreError):
-    """A file of the data root is not what was written there; costs the item that it belongs to."""
+    """A file of the data root was changed or damaged after it was written; costs the item that it belongs to."""
 
     exit_code = 2
 
 
 class LostError(StoreError):
-    """Another run has taken over what this process was making: it missed its heartbeats, and may write no more."""
+    """Another run has taken over what this process was making: this process missed its heartbeats and must not write any more."""
 
 
 class HeldError(UnderstudyError):
@@ -138,14 +138,14 @@ class ModelError(UnderstudyError):
 
     Args:
         message: what happened and what to do.
-        retry_after: seconds that the provider asks to wait.
-        allowances: what it said of its limits (`core.llm.chat.Allowance`).
+        retry_after: seconds that the provider asks to wait; None if it does not say.
+        allowances: the rate limits that the response reported (`core.llm.chat.Allowance`).
     """
 
     retryable = False
     """Whether the same request may succeed a moment later."""
     side: str | None = None
-    """Which side of a rehearsal it was that gave none: `user` or `assistant`."""
+    """The side of a rehearsal whose model gave no answer: `user` or `assistant`."""
 
     def __init__(self, message: str, retry_after: float | None = None, allowances: Sequence[Any] = ()) -> None:
         super().__init__(message)
@@ -213,11 +213,11 @@ class InvalidOutputError(ModelError):
 
 
 class RunStoppedError(UnderstudyError):
-    """No further calls to a model are possible; the same command resumes from what was made.
+    """No further calls to a model are possible; the same command resumes from the finished items.
 
     Args:
         message: what happened and what to do.
-        retry_after: seconds after which it may be tried again, where that is known.
+        retry_after: seconds after which the call may be tried again; None if unknown.
     """
 
     exit_code = 3
@@ -249,7 +249,7 @@ class BudgetError(RunStoppedError):
 
 
 class NothingMadeError(UnderstudyError):
-    """Nothing came of a batch or an evaluation: each of its items, or too many of them, failed."""
+    """A batch or an evaluation produced no usable result: all of its items, or too many of them, failed."""
 
 
 class DatasetError(UnderstudyError):
@@ -257,15 +257,15 @@ class DatasetError(UnderstudyError):
 
 
 class HubError(UnderstudyError):
-    """A repository cannot be written, or is not what was pushed."""
+    """A repository cannot be written, or does not contain what was pushed."""
 
 
 class JobError(UnderstudyError):
-    """A job failed, or did not leave the file that it was started for."""
+    """A job failed, or did not write the file that it was started for."""
 
 
 class EvaluationError(UnderstudyError):
-    """Arms, recorded assessments or a pilot are wrong, and cannot be compared."""
+    """Arms, recorded assessments or a pilot are wrong and cannot be compared."""
 
     exit_code = 2
 
@@ -277,11 +277,11 @@ class DesignError(UnderstudyError):
 
 
 class RepairError(UnderstudyError):
-    """A transcript cannot be repaired, or a repaired one is not what it says."""
+    """A transcript cannot be repaired, or a repaired one does not match its claims."""
 
 
 class ReviewError(UnderstudyError):
-    """A person's sheet cannot be used, or none can be drawn."""
+    """A review sheet cannot be used or cannot be drawn."""
 
     exit_code = 2
 

@@ -1,7 +1,7 @@
-"""Text of strangers, made fit for the place where it is shown: a page, a report, a card, a spreadsheet (terminals and logs: core/terminal.py).
+"""Escapes untrusted text for the place where it is shown: a page, a report, a card, a spreadsheet (terminals and logs: core/terminal.py).
 
-Whatever a person, a file or a model wrote is data. Templates that are made here escape all of it by themselves, so that a forgotten place is safe.
-What is Markdown of our own is of the type `Markdown` and is left as it is.
+All text from a person, a file or a model is data. The templates of this module escape every value by default, so a forgotten place is safe.
+The product's own Markdown has the type `Markdown` and is not escaped.
 """
 
 import json
@@ -22,7 +22,7 @@ from core.terminal import printable
 
 
 class Markdown(str):
-    """A text that is Markdown, with everything in it that is not ours escaped."""
+    """Markdown in which all untrusted text is escaped already."""
 
     __slots__ = ()
 
@@ -35,11 +35,11 @@ _BLOCK = re.compile(r"^(?=[-+=]+(?:\s|$))|^(\d{1,9})(?=[.)](?:\s|$))")
 
 
 def plain(text: object) -> Markdown:
-    """Return a text as Markdown that shows it as it is, in one line: in a paragraph, a list, a table or a heading.
+    """Return Markdown that shows a text literally, in one line: in a paragraph, a list, a table or a heading.
 
-    Addresses become code, since many renderers make links of them after escapes have been resolved.
+    Addresses become code, since many renderers turn them into links after they have resolved escapes.
     """
-    return text if isinstance(text, Markdown) else Markdown(_shown(_MARKUP, _words(str(text))))
+    return text if isinstance(text, Markdown) else Markdown(_escaped(_MARKUP, _words(str(text))))
 
 
 def _lines(text: str) -> str:
@@ -51,49 +51,49 @@ def _words(text: str) -> str:
 
 
 def prose(text: str) -> Markdown:
-    """Return paragraphs and lists of a stranger as such, with bold and italics; HTML, links, images, headings, tables and code are shown as text."""
-    return Markdown("\n".join(_listed(line.strip()) for line in _lines(text).strip().splitlines()))
+    """Return untrusted Markdown with its paragraphs, lists, bold and italics; HTML, links, images, headings, tables and code are shown as text."""
+    return Markdown("\n".join(_prose_line(line.strip()) for line in _lines(text).strip().splitlines()))
 
 
-def _listed(line: str) -> str:
+def _prose_line(line: str) -> str:
     mark = re.match(r"(?:[-*+]|\d{1,9}[.)])\s+(?=\S)", line)
-    return f"{mark[0]}{_shown(_PROSE, line[mark.end() :])}" if mark else _shown(_PROSE, line)
+    return f"{mark[0]}{_escaped(_PROSE, line[mark.end() :])}" if mark else _escaped(_PROSE, line)
 
 
-def _shown(markup: re.Pattern[str], text: str) -> str:
+def _escaped(markup: re.Pattern[str], text: str) -> str:
     parts = (f"`{part}`" if _LINK.search(part) else markup.sub(r"\\\1", part) for part in _RUN.split(text))
-    return _BLOCK.sub(lambda found: f"{found[1] or ''}\\", "".join(parts))
+    return _BLOCK.sub(lambda mark: f"{mark[1] or ''}\\", "".join(parts))
 
 
 def unescaped(text: str) -> str:
-    """Return the text that `plain` was given, where it had no address."""
+    """Undo `plain` for a text that contains no address."""
     return re.sub(r"\\([\\`*_\[\]<>|#~&])", r"\1", text)
 
 
 def code(text: str) -> Markdown:
-    """Return a text as code, if nothing in it could end that, or a table's cell."""
+    """Return a text as inline code, or as plain text if it could end the code or a table cell."""
     words = _words(text)
     return plain(text) if not words or "`" in words or "|" in words else Markdown(f"`{words}`")
 
 
 def fenced(text: str) -> Markdown:
-    """Return a text of several lines as a block of code, which nothing in it can end."""
+    """Return a text of several lines as a code block whose fence is longer than any run of backticks in the text."""
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     return Markdown(f"{fence}text\n{_lines(text)}\n{fence}")
 
 
 def quoted(text: str) -> Markdown:
-    """Return prose as a quotation."""
+    """Return prose as a block quotation."""
     return Markdown("\n".join(f"> {line}" if line.strip() else ">" for line in prose(text).splitlines()))
 
 
 def front_matter(data: Mapping[str, Any]) -> Markdown:
-    """Return metadata as YAML between lines of ---, for the beginning of a card; what some reader could take for no text is quoted."""
+    """Return metadata as YAML between lines of `---`, for the beginning of a card."""
     return Markdown(f"---\n{yaml_text(data)}---\n")
 
 
 def yaml_text(data: Mapping[str, Any]) -> str:
-    """Return plain data as YAML that the readers of YAML 1.1 and 1.2 take for the same."""
+    """Return plain data as YAML that readers of YAML 1.1 and 1.2 parse to the same values: ambiguous text is quoted."""
     return yaml.dump(dict(data), Dumper=_Quoting, sort_keys=False, allow_unicode=True, width=10_000)
 
 
@@ -101,7 +101,7 @@ _WORD = re.compile(r"(?!(?:y|n|yes|no|on|off|true|false|null|inf|nan)$)[a-z][\w.
 
 
 class _Quoting(yaml.SafeDumper):
-    """Quotes each text that is more than a word."""
+    """A dumper that quotes each text unless it is a single unambiguous word."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -116,62 +116,62 @@ _Quoting.add_multi_representer(dict, yaml.SafeDumper.represent_dict)
 # --- HTML and spreadsheets ----------------------------------------------------------------------------------------------
 
 
-# inside a <script> these could end it or open a comment; JSON may write any character as an escape
+# inside a <script> these characters could end it or open a comment; JSON allows an escape for any character
 _ESCAPES = {character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
 
 def embedded(data: Any) -> Markup:
-    """Return plain data as JSON for a `<script>` of a page."""
+    """Return plain data as JSON that is safe inside a page's `<script>` element."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     for character, escape in _ESCAPES.items():
         text = text.replace(character, escape)
     return Markup(text)
 
 
-# what a spreadsheet turns into a date has a word that may be a month's, and then only digits and marks
-_LEFT_ALONE = re.compile(r"(?!true$|false$|[^\W\d_]{3,9}[\W\d]+$)[a-z]", re.IGNORECASE)
+# a spreadsheet reads as a date what begins with a possible month name followed only by digits and punctuation
+_SAFE_IN_CELL = re.compile(r"(?!true$|false$|[^\W\d_]{3,9}[\W\d]+$)[a-z]", re.IGNORECASE)
 
 
 def spreadsheet_cell(text: str) -> str:
-    """Put an apostrophe before a text of which a spreadsheet would make a formula, a number or a date."""
-    return text if _LEFT_ALONE.match(text) else f"'{text}"
+    """Prefix an apostrophe to a text that a spreadsheet would read as a formula, a number or a date."""
+    return text if _SAFE_IN_CELL.match(text) else f"'{text}"
 
 
 # --- templates --------------------------------------------------------------------------------------------------------
 
 
 def add_filters(**filters: Any) -> None:
-    """Add filters to the one environment, each under a name that no other has.
+    """Add filters to the shared template environment, each under an unused name.
 
     Raises:
         ValueError: another filter has the name.
     """
-    for name, added in filters.items():
+    for name, function in filters.items():
         if name in _TEMPLATES.filters:
             raise ValueError(f"another filter is named {name}")
-        _TEMPLATES.filters[name] = added
+        _TEMPLATES.filters[name] = function
 
 
 def render_markdown(template: str, **values: Any) -> Markdown:
-    """Return a report: every value is escaped unless it is `Markdown`, which the filter `safe` makes of our own words.
+    """Return a report: every value is escaped unless it is `Markdown`; the filter `safe` marks the product's own text as such.
 
     Args:
-        template: its place below `core/`, such as `reports/night`.
+        template: path below `core/` without its ending, such as `reports/night`.
     """
     return Markdown(_TEMPLATES.get_template(f"{template}.md.j2").render(values).strip() + "\n")
 
 
 def render_page(template: str, **values: Any) -> str:
-    """Return a page of HTML: every value is escaped unless it is `Markup`.
+    """Return an HTML page: every value is escaped unless it is `Markup`.
 
     Args:
-        template: its place below `core/`, such as `judging/page`.
+        template: path below `core/` without its ending, such as `judging/page`.
     """
     return _TEMPLATES.get_template(f"{template}.html.j2").render(values)
 
 
 def page_tokens() -> str:
-    """Return the colours of all pages, light and dark, as a style sheet."""
+    """Return the colours that all pages share, light and dark, as a style sheet."""
     return Path(__file__).with_name("page_tokens.css").read_text(encoding="utf-8")
 
 
@@ -195,7 +195,7 @@ _TEMPLATES.filters["safe"] = pass_eval_context(lambda context, value: Markup(val
 
 @pass_eval_context
 def _with_code(context: EvalContext, text: str) -> str:
-    """Return a sentence in which what stands between backticks is code, for a report or a page."""
+    """Return a sentence for a report or a page, with the parts between backticks as code."""
     parts = enumerate(text.split("`"))
     if context.autoescape:
         return Markup("").join(Markup("<code>{}</code>").format(part) if place % 2 else Markup.escape(part) for place, part in parts)

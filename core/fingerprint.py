@@ -1,4 +1,4 @@
-"""Content hashes: the same data gives the same name, in every process and on every machine."""
+"""Content hashes: the same data gives the same hash in every process and on every machine."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 LENGTH = 12
-"""Hex digits kept: 48 bits, no collision to be expected below some millions of names."""
+"""Hex digits of a fingerprint: 48 bits, so a collision is unlikely below some millions of values."""
 
 
 def fingerprint(value: Any) -> str:
@@ -26,5 +26,5 @@ def fingerprint(value: Any) -> str:
 
 
 def seed_of(*parts: Any) -> int:
-    """Return a 32-bit seed drawn from the parts, so that each draw has a stream of its own."""
+    """Return a 32-bit seed derived from the parts, so that each draw has its own random stream."""
     return int(fingerprint(list(parts))[:8], 16)

@@ -1,6 +1,6 @@
-"""The numbers that settings, packs and forms have, each with its unit and its bounds.
+"""Numeric types of settings, packs and forms, each with its unit and its bounds.
 
-All are strict: `true`, "5" and 5.0 are no whole number. The upper bounds are far above what is of use, and below what would never end.
+All are strict: `true`, "5" and 5.0 are not accepted as integers. The upper bounds are far above useful values, and low enough that a run still ends.
 """
 
 from typing import Annotated, TypeVar
@@ -17,40 +17,40 @@ def _ordered(pair: Pair) -> Pair:
 
 
 ORDERED = AfterValidator(_ordered)
-"""For a range."""
+"""Validator of a range: its low end is not above its high end."""
 
 Whole = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
-"""A number of things, which may be none."""
+"""A number of things, 0 or more."""
 Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
-"""A number of things, at least one."""
+"""A number of things, 1 or more."""
 Tokens = Annotated[int, Field(strict=True, ge=1, le=1_000_000_000)]
-"""Tokens: room for an answer, a context, or what passes in a minute."""
-LARGEST_SEED = 1_000_000_000
-Seed = Annotated[int, Field(strict=True, ge=0, le=LARGEST_SEED)]
-"""Of a persona."""
+"""A number of tokens: the limit of an answer, the length of a context, or a rate per minute."""
+MAX_SEED = 1_000_000_000
+Seed = Annotated[int, Field(strict=True, ge=0, le=MAX_SEED)]
+"""The seed of a persona."""
 Words = Annotated[int, Field(strict=True, ge=1, le=10_000)]
-"""Words of a message, or of a part of one."""
+"""The number of words in a message or in a part of one."""
 Exchanges = Annotated[int, Field(strict=True, ge=1, le=10_000)]
-"""Exchanges of a conversation."""
+"""The number of exchanges in a conversation."""
 Days = Annotated[int, Field(strict=True, ge=0, le=10_000)]
 
 Amount = Annotated[float, Field(strict=True, ge=0, le=1_000_000, allow_inf_nan=False)]
-"""USD."""
+"""An amount of money in USD."""
 Seconds = Annotated[float, Field(strict=True, gt=0, le=2_592_000, allow_inf_nan=False)]
-"""Up to thirty days."""
+"""A duration in seconds, up to 30 days."""
 Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
-"""A part of a whole, which may be nothing."""
+"""A share from 0 to 1."""
 Part = Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)]
-"""A part of a whole that is not nothing: a weight, a threshold."""
+"""A share above 0, up to 1: a weight, a threshold."""
 Within = Annotated[float, Field(strict=True, gt=0, lt=1, allow_inf_nan=False)]
-"""A part of a whole that is neither nothing nor all: a level of significance, a power."""
+"""A share strictly between 0 and 1: a significance level, a statistical power."""
 Correlation = Annotated[float, Field(strict=True, ge=-1, le=1, allow_inf_nan=False)]
 Ratio = Annotated[float, Field(strict=True, ge=0, le=1000, allow_inf_nan=False)]
-"""How many times as much; 0 is nothing."""
+"""A quotient of two amounts, 0 or more."""
 Factor = Annotated[float, Field(strict=True, ge=0.001, le=1000, allow_inf_nan=False)]
-"""By which a weight is multiplied; the product of many stays a number that something can be drawn by."""
+"""A number that a weight is multiplied by; within these bounds the product of many factors is still usable as a weight."""
 Positive = Annotated[float, Field(strict=True, gt=0, le=1_000_000, allow_inf_nan=False)]
-"""An amount of something physical."""
+"""A positive amount."""
 
 Shares = Annotated[tuple[Share, Share], ORDERED]
 Differences = Annotated[tuple[Correlation, Correlation], ORDERED]
@@ -62,7 +62,12 @@ WholeRange = Annotated[tuple[Whole, Whole], ORDERED]
 
 
 def format_share(share: float, sign: str = "") -> str:
-    """Return a share in per cent, rounded to whole ones, but never to 0 or 100 what is neither."""
+    """Return a share in per cent, rounded to an integer; decimals are added where rounding would give 0 or 100 wrongly.
+
+    Args:
+        share: from 0 to 1, or a difference of two shares.
+        sign: the sign option of a format specification; "+" shows a sign before positive numbers too.
+    """
     percent = 100 * share
     digits = next((digits for digits in range(3) if round(percent, digits) not in (0, 100) or percent in (0, 100)), 3)
     return f"{percent:{sign}.{digits}f} %"

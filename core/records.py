@@ -1,4 +1,4 @@
-"""The nouns of the product: what is made, stored and handed from stage to stage."""
+"""The product's data types: what is created, stored and passed from stage to stage."""
 
 from datetime import date
 from enum import StrEnum
@@ -10,14 +10,14 @@ from core.quantities import Exchanges, Positive, Seed
 
 DOMAIN = r"[a-z][a-z0-9-]{0,40}"
 DomainName = Annotated[str, Field(pattern=f"^{DOMAIN}$")]
-"""Of a domain, which names folders and pages."""
+"""The name of a domain, which is also used in names of folders and pages."""
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
-"""A few words as a part of a file's name."""
+"""A few words as a part of a file name."""
 Side = Literal["user", "assistant"]
 RoleName = Literal["user_simulator", "assistant", "judge", "repairer", "designer"]
 LimitKind = Literal["requests", "input_tokens", "output_tokens", "tokens"]
 FIRST_YEAR, LAST_YEAR = 1900, 2999
-"""In which a conversation may begin; the calendar ends some thousand years later."""
+"""The years in which a conversation may begin. Python's calendar ends in 9999, so dates later in a conversation stay valid."""
 
 
 def _is_day(text: str) -> str:
@@ -27,19 +27,19 @@ def _is_day(text: str) -> str:
 
 
 class Record(BaseModel):
-    """Frozen, with no field but those declared, and every number finite.
+    """The base of all records: frozen, without undeclared fields, and with finite numbers only.
 
-    An error does not repeat what was given, which may be a file that nobody was to see.
+    A validation error does not quote its input, which may come from a file that must not be shown.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True, defer_build=True)
 
 
 class ModelChoice(Record):
-    """Which model is asked, as plain data: all that shapes its answers, and no key."""
+    """The choice of a model as plain data: everything that shapes its answers, but no key."""
 
     reference: str = Field(description="provider/model")
-    options: dict[str, bool | int | float | str] = Field(default_factory=dict, description="Of the provider's block.")
+    options: dict[str, bool | int | float | str] = Field(default_factory=dict, description="Options of the provider's block.")
     block: str | None = Field(default=None, description="Name of the saved block that holds the key.")
 
 
@@ -47,15 +47,15 @@ class ModelChoice(Record):
 
 
 class Topic(Record):
-    """One of the things that a persona talks about."""
+    """A topic that a persona talks about."""
 
     category: str
     subtopic: str
     description: str
     weight: Positive = 1.0
-    arrives: int = Field(default=1, description="Number of the message from which on it is on the persona's mind.")
+    arrives: int = Field(default=1, description="Number of the first message in which it is on the persona's mind.")
     settles: int | None = Field(default=None, description="Number of the message in which it is settled.")
-    returns: int | None = Field(default=None, description="Number of the message in which it comes back.")
+    returns: int | None = Field(default=None, description="Number of the message in which it returns.")
 
 
 class Flaw(Record):
@@ -72,7 +72,7 @@ BeatPart = Literal["builds", "arrives", "plays", "after"]
 
 
 class Beat(Record):
-    """What one message of an episode shows."""
+    """The direction for one message of an episode."""
 
     exchange_number: int
     part: BeatPart
@@ -80,7 +80,7 @@ class Beat(Record):
 
 
 class Episode(Record):
-    """An edge case that a persona meets, with the messages that it takes."""
+    """An edge case in a persona's conversation, with a direction for each message that it affects."""
 
     name: str
     variant: str
@@ -88,14 +88,14 @@ class Episode(Record):
 
 
 class LifeEvent(Record):
-    """Something that happened between a message and the one before it."""
+    """An event in the persona's life between a message and the one before it."""
 
     exchange_number: int
     text: str
 
 
 class Persona(Record):
-    """A simulated user, a function of the pack and the seed."""
+    """A simulated user, fully determined by the pack and the seed."""
 
     id: str
     seed: Seed
@@ -104,10 +104,10 @@ class Persona(Record):
     flaws: list[Flaw]
     trajectory: str
     dimensions: dict[str, str] = Field(description="The value drawn for each dimension of the taxonomy.")
-    exchanges: Exchanges = Field(description="How many exchanges the conversation is to have.")
+    exchanges: Exchanges = Field(description="Number of exchanges that the conversation should have.")
     begins: Annotated[str, AfterValidator(_is_day)] | None = Field(default=None, description="Day of the first message, as in 2026-04-14.")
-    life: dict[str, str] = Field(default_factory=dict, description="What the persona lives on and where, by the names of `life.yaml`.")
-    country: str | None = Field(default=None, description="Name of a country of `life.yaml`, where the assistant knows it.")
+    life: dict[str, str] = Field(default_factory=dict, description="The persona's circumstances, such as income and home, by the names of `life.yaml`.")
+    country: str | None = Field(default=None, description="Name of a country of `life.yaml`, if the assistant knows it.")
     events: list[LifeEvent] = Field(default_factory=list)
     episodes: list[Episode] = Field(default_factory=list)
 
@@ -133,7 +133,7 @@ class EndReason(StrEnum):
 
 
 class Transcript(Record):
-    """A whole conversation, with what is needed to make it again."""
+    """A complete conversation, with the data needed to reproduce it."""
 
     id: str
     persona: dict[str, Any] | None = None
@@ -141,11 +141,11 @@ class Transcript(Record):
     target_exchanges: int | None = None
     end_reason: EndReason | None = None
     created_at: str | None = None
-    opening: str | None = Field(default=None, description="What the assistant said before the first exchange: context, which is not learnt.")
-    system: str | None = Field(default=None, description="The short system prompt that it was held with.")
+    opening: str | None = Field(default=None, description="The assistant's message before the first exchange: context, which is not trained on.")
+    system: str | None = Field(default=None, description="The short system prompt of the conversation.")
     provenance: dict[str, Any] = Field(
         default_factory=dict,
-        description="How it was made. Of one from elsewhere only its file's name and seed; what the file says of itself is under `claimed`.",
+        description="How it was made. For an imported one, only the file's name and seed; what the file claims about itself is under `claimed`.",
     )
 
 
@@ -153,7 +153,7 @@ class Transcript(Record):
 
 
 class Answer(StrEnum):
-    """What a judge says of a criterion; ERROR when its answer cannot be used."""
+    """A judge's answer on a criterion; ERROR if its reply is unusable."""
 
     YES = "YES"
     NO = "NO"
@@ -162,7 +162,7 @@ class Answer(StrEnum):
 
 
 class Lapse(Record):
-    """Something that a criterion counts against the assistant, as a judge lists it."""
+    """A fault of the assistant against a criterion, as a judge lists it."""
 
     exchange: int
     what: str
@@ -170,7 +170,7 @@ class Lapse(Record):
 
 
 class Opinion(Record):
-    """One of several answers that a verdict was decided from: of a failed gate that was asked again, or of a panel's judge."""
+    """One of several answers that a verdict was decided from: a repeated answer on a failed gate, or the answer of one judge of a panel."""
 
     judge: str
     answer: Answer
@@ -179,19 +179,19 @@ class Opinion(Record):
 
 
 class Verdict(Record):
-    """What is held of one criterion: a judge's answer, or what was decided from several."""
+    """The decision on one criterion: a judge's answer, or the result of several answers."""
 
     criterion: str
     answer: Answer
     reasoning: str
-    cited: list[int] = Field(default_factory=list, description="Numbers of the exchanges that the reasoning rests on.")
-    lapses: list[Lapse] = Field(default_factory=list, description="What speaks against it, where the judge was asked to list it.")
-    stated: Answer | None = Field(default=None, description="The judge's own answer, where another one follows from its lapses.")
-    opinions: list[Opinion] = Field(default_factory=list, description="The answers that it was decided from, where there were several.")
+    cited: list[int] = Field(default_factory=list, description="Numbers of the exchanges that the reasoning refers to.")
+    lapses: list[Lapse] = Field(default_factory=list, description="Faults against the criterion, if the judge was asked to list them.")
+    stated: Answer | None = Field(default=None, description="The judge's own answer, if its lapses imply a different one.")
+    opinions: list[Opinion] = Field(default_factory=list, description="The answers that it was decided from, if there were several.")
 
 
 class Outcome(StrEnum):
-    """What follows from an assessment. Incomplete is neither a pass nor a failure: it is judged again next time."""
+    """The outcome of an assessment. Incomplete is neither a pass nor a failure: the transcript is judged again by the next run."""
 
     PASS = "pass"
     FAIL = "fail"
@@ -199,10 +199,10 @@ class Outcome(StrEnum):
 
 
 class Score(Record):
-    """What the rubric makes of a transcript's verdicts."""
+    """The score that the rubric computes from a transcript's verdicts."""
 
     outcome: Outcome
-    score: float | None = Field(description="Weighted mean of the categories, 0 to 1; none where nothing could be scored.")
+    score: float | None = Field(description="Weighted mean of the categories, 0 to 1; None if nothing could be scored.")
     category_scores: dict[str, float]
     failed_checks: list[str]
     failed_gates: list[str]
@@ -210,20 +210,20 @@ class Score(Record):
 
 
 class Assessment(Record):
-    """The verdicts of one judge, or of a panel, on one transcript and their score."""
+    """The verdicts of one judge or panel on one transcript, with their score."""
 
     transcript_id: str
-    judge: str = Field(description="provider/model; of a panel all of them, joined by ' + '.")
+    judge: str = Field(description="provider/model; for a panel all of them, joined by ' + '.")
     rubric_hash: str
     verdicts: list[Verdict]
     score: Score
-    caveat: str | None = Field(default=None, description="Why the numbers must not be taken for more than they are.")
-    shared_family: str | None = Field(default=None, description="The family that a judge and the writer of the assistant's messages are both of.")
+    caveat: str | None = Field(default=None, description="A limitation of the numbers that readers must know.")
+    shared_family: str | None = Field(default=None, description="The model family of both a judge and the model that wrote the assistant's messages.")
     provenance: dict[str, Any] = Field(default_factory=dict)
 
 
 class Judged(Record):
-    """A transcript, what was decided of it, and what each judge said: of a single judge the two are the same."""
+    """A transcript, its final assessment, and the assessment of each judge; with a single judge the two are the same."""
 
     transcript: Transcript
     final: Assessment
@@ -231,11 +231,11 @@ class Judged(Record):
 
 
 class Shard(Record):
-    """That a run is a part of another, whose bill it is on and whose budget it keeps.
+    """Marks a run as a part of another run, the parent. Its costs are on the parent's bill and within the parent's budget.
 
     Args:
-        run: name of the other run.
-        part: fingerprint of what is asked of it, since the same command may be spread otherwise at the same time.
+        run: name of the parent run.
+        part: fingerprint of the part's task. The name of the run alone is ambiguous: the same command may be split differently at the same time.
     """
 
     run: str
@@ -251,38 +251,36 @@ class Shard(Record):
 
 
 class Reference(Record):
-    """Something that was made and where it is, by name below the data root."""
+    """A result of a stage and its path below the data root."""
 
     path: str
 
 
 class TranscriptRef(Reference):
-    """A transcript."""
+    """A stored transcript."""
 
     id: str
     exchanges: int
 
 
 class AssessmentRef(Reference):
-    """An assessment and what came of it."""
+    """A stored assessment with its outcome."""
 
     transcript: TranscriptRef
     outcome: Outcome
     score: float | None
-    by_judge: dict[str, str] = Field(
-        default_factory=dict, description="Where the judge is no single one of the run's: the path of each judge's own assessment."
-    )
+    by_judge: dict[str, str] = Field(default_factory=dict, description="The path of each judge's own assessment; empty if it is that of the run's only judge.")
 
 
 RepoKind = Literal["dataset", "model"]
 
 
 class Publication(Record):
-    """What is to be published, and where.
+    """The repository to publish to, and how.
 
     Args:
-        private: whether others must not see it.
-        license: as its card will name it.
+        private: whether the repository is hidden from others.
+        license: the license that its card names.
     """
 
     repo: str
@@ -294,12 +292,12 @@ class Publication(Record):
 class Commit(Record):
     """A version of a repository on a hub."""
 
-    oid: str = Field(description="Its hash, by which it is pinned.")
-    url: str = Field(description="Where a person can look at it.")
+    oid: str = Field(description="Hash of the commit, which pins it.")
+    url: str = Field(description="Address of the commit's page.")
 
 
 class DatasetRef(Reference):
-    """A commit of a dataset on a hub, beside the run's own copy of it."""
+    """A commit of a dataset on a hub, with the path of the run's own copy."""
 
     repo: str
     commit: str
@@ -310,35 +308,35 @@ class DatasetRef(Reference):
 
 
 class ModelRef(Reference):
-    """A folder with a model, an adapter or GGUF files, or what is known of one in a repository, beside the file in which its job wrote the figures."""
+    """A model, an adapter or GGUF files, in a folder or a repository. The path is that of the file in which the job wrote its figures."""
 
     name: str
     repo: str | None = None
     commit: str | None = None
     url: str = ""
-    folder: str | None = Field(default=None, description="Where the model's files are, if not below the data root: a folder that the settings name.")
+    folder: str | None = Field(default=None, description="Folder of the model's files, if it is not below the data root: a folder that the settings name.")
 
     @property
     def on_hub(self) -> bool:
-        """Whether a job elsewhere can reach it."""
+        """Whether a job on another machine can download it."""
         return self.url.startswith("http")
 
 
 class EvaluationRef(Reference):
-    """The figures of an evaluation as a file, and those that it ends with in words."""
+    """The file with the figures of an evaluation, and its main figures as text."""
 
     summary: dict[str, str]
 
 
 class LeftOut(Record):
-    """An item that a batch leaves out."""
+    """An item that a batch does not contain, and why."""
 
     name: str
     reason: str
 
 
 class TranscriptBatch(Record):
-    """What rehearsal, or the reading of a folder, hands to the assessment."""
+    """The input of the assessment: transcripts from rehearsal or from a folder."""
 
     domain: DomainName
     transcripts: list[TranscriptRef]
@@ -346,7 +344,7 @@ class TranscriptBatch(Record):
 
 
 class AssessmentBatch(Record):
-    """What the assessment hands to the dataset."""
+    """The output of the assessment and the input of the dataset."""
 
     domain: DomainName
     judges: list[str]
@@ -355,11 +353,13 @@ class AssessmentBatch(Record):
 
 
 class Result(Record):
-    """A figure of the evaluation for the card's metadata, which the Hub shows beside it.
+    """A figure of the evaluation for the metadata of a model card, which the Hub shows next to the card.
 
     Args:
-        metric: its kind, such as `mean_score`; name: as people read it.
-        dataset: what it was measured on, as people read it; dataset_type: the same as an identifier.
+        metric: kind of the figure, such as `mean_score`.
+        name: name of the figure for readers.
+        dataset: name of the dataset that it was measured on, for readers.
+        dataset_type: identifier of the same dataset.
     """
 
     metric: str

@@ -1,7 +1,7 @@
-"""Secrets taken out of text of others before it is stored or shown.
+"""Removes secrets from untrusted text before it is stored or shown.
 
-Two sieves: the values of the secrets that this process knows, as they are and as they are commonly encoded, and what keys look like.
-Errors (core/errors.py) and log records pass through both; a model's answer, which may speak of keys, through the first alone.
+There are two filters: the values of the secrets that this process knows, also in common encodings, and patterns of keys.
+Errors (core/errors.py) and log records pass through both. A model's answer may legitimately mention keys, so it passes through the first only.
 """
 
 import base64
@@ -29,22 +29,22 @@ SECRET_NAME = re.compile(
     r"(?:_?\d+)?(?:_(?!PATH|FILE|DIR|URL|HOST|NAME|TYPE|LIMIT|COUNT|SECONDS|TTL)[A-Z0-9]+)*$",
     re.IGNORECASE,
 )
-"""Environment variables whose values are secrets: `OPENAI_API_KEY`, `GH_PAT`, `PGPASSWORD`, `OPENAI_KEY_2`, but not `HF_TOKEN_PATH`."""
+"""Names of environment variables whose values are secrets: `OPENAI_API_KEY`, `GH_PAT`, `PGPASSWORD`, `OPENAI_KEY_2`, but not `HF_TOKEN_PATH`."""
 
-PART = 20
-"""Characters of a part of a secret of several lines, such as a private key, that is a secret by itself."""
+MIN_PART = 20
+"""Minimum characters of a line of a secret, such as a private key, to be treated as a secret itself."""
 
-UNDONE = 3
-"""How many times over escapes are undone, such as URL encoding of URL encoding."""
+DECODINGS = 3
+"""How many nested levels of escapes are decoded, such as URL encoding of URL encoding."""
 
-SHORTEST = 8
-"""Characters: what is shorter is no key, and would be found in ordinary words."""
+MIN_LENGTH = 8
+"""Minimum characters of a secret: a shorter text is not a key, and would match ordinary words."""
 
 SHAPES = (
     r"sk-(?!learn)[\w-]{8,}|[spr]k_(?:live|test)_\w{8,}|AIza[\w-]{20,}|ya29\.[\w-]{20,}|(?:hf|api_org)_[A-Za-z0-9]{10,}|gsk_\w{10,}|xai-[\w-]{10,}|nvapi-[\w-]{10,}"
     r"|gh[opusr]_\w{10,}|github_pat_\w{10,}|glpat-[\w-]{10,}|(?:AKIA|ASIA)[A-Z0-9]{12,}|pn[ub]_\w{10,}|pplx-\w{10,}|r8_\w{10,}|xox[abeoprs]-[\w-]{10,}"
 )
-"""How keys begin, in the form that JavaScript reads too: a form's schema has it (deployments/setup.py)."""
+"""Beginnings of keys, as a regular expression that JavaScript reads too: a form's schema contains it (deployments/setup.py)."""
 
 KEY = re.compile(
     rf"(?<![A-Za-z0-9])(?:{SHAPES}"
@@ -58,58 +58,58 @@ KEY = re.compile(
     r")|(?<=://)[^\s/@:\"'<>]*+:[^\s/@\"'<>]*+(?=@)",
     re.IGNORECASE,
 )
-"""What keys look like: the providers' beginnings, headers and parameters that carry one, and `user:password@` in an address.
+"""Patterns of keys: the providers' prefixes, headers and parameters with a key, and `user:password@` in an address.
 
-Repetitions that can begin at many places of a text are bounded, so that a long text takes no longer than its length.
+Repetitions that can begin at many places of a text are bounded, so that the search takes time linear in the text's length.
 """
 
 FILE_VARIABLES = ("HF_HOME", "HF_TOKEN_PATH", "HF_STORED_TOKENS_PATH", "AWS_SHARED_CREDENTIALS_FILE")
-"""Environment variables that name a tool's file with secrets."""
+"""Environment variables that name the files in which tools keep secrets."""
 
 _LEARNT: set[str] = set()
 
 
 def learn(secret: str | None) -> str:
-    """Remember a secret that came from elsewhere than the environment, such as a saved block; return it."""
-    if secret and len(secret) >= SHORTEST:
+    """Remember a secret that does not come from the environment, such as one of a saved block; return it."""
+    if secret and len(secret) >= MIN_LENGTH:
         _LEARNT.add(secret)
     return secret or ""
 
 
 def redact(text: str) -> str:
-    """Return text without the secrets that are known and without what looks like one."""
+    """Return a text without known secrets and without anything that looks like a key."""
     return KEY.sub(REDACTED, redact_known(text))
 
 
 def redact_known(text: str) -> str:
-    """Return text without the secrets that are known: as they are, cut at either end, and in base64, hexadecimal, URL, JSON or HTML encoding."""
-    return _without_all(text, _forms(_known()))
+    """Return a text without known secrets: verbatim, truncated at either end, or in base64, hexadecimal, URL, JSON or HTML encoding."""
+    return _without_all(text, _forms(_known_secrets()))
 
 
 def _without_all(text: str, forms: tuple[str, ...]) -> str:
-    given, hidden = text, _hidden(text, forms)
+    original, hidden = text, _holds_hidden(text, forms)
     if hidden:
-        text = " ".join(REDACTED if _hidden(word, forms) else word for word in text.split(" "))
+        text = " ".join(REDACTED if _holds_hidden(word, forms) else word for word in text.split(" "))
     for form in forms:
         text = _without(text, form)
-    if text == given and not hidden:
+    if text == original and not hidden:
         return text
-    # what is broken over lines or blanks cannot be cut out
-    return REDACTED if _hidden(text, forms) else text
+    # a secret that is broken by line breaks or spaces cannot be cut out
+    return REDACTED if _holds_hidden(text, forms) else text
 
 
 def holds_key(text: str) -> bool:
-    """Say whether text holds a secret that is known, or what looks like one."""
+    """Return whether a text contains a known secret or anything that looks like a key."""
     return redact(text) != text
 
 
 def redact_value(value: Any) -> Any:
-    """Return plain data whose texts are without known secrets."""
-    forms = _forms(_known())
+    """Return plain data without known secrets in its texts."""
+    forms = _forms(_known_secrets())
     texts: list[str] = []
     _collect(value, texts)
-    whole = "\n".join(texts)
-    if _without_all(whole, forms) == whole:  # as nearly always: a look at all of it takes a tenth of one at each text
+    joined = "\n".join(texts)
+    if _without_all(joined, forms) == joined:  # nearly always true, and one search of the joined text takes a tenth of the time of one per text
         return value
 
     def clean(part: Any) -> Any:
@@ -135,26 +135,26 @@ def _collect(value: Any, texts: list[str]) -> None:
 
 
 def without_secrets(error: Exception) -> Exception:
-    """Return an error that may be stored: itself, or, where its words or what is pickled with it hold a secret, one of the nearest builtin type.
+    """Return an error that may be stored: the error itself or, if its message or its pickled data may contain a secret, a redacted one.
 
-    An SDK's error carries its request with all headers, pydantic's the value that was refused.
+    The redacted error has the nearest builtin type. An SDK's error contains its request with all headers, and pydantic's contains the rejected value.
     """
     try:
-        stored = pickle.dumps(error).decode(errors="replace")
-    except Exception:  # it cannot be looked at
-        stored = None
-    words = f"{type(error).__name__}: {error}"
-    if stored is not None and not holds_key(f"{words}\n{stored}"):
+        pickled = pickle.dumps(error).decode(errors="replace")
+    except Exception:  # it cannot be inspected
+        pickled = None
+    message = f"{type(error).__name__}: {error}"
+    if pickled is not None and not holds_key(f"{message}\n{pickled}"):
         return error
     kind = next(kind for kind in type(error).__mro__ if kind.__module__ == "builtins")
     try:
-        return kind(redact(words))
-    except TypeError:  # it is made of more than words
-        return RuntimeError(redact(words))
+        return kind(redact(message))
+    except TypeError:  # its constructor needs more than a message
+        return RuntimeError(redact(message))
 
 
 def guard_output() -> None:
-    """Have each log record of this process, and the traceback that it may end with, pass through `redact`."""
+    """Pass each log record of this process, and the traceback of an uncaught exception, through `redact`."""
     factory = logging.getLogRecordFactory()
     if getattr(factory, "redacts", False):
         return
@@ -164,16 +164,16 @@ def guard_output() -> None:
 
     make.redacts = True  # ty: ignore[missing-attribute]
     logging.setLogRecordFactory(make)
-    sys.excepthook = _say_traceback
+    sys.excepthook = _print_traceback
 
 
 def redact_record(record: logging.LogRecord) -> logging.LogRecord:
-    """Take secrets out of a log record; one without any is left as it is, so that filters see what was logged."""
+    """Remove secrets from a log record; a record without any stays unchanged, so that filters see its original arguments."""
     try:
-        said = record.getMessage()
-    except Exception:  # the handler says what is wrong with it
+        message = record.getMessage()
+    except Exception:  # the handler reports what is wrong with the record
         return record
-    if (clean := redact(said)) != said:
+    if (clean := redact(message)) != message:
         record.msg, record.args = clean, ()
     if record.exc_info and record.exc_info[1] is not None:
         trace = record.exc_text or "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
@@ -182,27 +182,27 @@ def redact_record(record: logging.LogRecord) -> logging.LogRecord:
     return record
 
 
-def _say_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     sys.stderr.write(redact(printable("".join(traceback.format_exception(kind, error, trace)))))
 
 
-def _known() -> frozenset[str]:
-    """Return the secrets of the environment as it is now, of this machine's files, and those that were learnt."""
+def _known_secrets() -> frozenset[str]:
+    """Return the secrets of the current environment, of this machine's files, and those passed to `learn`."""
     files = _from_files(int(time.monotonic()), *(os.environ.get(name) for name in FILE_VARIABLES))
-    return _parts(files | _LEARNT, tuple(os.environ.items()))
+    return _with_variables(files | _LEARNT, tuple(os.environ.items()))
 
 
 @lru_cache(maxsize=4)
-def _parts(secrets: frozenset[str], variables: tuple[tuple[str, str], ...]) -> frozenset[str]:
-    """Return secrets, those of environment variables, and the long lines of each."""
+def _with_variables(secrets: frozenset[str], variables: tuple[tuple[str, str], ...]) -> frozenset[str]:
+    """Return the secrets, those of environment variables, and the long lines of each."""
     for name, value in variables:
         if _is_secret(name):
-            if not (value.startswith("/") and Path(value).exists()):  # a file that holds it
+            if not (value.startswith("/") and Path(value).exists()):  # otherwise it is the path of a file with the secret
                 secrets |= {value.strip(), *([value.partition(":")[2]] if name.endswith("AUTH_STRING") else [])}
         elif "://" in value and "@" in value and (credentials := re.search(r"://([^\s/@]*):([^\s/@]+)@", value)):
             secrets |= {credentials[2], unquote(credentials[2])}
-    secrets |= {part for secret in secrets for part in re.split(r"\s+|\\n", secret) if len(part) >= PART}
-    return frozenset(secret for secret in secrets if len(secret) >= SHORTEST)
+    secrets |= {part for secret in secrets for part in re.split(r"\s+|\\n", secret) if len(part) >= MIN_PART}
+    return frozenset(secret for secret in secrets if len(secret) >= MIN_LENGTH)
 
 
 @lru_cache(maxsize=1024)
@@ -212,14 +212,14 @@ def _is_secret(name: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _from_files(_second: int, hf_home: str | None, hf_token: str | None, hf_stored: str | None, aws: str | None) -> frozenset[str]:
-    """Return the secrets that tools of this machine keep (huggingface_hub's `constants`, AWS's shared credentials); they are read once a second at most."""
+    """Return the secrets in files of this machine's tools (huggingface_hub's `constants`, AWS's shared credentials), read at most once per second."""
     home = Path(hf_home or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface")
     paths = [hf_token or home / "token", hf_stored or home / "stored_tokens", aws or Path.home() / ".aws" / "credentials"]
     return frozenset[str]().union(*(_read(Path(path)) for path in paths))
 
 
 def _read(path: Path) -> set[str]:
-    """Return the secrets of such a file: a bare token, or `name = value` lines."""
+    """Return the secrets in a tool's file, which contains a bare token or `name = value` lines."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -230,22 +230,22 @@ def _read(path: Path) -> set[str]:
 
 @lru_cache(maxsize=4)
 def _forms(secrets: frozenset[str]) -> tuple[str, ...]:
-    """Return what stands for a secret in text, the longest first: itself, hexadecimal, and base64 at each of its three alignments."""
+    """Return the forms in which secrets may occur in a text, longest first: verbatim, hexadecimal, and base64 at each of its three alignments."""
     forms: set[str] = set()
     for secret in secrets:
         raw = secret.encode(errors="surrogatepass")
         forms |= {secret, raw.hex(), raw.hex().upper()}
         for shift in range(3):
             coded = base64.b64encode(b"\0" * shift + raw).decode()
-            # only characters that are the secret's alone: those at the ends mix with what stands beside it
+            # only characters that encode nothing but the secret: those at the ends also encode adjacent bytes
             core = coded[math.ceil(shift * 8 / 6) : (shift + len(raw)) * 8 // 6]
             forms |= {core, core.translate(str.maketrans("+/", "-_"))}
     return tuple(sorted(forms, key=lambda form: (-len(form), form)))
 
 
 def _without(text: str, form: str) -> str:
-    """Replace a form of a secret, and what a cut left of it: at least its first or its last half."""
-    half = max(SHORTEST, len(form) // 2)
+    """Replace a form of a secret, complete or truncated to at least its first or its last half."""
+    half = max(MIN_LENGTH, len(form) // 2)
     for part, step in ((form[:half], 1), (form[-half:], -1)):
         start = 0
         while (at := text.find(part, start)) >= 0:
@@ -260,18 +260,18 @@ def _without(text: str, form: str) -> str:
     return text
 
 
-def _without_codes(text: str) -> str:
+def _without_unicode_escapes(text: str) -> str:
     return re.sub(r"\\u00([0-9a-fA-F]{2})", lambda code: chr(int(code[1], 16)), text)
 
 
-def _hidden(text: str, forms: tuple[str, ...]) -> bool:
-    """Say whether a secret is there once escapes are undone and line breaks are taken out."""
+def _holds_hidden(text: str, forms: tuple[str, ...]) -> bool:
+    """Return whether a text contains a secret once escapes are decoded and whitespace is removed."""
     views = [text]
-    for _ in range(UNDONE if any(mark in text for mark in "%\\&") else 0):  # a look after each: a secret may hold what looks like an escape
-        read = _without_codes(views[-1])
-        views += [read, html.unescape(read), unquote(read), html.unescape(unquote(read))]
+    for _ in range(DECODINGS if any(mark in text for mark in "%\\&") else 0):  # every stage is searched: a secret may contain what looks like an escape
+        decoded = _without_unicode_escapes(views[-1])
+        views += [decoded, html.unescape(decoded), unquote(decoded), html.unescape(unquote(decoded))]
     plain = {"".join(view.split()) for view in views}
-    if "\\" in text:  # backslashes are left out on both sides: a secret may have some, and each quoting doubles them
+    if "\\" in text:  # compare without backslashes: a secret may contain some, and each level of quoting doubles them
         plain |= {re.sub(r"\\+[nrt]?", "", view) for view in plain} | {view.replace("\\", "") for view in plain}
         forms += tuple(form.replace("\\", "") for form in forms if "\\" in form)
     return any(form in view for view in plain - {text} for form in forms)

@@ -1,6 +1,6 @@
-"""Text on a terminal and in a log: nothing that a stranger wrote is obeyed there, or taken for a line of ours.
+"""Output to terminals and logs: untrusted text can neither control the terminal nor imitate a line of the product.
 
-`show_text` and the moving line are the only places that print; log records and errors are cleaned when they are made. So a forgotten place is safe.
+Only `show_text` and the progress line print. Log records and errors are cleaned when they are created, so a forgotten place is safe.
 """
 
 import logging
@@ -20,15 +20,15 @@ SEQUENCE = re.compile(
     r"|\x1b[ -/]*[0-Z\\`-~]"
 )
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Controls but for tab and line feed, marks that turn the direction of writing, halves of characters."""
+"""Control characters except tab and line feed, marks that change the direction of writing, and lone surrogates."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command has to say.
+    """The result of a command.
 
     Args:
-        text: for people.
+        text: the result for people.
         data: the same for scripts (`--json`): plain data, dataclasses and models.
         code: the exit code.
     """
@@ -39,32 +39,32 @@ class Answer:
 
 
 def printable(text: str) -> str:
-    """Return a text without control sequences and control characters; its lines stay."""
+    """Return a text without control sequences and control characters; its line breaks stay."""
     return CONTROLS.sub("", SEQUENCE.sub("", text))
 
 
 def one_line(text: str) -> str:
-    """Return a text as one line that a terminal obeys in nothing, and that cannot be taken for two lines of a log."""
+    """Return a text as one line without control characters, which cannot pass for two lines of a log."""
     lines = text.splitlines()
     return " ".join(filter(None, (printable(line).strip() for line in lines))) if len(lines) > 1 else printable("".join(lines))
 
 
 def show(*lines: object, error: bool = False) -> None:
-    """Print lines where results go, or where errors go; each stays one line, whatever stands in it."""
+    """Print each argument as exactly one line, to standard output or, with `error`, to standard error."""
     for line in lines:
         show_text(one_line(str(line)), error)
 
 
 def show_text(text: str, error: bool = False, end: str = "\n") -> None:
-    """Print a text that may have lines: a report, a table, a model's reply."""
+    """Print a text that may have several lines: a report, a table, a model's reply."""
     with _LINE.hidden():
         print(printable(text), file=sys.stderr if error else sys.stdout, end=end, flush=True)
 
 
 def show_error(error: object) -> None:
-    """Print what is wrong where errors go; of several lines the others are set in, so that none of them looks like one of ours."""
-    what, *more = str(error).splitlines() or [""]
-    show(f"Error: {what}", *(f"  {line}" for line in more), error=True)
+    """Print an error to standard error; lines after the first are indented, so that none of them can imitate a line of the product."""
+    first, *more = str(error).splitlines() or [""]
+    show(f"Error: {first}", *(f"  {line}" for line in more), error=True)
 
 
 def _nothing() -> float:
@@ -72,7 +72,7 @@ def _nothing() -> float:
 
 
 class MovingLine:
-    """One line at the bottom of the terminal that says how far a command is; none where standard error is no terminal, or nobody began it."""
+    """A line at the bottom of the terminal with a command's progress, shown within `shown()` if standard error is a terminal."""
 
     def __init__(self) -> None:
         self.spent: Callable[[], float] = _nothing
@@ -93,11 +93,11 @@ class MovingLine:
             with self._lock:
                 if display:
                     display.stop()
-                self._display, self._what, self.spent = None, ("", ""), _nothing  # the bill's file is let go of
+                self._display, self._what, self.spent = None, ("", ""), _nothing  # releases the bill's file
 
     @contextmanager
     def hidden(self) -> Generator[None]:
-        """Take the line away while something else is printed."""
+        """Hide the line while something else is printed."""
         with self._lock:
             display = self._display
             if display is None:
@@ -110,23 +110,25 @@ class MovingLine:
                 display.start()
 
     def say(self, what: str) -> bool:
-        """Say what is done at the moment, unless something is being counted; return whether there is a line."""
+        """Show the current activity, unless the line is showing an unfinished count; return whether the line is shown."""
         with self._lock:
             counting = self._display is not None and not self._display.finished and self._display.tasks[0].total is not None
             return counting or self.move(what, 0, None, "")
 
     def move(self, what: str, done: float, total: float | None, unit: str) -> bool:
-        """Say how much of something is done; return whether there is a line.
+        """Show how much of an activity is done; return whether the line is shown.
 
         Args:
-            total: none where it is not known.
-            unit: what is counted, in the plural.
+            what: the activity.
+            done: number of units done.
+            total: number of units in total; None if unknown.
+            unit: name of the counted unit, in the plural.
         """
         with self._lock:
             if self._display is None:
                 return False
             (task,) = self._display.task_ids
-            if (what, unit) != self._what:  # another count has another speed
+            if (what, unit) != self._what:  # a new count must not inherit the speed of the last one
                 self._what = (what, unit)
                 self._display.reset(task, total=total, completed=done, description=one_line(what), unit=unit)
             else:
@@ -149,7 +151,7 @@ def _new_display(line: MovingLine) -> Any:
     from rich.text import Text
 
     class Words(ProgressColumn):
-        def render(self, task: Task) -> Text:  # Text is shown as it is: no markup of strangers
+        def render(self, task: Task) -> Text:  # Text is shown literally, without interpreting markup
             return Text(task.description)
 
     class Figures(ProgressColumn):
@@ -165,7 +167,14 @@ def _new_display(line: MovingLine) -> Any:
 
 
 def figures(done: float, total: float | None, unit: str, speed: float | None, usd: float) -> str:
-    """Return how much is done of a total, how fast, for how much money, and how long the rest takes."""
+    """Return the progress as text: amount done of the total, speed, money spent, and the time that the rest will take.
+
+    Args:
+        done, total: numbers of units; total is None if unknown.
+        unit: name of the unit, in the plural.
+        speed: units per second; None if unknown.
+        usd: money spent, in USD.
+    """
     parts = [f"{done:,.0f}/{total:,.0f} {unit}".rstrip()] if total else []
     parts += [f"{speed:.1f}/s" if speed >= 1 else f"{60 * speed:.1f}/min"] if total and speed else []
     parts += [f"{usd:.2f} USD"] if usd else []
@@ -175,10 +184,10 @@ def figures(done: float, total: float | None, unit: str, speed: float | None, us
 
 
 class LogLine(logging.LogRecord):
-    """A record whose message is one line, whatever stands in it."""
+    """A log record whose message is always one line."""
 
-    def __init__(self, *given: Any, **more: Any) -> None:
-        super().__init__(*given, **more)
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
         if self.exc_info and self.exc_info[1]:
             self.exc_text = printable_trace(self.exc_info[1])
 
@@ -188,6 +197,6 @@ class LogLine(logging.LogRecord):
 
 
 def printable_trace(error: BaseException) -> str:
-    """Return an error's traceback, set in."""
+    """Return an error's traceback without control characters, indented by two spaces."""
     trace = printable("".join(traceback.format_exception(error)))
     return "\n".join(f"  {line}" for line in trace.splitlines())

@@ -1,4 +1,4 @@
-"""Text files that people, or strangers, wrote: read whole, within bounds, as UTF-8."""
+"""Reads untrusted text files: complete, up to a maximum size, as UTF-8."""
 
 import os
 import stat
@@ -7,23 +7,25 @@ from pathlib import Path
 from core.errors import UnderstudyError, nearest
 
 LARGEST_BYTES = 4_000_000
-"""The largest shipped file has 60 thousand; a list of a hundred thousand seeds fits."""
+"""Maximum size of a file in bytes. The largest shipped file has 60,000; a list of 100,000 seeds fits."""
 
 SIBLINGS = 40
-"""Names in an error; more would hide it."""
+"""Maximum number of file names in an error; more would hide the message."""
 
 
 def read_text(path: Path, error: type[UnderstudyError], remedy: str = "Check the name or create the file.") -> str:
-    """Return a file's text; a byte order mark is no part of it, and every kind of line end is one.
+    """Return a file's text without a byte order mark, with every kind of line break as a line feed.
 
     Args:
-        remedy: what to do about a file that is missing.
+        path: the file.
+        error: type of the error to raise.
+        remedy: sentence that says what to do if the file is missing.
 
     Raises:
-        error: the file is missing, cannot be read, is no file (a folder, a pipe, a device), is too large, is not UTF-8, or has a NUL.
+        error: the file is missing, unreadable, not a regular file (a folder, a pipe, a device), too large, not UTF-8, or contains a NUL.
     """
     try:
-        # a pipe that nobody writes to would be waited for, and a device never ends
+        # without O_NONBLOCK, opening a pipe that has no writer would block; a device may be endless
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise error(f"{path} is not a file. Give the path of a text file.")
@@ -47,7 +49,7 @@ def read_text(path: Path, error: type[UnderstudyError], remedy: str = "Check the
 
 
 def _siblings(path: Path) -> list[str]:
-    """Return the names of the files of the same kind in the folder of one that is missing."""
+    """Return the names of the files with the same suffix in the folder of a missing file."""
     try:
         return sorted(entry.name for entry in path.parent.iterdir() if entry.suffix == path.suffix and entry.is_file() and not entry.name.startswith("."))
     except OSError:

@@ -1,7 +1,7 @@
-"""Typed values from YAML files; an error names the file, the place, what was found and what is allowed.
+"""Reads typed values from YAML files; an error names the file, the place, the value found and what is allowed.
 
-Read is what a person can check by looking at it: mappings, lists and the scalars of YAML 1.2, in which `no`, `1:30` and `2026-11-29` are text. Anchors,
-aliases and tags are refused, and so are a key that occurs twice, several documents in a file, and numbers in forms that are read in two ways (`010`).
+Only YAML that a person can check by eye is accepted: mappings, lists and the scalars of YAML 1.2, in which `no`, `1:30` and `2026-11-29` are text. Anchors,
+aliases, tags, duplicate keys and several documents in a file are errors. Numbers that parsers read differently (`010`) are text.
 """
 
 import json
@@ -20,10 +20,10 @@ from core.errors import UnderstudyError, nearest
 from core.text_files import read_text
 
 PARSER = getattr(yaml, "CLoader", yaml.Loader)
-"""Only its events are used, and no value is built by it. The one in C is ten times faster where it was built."""
+"""The YAML parser. Only its events are used; it constructs no values. The C version, if available, is ten times faster."""
 
-NAMED = 5
-"""Faults of a file that an error names; more are counted."""
+MAX_FAULTS = 5
+"""Maximum number of faults of a file that an error describes; the others are only counted."""
 
 FORMS = {
     "tuple_type": "should be a list, such as [3, 6]",
@@ -33,21 +33,21 @@ FORMS = {
     "string_type": "should be text",
     "missing": "is required",
 }
-"""What a file's author calls what pydantic names by Python's types."""
+"""Messages in a file author's terms for those of pydantic's errors that use the names of Python types."""
 
-DEEPEST = 32
-"""Mappings and lists within one another; the deepest shipped file has 8."""
+MAX_DEPTH = 32
+"""Maximum nesting of mappings and lists; the deepest shipped file has 8 levels."""
 
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,29})")
 DECIMAL = re.compile(r"[-+]?(\.[0-9]{1,30}|(0|[1-9][0-9]{0,29})(\.[0-9]{0,30})?)([eE][-+]?[0-9]{1,3})?")
-"""Numbers as YAML 1.2 writes them; other forms (`010`, `0x1F`, `1_000`, `.inf`, and those of very many digits) are text, which no number is read from."""
+"""Numbers in the notation of YAML 1.2. Other forms (`010`, `0x1F`, `1_000`, `.inf`, and numbers of very many digits) are text."""
 
 WORDS = {"": None, "~": None, "null": None, "Null": None, "NULL": None} | dict.fromkeys(("true", "True", "TRUE"), True)
 WORDS |= dict.fromkeys(("false", "False", "FALSE"), False)
 
 
 class Strict(BaseModel):
-    """A part of a file; a key that nothing reads is an error, and so is a number that is none."""
+    """The base of all models of files: an unknown key is an error, and so is a number that is not finite."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
@@ -56,10 +56,10 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def read_yaml(path: Path, error: type[UnderstudyError]) -> Any:
-    """Return the plain data of a YAML file, or of a JSON file by its ending.
+    """Return the plain data of a YAML file, or of a JSON file if its name ends in `.json`.
 
     Raises:
-        error: the file is missing, is no text, or is not YAML.
+        error: the file is missing, is not text, or is not valid YAML or JSON.
     """
     text = read_text(path, error)
     try:
@@ -72,7 +72,7 @@ def parse_yaml(text: str) -> Any:
     """Return the plain data of a YAML text.
 
     Raises:
-        ValueError: it is none, with the place and without the text that stands there.
+        ValueError: it is not valid YAML; the message has the place but does not quote the text.
     """
     try:
         return _built(yaml.parse(text, Loader=PARSER))
@@ -87,7 +87,7 @@ def parse_json(text: str) -> Any:
     """Return the plain data of a JSON text.
 
     Raises:
-        ValueError: it is none, with the place and without the text that stands there.
+        ValueError: it is not valid JSON; the message has the place but does not quote the text.
     """
     try:
         return json.loads(text, object_pairs_hook=_pairs, parse_constant=_no_number, parse_float=_finite)
@@ -107,9 +107,12 @@ def load_yaml(path: Path, model: type[Model], error: type[UnderstudyError]) -> M
 
 
 def check(data: Any, model: type[Model], error: type[UnderstudyError], source: str) -> Model:
-    """Turn plain data into a model, or raise `error` naming the source and the first thing that is wrong.
+    """Validate plain data as a model.
 
-    The types are strict: `true` and `"5"` are no numbers, and 5 is no text. Values are those of JSON, in which lists stand for tuples and text for dates.
+    The types are strict: `true` and `"5"` are not numbers, and 5 is not text. Values are those of JSON: tuples are written as lists and dates as text.
+
+    Raises:
+        error: the data does not fit the model; the message names the source and the faults.
     """
     try:
         return model.model_validate_json(json.dumps(data, default=lambda part: part.model_dump(mode="json")), strict=True)
@@ -117,48 +120,49 @@ def check(data: Any, model: type[Model], error: type[UnderstudyError], source: s
         raise error(f"{source}: {explain(invalid, model)}") from invalid
 
 
-def fitting(given: Mapping[str, Any], model: type[BaseModel]) -> Any:
-    """Return part of a file as it was given, if it fits a model.
+def fitting(part: Mapping[str, Any], model: type[BaseModel]) -> Any:
+    """Return a part of a file unchanged if it fits a model.
 
     Raises:
-        ValueError: the first thing that does not.
+        ValueError: it does not; the message describes the faults.
     """
     try:
-        model.model_validate_json(json.dumps(given), strict=True)
+        model.model_validate_json(json.dumps(part), strict=True)
     except ValidationError as invalid:
         raise ValueError(explain(invalid, model)) from invalid
-    return given
+    return part
 
 
 def explain(invalid: ValidationError, model: type[BaseModel] | None = None, whole: str = "the file") -> str:
-    """Say a validation error in one line: of each fault where it is, what was found and what is allowed.
+    """Return a validation error in one line: for each fault the place, what is allowed and the value found.
 
     Args:
-        model: what was to be read; one of its keys is named that is most like an unknown one.
-        whole: what the error calls all of it.
+        invalid: the error.
+        model: the model that was validated; for an unknown key the most similar key of the model is suggested. None for no suggestions.
+        whole: what the message calls the complete input.
     """
-    # a misspelt key first: the right one is missing because of it
-    faults = sorted(invalid.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
-    known = _keys(model) if model else set[str]()
-    misspelt = {(*one["loc"][:-1], *get_close_matches(str(one["loc"][-1]), known, 1)) for one in faults if one["type"] == "extra_forbidden"}
-    others = [one for one in faults if not (one["type"] == "missing" and tuple(one["loc"]) in misspelt)]
-    said = [_fault(one, known, whole) for one in others[:NAMED]]
-    more = f" And {len(others) - NAMED} more." if len(others) > NAMED else ""
-    return f"{' '.join(said)}{more}"
+    # a misspelt key comes first: it explains why the correct key is missing
+    faults = sorted(invalid.errors(include_url=False), key=lambda fault: fault["type"] != "extra_forbidden")
+    keys = _keys(model) if model else set[str]()
+    misspelt = {(*fault["loc"][:-1], *get_close_matches(str(fault["loc"][-1]), keys, 1)) for fault in faults if fault["type"] == "extra_forbidden"}
+    others = [fault for fault in faults if not (fault["type"] == "missing" and tuple(fault["loc"]) in misspelt)]
+    sentences = [_fault(fault, keys, whole) for fault in others[:MAX_FAULTS]]
+    more = f" And {len(others) - MAX_FAULTS} more." if len(others) > MAX_FAULTS else ""
+    return f"{' '.join(sentences)}{more}"
 
 
-def _fault(one: ErrorDetails, known: set[str], whole: str) -> str:
-    where = f"`{'.'.join(str(part) for part in one['loc'])}`" if one["loc"] else whole
-    message, meant = FORMS.get(one["type"], str(one["msg"]).removeprefix("Value error, ").removeprefix("Input ")), ""
-    if one["type"] == "extra_forbidden":
-        meant = nearest(str(one["loc"][-1]), known)
+def _fault(fault: ErrorDetails, keys: set[str], whole: str) -> str:
+    where = f"`{'.'.join(str(part) for part in fault['loc'])}`" if fault["loc"] else whole
+    message, suggestion = FORMS.get(fault["type"], str(fault["msg"]).removeprefix("Value error, ").removeprefix("Input ")), ""
+    if fault["type"] == "extra_forbidden":
+        suggestion = nearest(str(fault["loc"][-1]), keys)
         message = "is not a known key; remove it or correct its spelling"
-    if not one["loc"] and one["input"] is None:
+    if not fault["loc"] and fault["input"] is None:
         message = "is empty; write its keys"
-    # of a file that is no mapping nothing is shown: it may be another one than was meant, and hold what is not to be seen
-    unsaid = not one["loc"] or one["type"] in ("missing", "extra_forbidden") or isinstance(one["input"], dict)
-    found = "" if unsaid else f" (found {_shown(one['input'])})"
-    return f"{where} {message[0].lower()}{message[1:]}{found}.{meant}"
+    # a file that is not a mapping is never quoted: it may be a different file than the user meant, with private content
+    unquoted = not fault["loc"] or fault["type"] in ("missing", "extra_forbidden") or isinstance(fault["input"], dict)
+    value = "" if unquoted else f" (found {_quoted(fault['input'])})"
+    return f"{where} {message[0].lower()}{message[1:]}{value}.{suggestion}"
 
 
 def _keys(model: type[BaseModel]) -> set[str]:
@@ -166,16 +170,16 @@ def _keys(model: type[BaseModel]) -> set[str]:
     return {name for part in (schema, *schema.get("$defs", {}).values()) for name in part.get("properties", ())}
 
 
-def _shown(value: Any) -> str:
+def _quoted(value: Any) -> str:
     try:
         return f"{value!r:.80}"
-    except ValueError:  # a whole number of thousands of digits
+    except ValueError:  # Python refuses to print an integer of thousands of digits
         return "a number of very many digits"
 
 
 def _built(events: Iterable[Any]) -> Any:
-    """Build a document from its events; nothing recurses, and nothing grows faster than the text."""
-    found, parts, documents = None, list[_Part](), 0
+    """Build a document from its events without recursion, in memory proportional to the text."""
+    document, parts, documents = None, list[_Part](), 0
     for event in events:
         match event:
             case yaml.DocumentStartEvent():
@@ -189,22 +193,22 @@ def _built(events: Iterable[Any]) -> Any:
                 if parts:
                     parts[-1].take(value, event)
                 else:
-                    found = value
+                    document = value
                 if isinstance(event, yaml.CollectionStartEvent):
                     parts.append(_Part(value))
-                    if len(parts) > DEEPEST:
-                        raise ValueError(f"{_place(event.start_mark)}mappings and lists are nested more than {DEEPEST} levels deep")
-    return found
+                    if len(parts) > MAX_DEPTH:
+                        raise ValueError(f"{_place(event.start_mark)}mappings and lists are nested more than {MAX_DEPTH} levels deep")
+    return document
 
 
 class _Part:
-    """A mapping or list that is being filled."""
+    """A mapping or list under construction."""
 
     def __init__(self, value: Any) -> None:
         self.value, self.key = value, None
 
     def take(self, item: Any, event: Any) -> None:
-        """Add an item, or take it as the key of the next one."""
+        """Add an item, or store it as the key of the next item."""
         if isinstance(self.value, list):
             self.value.append(item)
         elif self.key is not None:
@@ -218,7 +222,7 @@ class _Part:
 
 
 def _value(event: Any) -> Any:
-    """Return what a node begins with, or a scalar's value."""
+    """Return an empty mapping or list for the start of a node, or the value of a scalar."""
     if isinstance(event, yaml.AliasEvent) or event.anchor:
         raise ValueError(f"{_place(event.start_mark)}anchors and aliases (& and *) are not read; write the value out")
     if event.tag:
@@ -228,7 +232,7 @@ def _value(event: Any) -> Any:
     if isinstance(event, yaml.SequenceStartEvent):
         return []
     text = event.value
-    if not event.implicit[0]:  # quoted, or a block of text
+    if not event.implicit[0]:  # a quoted scalar or a block scalar
         return text
     if text in WORDS:
         return WORDS[text]
@@ -243,12 +247,12 @@ def _place(mark: Any) -> str:
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
         raise ValueError(f"the key {twice!r:.80} occurs twice")
-    return found
+    return mapping
 
 
 def _no_number(word: str) -> Any:

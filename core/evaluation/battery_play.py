@@ -14,7 +14,7 @@ from core.llm.chat import ChatModel
 from core.llm.run import Run
 from core.packs.battery import Opening
 from core.packs.pack import Pack
-from core.quantities import LARGEST_SEED
+from core.quantities import MAX_SEED
 from core.records import Answer, Assessment, AssessmentRef, EndReason, ModelChoice, Persona, Record, Transcript, TranscriptRef
 from core.rehearsal.turn_log import Turn, TurnLog
 from core.rehearsal.turns import Cast, Player, Scene, assistant_turn
@@ -133,7 +133,7 @@ async def play_opening(pack: Pack, plan: BatteryPlan, model: ChatModel, log: Tur
     opening = plan.opening
     persona = Persona(
         id=opening.id,
-        seed=seed_of("battery", opening.id) % LARGEST_SEED,
+        seed=seed_of("battery", opening.id) % MAX_SEED,
         name=opening.id,
         topics=[],
         flaws=[],

@@ -7,7 +7,7 @@ from typing import Any
 
 from core.errors import PersonaError, nearest
 from core.packs.pack import Pack
-from core.quantities import LARGEST_SEED
+from core.quantities import MAX_SEED
 from core.records import Persona
 from core.rehearsal.course import is_open
 from core.rehearsal.personas import sample_persona
@@ -49,10 +49,10 @@ def check_enough(personas: Sequence[Persona], where: str) -> None:
 
 
 def _persona(path: Path, place: int, item: Any, pack: Pack, exchanges: tuple[int, int] | None) -> Persona:
-    if isinstance(item, int) and not isinstance(item, bool) and 0 <= item <= LARGEST_SEED:
+    if isinstance(item, int) and not isinstance(item, bool) and 0 <= item <= MAX_SEED:
         return sample_persona(pack, item, exchanges)
     if not isinstance(item, dict):
-        raise PersonaError(f"{path}: entry {place} is {json.dumps(item)[:60]}. Allowed: {FORM}, with seeds from 0 to {LARGEST_SEED:,}.")
+        raise PersonaError(f"{path}: entry {place} is {json.dumps(item)[:60]}. Allowed: {FORM}, with seeds from 0 to {MAX_SEED:,}.")
     persona = check(item, Persona, PersonaError, f"{path}: entry {place}")
     known = {name: list(values) for name, values in pack.taxonomy.dimensions.items()}
     drawn = {**persona.dimensions, "trajectory": persona.trajectory}

@@ -6,7 +6,7 @@ from core.evaluation.fresh_personas import read_personas
 from core.fingerprint import seed_of
 from core.imports.chats import Chat
 from core.packs.pack import load_pack
-from core.quantities import LARGEST_SEED
+from core.quantities import MAX_SEED
 from core.records import Transcript
 from core.rehearsal.personas import sample_persona
 from core.storage.locks import locked
@@ -26,7 +26,7 @@ def keep_persona(store: Store, chat: Chat, transcript: Transcript) -> str:
     The rest of the persona is the pack's, drawn by a seed that follows from the chat; the same chat gives the same persona, once.
     """
     pack, name = load_pack(chat.domain), f"{FOLDER}/{chat.domain}-from-chats.json"
-    drawn = sample_persona(pack, FIRST_SEED + seed_of("chat", chat.id) % (LARGEST_SEED - FIRST_SEED))
+    drawn = sample_persona(pack, FIRST_SEED + seed_of("chat", chat.id) % (MAX_SEED - FIRST_SEED))
     about = " ".join(" ".join(said.user.split()) for said in transcript.exchanges[:2])[:LONGEST]
     first, *rest = drawn.topics
     persona = drawn.model_copy(update={"topics": [first.model_copy(update={"description": about}), *rest]})
