@@ -7,7 +7,7 @@ from core.judging.text_facts import words
 from core.records import Exchange
 
 RUN = 4
-"""Words of a run that counts as copied: three are often plain English."""
+"""Length in words of a run that counts as copied; runs of three often agree by chance."""
 
 Gram = tuple[str, ...]
 
@@ -17,9 +17,10 @@ class Echo:
     """What one answer copies.
 
     Args:
-        runs: its runs of `RUN` words.
-        copied: those that a message of the user's so far has; repeated: those that an earlier answer has.
-        longest: the longest run of words that stands in one message of the user's so far; empty where none has `RUN` words.
+        runs: number of its runs of `RUN` words.
+        copied: how many of these runs occur in the user's messages so far.
+        repeated: how many of them occur in earlier answers.
+        longest: the longest run of words that occurs in one of the user's messages so far; empty where it is shorter than `RUN`.
     """
 
     exchange: int
@@ -31,7 +32,13 @@ class Echo:
 
 @dataclass(frozen=True)
 class Echoes:
-    """The same of all answers of a conversation, as shares of their runs; none where no answer has a run."""
+    """What all answers of a conversation copy.
+
+    Args:
+        copied, repeated: shares of all runs, 0 to 1; None where no answer has a run.
+        longest: the longest copied run.
+        longest_exchange: number of its exchange; 0 where there is none.
+    """
 
     copied: float | None
     repeated: float | None
@@ -45,24 +52,24 @@ class Echoes:
 
 
 def echoes(exchanges: Sequence[Exchange]) -> list[Echo]:
-    """Measure each answer of a conversation."""
-    found, heard, said = [], set[Gram](), set[Gram]()
+    """Return what each answer of a conversation copies."""
+    measured, user_runs, earlier_runs = [], set[Gram](), set[Gram]()
     messages: list[str] = []
     for exchange in exchanges:
-        heard |= set(grams(words(exchange.user)))
+        user_runs |= set(grams(words(exchange.user)))
         messages.append(_joined(words(exchange.user)))
         answer = words(exchange.assistant)
         own = list(grams(answer))
-        copied = [start for start, gram in enumerate(own) if gram in heard]
-        repeated = sum(gram in said for gram in own)
-        found.append(Echo(exchange.exchange_number, len(own), len(copied), repeated, _longest(answer, copied, messages)))
-        said |= set(own)
-    return found
+        copied = [start for start, gram in enumerate(own) if gram in user_runs]
+        repeated = sum(gram in earlier_runs for gram in own)
+        measured.append(Echo(exchange.exchange_number, len(own), len(copied), repeated, _longest(answer, copied, messages)))
+        earlier_runs |= set(own)
+    return measured
 
 
-def summarised(found: Iterable[Echo]) -> Echoes:
+def summarised(measured: Iterable[Echo]) -> Echoes:
     """Return the shares over all answers, and the longest copied run."""
-    answers = list(found)
+    answers = list(measured)
     runs = sum(echo.runs for echo in answers)
     longest = max(answers, key=lambda echo: len(echo.longest.split()), default=None)
     return Echoes(
@@ -73,17 +80,17 @@ def summarised(found: Iterable[Echo]) -> Echoes:
     )
 
 
-def grams(said: Sequence[str]) -> Iterable[Gram]:
+def grams(text_words: Sequence[str]) -> Iterable[Gram]:
     """Return the runs of `RUN` words."""
-    return (tuple(said[start : start + RUN]) for start in range(len(said) - RUN + 1))
+    return (tuple(text_words[start : start + RUN]) for start in range(len(text_words) - RUN + 1))
 
 
-def _joined(said: Sequence[str]) -> str:
-    return f" {' '.join(said)} "
+def _joined(text_words: Sequence[str]) -> str:
+    return f" {' '.join(text_words)} "
 
 
 def _longest(answer: Sequence[str], starts: Sequence[int], messages: Sequence[str]) -> str:
-    """Return the longest run of an answer's words, from one of some places on, that stands in one message."""
+    """Return the longest run of an answer's words that begins at one of `starts` and occurs in one message."""
     best: Sequence[str] = ()
     for start in starts:
         size = max(RUN, len(best) + 1)

@@ -1,4 +1,4 @@
-"""Verdicts that say nothing: reasoning that is hardly there, goes round in circles, repeats the prompt, or stands word for word under another criterion."""
+"""Verdicts that say nothing: their reasoning is almost empty, loops, repeats the prompt, or is word for word that of another criterion."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,31 +9,32 @@ from core.judging.echo import Gram, grams
 from core.judging.text_facts import words
 from core.llm.loops import circle_of
 
-FEWEST_WORDS = 5
-"""Of a reasoning; the shortest of 602 by two frontier judges has more than 30."""
+MIN_WORDS = 5
+"""Words that a reasoning must have; the shortest of 602 by two frontier judges has more than 30."""
 
 COPIED = 0.75
-"""Share of a reasoning's runs of four words from which it is the prompt's, transcript included, and not the judge's. Of those 602 no one has more than 0.33,
-nearly all of it quoted from the transcript."""
+"""Share of a reasoning's runs of four words that also occur in the prompt, transcript included, from which the reasoning counts as copied. The largest share
+among those 602 is 0.33, nearly all of it quoted from the transcript."""
 
-FEW = 16
-"""Verdicts of a judge before its share is trusted: about as many as a rubric has criteria."""
+MIN_VERDICTS = 16
+"""Verdicts of a judge before its share of empty ones is trusted: about as many as a rubric has criteria."""
 
-MOST = 0.5
-"""Share of verdicts that say nothing from which a judge is not asked further."""
+MAX_EMPTY = 0.5
+"""Share of a judge's verdicts that may say nothing; above it the judge is not asked again in this run."""
 
 SAID, NOTHING = "verdicts", "said nothing"
-"""What a tally counts of a judge: the verdicts in all its replies, those that were asked for again too, and those of them that say nothing. In a run's tally an
-assessment with a reply without any verdict counts as one that says nothing."""
+"""Keys of a judge's tally: the verdicts in all its replies, including replies that were requested again, and how many of these verdicts say nothing. If an
+assessment has a reply without any verdict, the run's tally counts one verdict that says nothing for it."""
 
 
-def runs_of(asked: Iterable[str], quotable: Iterable[str] = ()) -> set[Gram]:
-    """Return the runs of words of a prompt that are not those of texts that may be quoted whole.
+def runs_of(prompt: Iterable[str], quotable: Iterable[str] = ()) -> set[Gram]:
+    """Return the runs of words that occur in a prompt, except those that occur in texts that may be quoted at length.
 
     Args:
-        asked: the texts of the prompt.
+        prompt: the prompt's texts.
+        quotable: the texts that may be quoted.
     """
-    return _runs_in(asked) - _runs_in(quotable)
+    return _runs_in(prompt) - _runs_in(quotable)
 
 
 def _runs_in(texts: Iterable[str]) -> set[Gram]:
@@ -45,29 +46,29 @@ def _kept_runs(text: str) -> frozenset[Gram]:
     return frozenset(grams(words(text)))
 
 
-def what_is_empty(reasoning: str, prompt: set[Gram], others: Mapping[str, str], fewest: int = FEWEST_WORDS) -> str | None:
-    """Say why a reasoning says nothing; none if it says something.
+def what_is_empty(reasoning: str, prompt: set[Gram], others: Mapping[str, str], min_words: int = MIN_WORDS) -> str | None:
+    """Return why a reasoning says nothing, as a predicate for a sentence; None if it says something.
 
     Args:
-        prompt: from `runs_of`.
-        others: reasonings of other criteria, as `plain` has them, each with its criterion.
-        fewest: words of one that says something.
+        prompt: the prompt's runs of words, from `runs_of`.
+        others: criteria by their reasonings in the form of `plain`.
+        min_words: words that a reasoning must have.
     """
-    said = words(reasoning)
-    if len(said) < fewest:
-        return f"is {' '.join(said)!r}; at least {fewest} words are needed" if said else "is empty"
+    own_words = words(reasoning)
+    if len(own_words) < min_words:
+        return f"is {' '.join(own_words)!r}; at least {min_words} words are needed" if own_words else "is empty"
     if circle := circle_of(reasoning):
         return f"goes round in circles: {circle!r}"
-    own = list(grams(said))
-    if own and sum(gram in prompt for gram in own) >= COPIED * len(own):
-        return f"repeats the prompt: {' '.join(said)[:60]!r}"
+    own_runs = list(grams(own_words))
+    if own_runs and sum(gram in prompt for gram in own_runs) >= COPIED * len(own_runs):
+        return f"repeats the prompt: {' '.join(own_words)[:60]!r}"
     if other := others.get(plain(reasoning)):
         return f"is word for word that of {other}"
     return None
 
 
 def plain(reasoning: str) -> str:
-    """Return a reasoning as it is compared with others."""
+    """Return a reasoning in the form in which reasonings are compared: its words alone, in lower case."""
     return " ".join(words(reasoning))
 
 
@@ -75,17 +76,18 @@ def keep_tally(tallies: Sequence[Counter[str]], judge: str, verdicts: Sequence[b
     """Count the verdicts of a reply.
 
     Args:
-        tallies: to count in; the last one is the judge's in this run.
-        verdicts: of each one, whether it says nothing.
+        tallies: the tallies to count in; the last one is the judge's in this run.
+        judge: provider/model.
+        verdicts: for each verdict, whether it says nothing.
 
     Raises:
-        RunStoppedError: the judge says nothing too often to be paid further.
+        RunStoppedError: too many of the judge's verdicts in this run say nothing.
     """
     for tally in tallies:
         tally.update({SAID: len(verdicts), NOTHING: sum(verdicts)})
-    said, nothing = tallies[-1][SAID], tallies[-1][NOTHING]
-    if said >= FEW and nothing > MOST * said:
+    total, nothing = tallies[-1][SAID], tallies[-1][NOTHING]
+    if total >= MIN_VERDICTS and nothing > MAX_EMPTY * total:
         raise RunStoppedError(
-            f"The judge {judge} repeats the form, gives no verdict or says nothing in {nothing} of {said} verdicts (more than {100 * MOST:.0f} %), so it is "
-            "not asked again. Choose another judge (roles.judges), and measure it with `understudy calibrate` before it judges a batch."
+            f"The judge {judge} repeats the form, gives no verdict or says nothing in {nothing} of {total} verdicts (more than {100 * MAX_EMPTY:.0f} %), so it "
+            "is not asked again. Choose another judge (roles.judges), and measure it with `understudy calibrate` before it judges a batch."
         )

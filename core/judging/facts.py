@@ -1,4 +1,4 @@
-"""Measured facts about a transcript: counts that a judge should not have to guess."""
+"""Measured facts about a transcript: counts that a judge would otherwise have to guess."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,13 +11,14 @@ from core.records import Exchange
 
 
 def measure(exchanges: Sequence[Exchange], tics: Tics) -> dict[str, Any]:
-    """Return the facts that every judge is given.
+    """Return the facts that the prompt gives to every judge.
 
     Returns:
-        `measured` (whether the others may be shown: not for a script in which nobody has checked them), `user_words` and `assistant_words` (counts, one
-        per exchange), `length_ratio` (mean), `question_endings` (share of the assistant's messages, 0 to 1), `repeated_openers` (opener and count, most
-        frequent first), `tics` (the pack's figures of speech that are in more answers than their bound allows, most frequent first), and `echo` (shares
-        of the answers' runs of four words that are copied from the user or from earlier answers, and the longest copied run).
+        `measured` (whether the other facts may be shown: false for a script in which the counts were not checked), `user_words` and `assistant_words`
+        (counts, one per exchange), `length_ratio` (mean of the answer's words over the message's), `question_endings` (share of the assistant's messages,
+        0 to 1), `repeated_openers` (opener and count, most frequent first), `tics` (the pack's figures of speech that occur in more answers than their
+        bound allows, most frequent first), and `echo` (shares of the answers' runs of four words that are copied from the user or from earlier answers,
+        and the longest copied run).
     """
     openers = Counter(opener(exchange.assistant) for exchange in exchanges)
     ratios = length_ratios(exchanges)
@@ -47,11 +48,11 @@ def _over_bound(exchanges: Sequence[Exchange], tics: Tics) -> list[dict[str, Any
 
 
 def _echo(exchanges: Sequence[Exchange]) -> dict[str, Any]:
-    found = summarised(echoes(exchanges))
+    summary = summarised(echoes(exchanges))
     return {
-        "copied": found.copied or 0.0,
-        "repeated": found.repeated or 0.0,
-        "longest": found.longest,
-        "longest_words": found.longest_words,
-        "longest_exchange": found.longest_exchange,
+        "copied": summary.copied or 0.0,
+        "repeated": summary.repeated or 0.0,
+        "longest": summary.longest,
+        "longest_words": summary.longest_words,
+        "longest_exchange": summary.longest_exchange,
     }

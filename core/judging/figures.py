@@ -1,4 +1,4 @@
-"""Statistics of a batch of assessments: rates with denominators and intervals, errors apart from failures, and the judges' agreement."""
+"""Statistics of a batch of assessments: rates with denominators and intervals, errors separate from failures, and the judges' agreement."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from core.packs.pack import Criterion, GatherRule, Rubric
 from core.records import Answer, Assessment, Judged, Outcome, Verdict
 
 MIN_RANK_CORRELATION = 0.5
-"""A judge whose ranks correlate less with the other judges' is named."""
+"""Lowest rank correlation with the other judges at which reports do not name a judge as ranking far from the rest."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class CriterionRate:
     """How a criterion was answered.
 
     Args:
-        answers: counts; ERROR is one of them.
-        passing: of the answers that can be used, the share that passes.
+        answers: number of each answer, ERROR included.
+        passing: share of the usable answers that pass.
     """
 
     criterion: Criterion
@@ -37,9 +37,10 @@ class PanelAgreement:
     """How far a panel's judges agree.
 
     Args:
-        outcome: whether a transcript passes or fails; an incomplete assessment says neither.
-        overall, criteria: over all criteria, and by criterion.
-        ranks: how each judge ranks the transcripts beside the others.
+        outcome: agreement on whether a transcript passes or fails; an incomplete assessment counts as missing.
+        overall: agreement over all criteria.
+        criteria: agreement by criterion.
+        ranks: how closely each judge's ranking of transcripts follows the other judges'.
     """
 
     outcome: Agreement
@@ -50,26 +51,28 @@ class PanelAgreement:
 
 @dataclass(frozen=True)
 class Figures:
-    """A batch in figures; means and rates leave incomplete assessments out, and say on how many they rest.
+    """The figures of a batch; means and rates leave incomplete assessments out, and state their n.
 
     Args:
         assessed: transcripts; passed + failed + incomplete.
-        pass_rate: of those that passed or failed.
-        mean_score, categories: of the same.
-        errors, answers: verdicts that are ERROR, of all verdicts.
+        pass_rate: share of passes among the transcripts that passed or failed.
+        mean_score, categories: mean score, and mean of each category, over the same transcripts.
+        errors: verdicts that are ERROR.
+        answers: all verdicts.
         uncited: usable verdicts that cite no exchange.
-        heard: by judge, verdicts in all its replies and those of them that say nothing (core/judging/empty_words.py).
-        decided: usable verdicts in which the answer that follows from the lapses is not the judge's own.
-        repaired: by what was looked past to read them, replies of judges.
-        failed_checks, failed_gates: by frequency, the criterion and how many transcripts failed it.
+        heard: by judge, the tally of its verdicts and of those that say nothing (core/judging/empty_words.py).
+        decided: usable verdicts whose answer follows from the listed lapses and differs from the judge's own.
+        repaired: number of judges' replies that were read in spite of a fault of form, by fault.
+        failed_checks, failed_gates: criteria, each with the number of transcripts that failed it, most frequent first.
         gate_failures: by gate, the transcripts that failed it.
-        overruled: by gate and judge, the transcripts that failed it at first and passed when asked again.
-        unfinished: by transcript whose assessment is incomplete, the first reason.
-        shared_families: by judge and family, assessments in which the judge is of the family that wrote the answers.
-        gather: what is asked of a transcript beside a pass, where that is known.
-        gathered: transcripts that passed and meet it; unmet: by what they miss, those that passed and do not.
-        trust: of a panel.
-        flips: by judge, how often it answered otherwise when it judged the same again.
+        overruled: by gate and judge, the transcripts that failed the gate at first and passed it when the judge was asked again.
+        unfinished: by transcript with an incomplete assessment, the reason.
+        shared_families: by judge and family, the number of assessments in which the judge is of the family that wrote the answers.
+        gather: the rule that transcripts must meet, besides a pass, to be trained on; None where it was not asked for.
+        gathered: transcripts that passed and meet the rule.
+        unmet: passed transcripts that do not meet the rule, by the part that they miss.
+        trust: how far a panel's judges agree; None for a single judge.
+        flips: by judge, how often its answers differ when it judges the same transcript again.
     """
 
     assessed: int
@@ -100,11 +103,11 @@ class Figures:
 
 
 def figures(judged: Sequence[Judged], rubric: Rubric, again: Mapping[str, Sequence[Assessment]] | None = None, gather: GatherRule | None = None) -> Figures:
-    """Return a batch in figures.
+    """Return the figures of a batch.
 
     Args:
-        gather: what is asked of a transcript beside a pass, if that is to be counted.
         again: by judge, all its assessments of transcripts that it judged several times.
+        gather: the rule that transcripts must meet, besides a pass, to be trained on; None leaves it out of the figures.
     """
     decided = [item.final for item in judged]
     complete = [item for item in decided if item.score.outcome is not Outcome.INCOMPLETE]
@@ -146,7 +149,7 @@ def caveats_of(judged: Sequence[Judged], batch: Figures) -> list[str]:
 
 
 def criteria_rows(batch: Figures) -> list[dict[str, Any]]:
-    """Return how each criterion was answered, as a table."""
+    """Return how each criterion was answered, as the rows of a table."""
     return [
         {
             "criterion": f"{rate.criterion.id} {rate.criterion.head.name}",
@@ -159,7 +162,7 @@ def criteria_rows(batch: Figures) -> list[dict[str, Any]]:
 
 
 def own_family(batch: Figures) -> list[str]:
-    """Say of each judge that judged what a model of its own family wrote."""
+    """Return a warning for each judge that judged answers of a model of its own family."""
     return [
         f"{judge} judges its own family: in {count} of {batch.assessed} transcripts a model of the family {family} wrote the answers. Judges favour what their "
         "own family writes; name one of another family, or a panel."
@@ -220,14 +223,14 @@ def _trust(judged: Sequence[Judged], rubric: Rubric) -> PanelAgreement:
             for verdict in assessment.verdicts:
                 if verdict.criterion in answers:
                     answers[verdict.criterion].setdefault(item.transcript.id, {})[judge] = verdict.answer
-    several = {item.transcript.id: {judge: found.score for judge, found in item.by_judge.items()} for item in judged if len(item.by_judge) > 1}
-    complete = {name: {judge: found for judge, found in given.items() if found.outcome is not Outcome.INCOMPLETE} for name, given in several.items()}
-    outcomes = {name: {judge: found.outcome.value for judge, found in given.items()} for name, given in complete.items()}
-    scores = {name: {judge: found.score if judge in complete[name] else None for judge, found in given.items()} for name, given in several.items()}
+    several = {item.transcript.id: {judge: own.score for judge, own in item.by_judge.items()} for item in judged if len(item.by_judge) > 1}
+    complete = {name: {judge: own for judge, own in by_judge.items() if own.outcome is not Outcome.INCOMPLETE} for name, by_judge in several.items()}
+    outcomes = {name: {judge: own.outcome.value for judge, own in by_judge.items()} for name, by_judge in complete.items()}
+    scores = {name: {judge: own.score if judge in complete[name] else None for judge, own in by_judge.items()} for name, by_judge in several.items()}
     return PanelAgreement(
         agreement(outcomes, RESAMPLES, FEW),
         overall_agreement(answers, RESAMPLES, FEW),
-        {key: agreement(given, RESAMPLES, FEW) for key, given in answers.items()},
+        {key: agreement(by_transcript, RESAMPLES, FEW) for key, by_transcript in answers.items()},
         rank_agreement(scores, MIN_RANK_CORRELATION, FEW),
     )
 

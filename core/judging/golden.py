@@ -20,14 +20,14 @@ from core.yaml_files import Strict, load_yaml
 
 FOLDER = "golden"
 QUOTED = 8
-"""Words in a row that a prompt and a held-out conversation share by quotation and hardly by chance."""
+"""Consecutive words that count as a quotation when a prompt shares them with a held-out conversation; so many rarely agree by chance."""
 ENOUGH, ENOUGH_OF_GATES = 5, 12
-"""Conversations of each kind, failures and close passes, that a criterion needs to say anything of a judge."""
+"""Conversations of each kind, failures and close passes, that a criterion (a gate) needs before a judge's rates on it say anything."""
 
 Label = Literal["YES", "NO", "NA"]
 
 
-class Said(Strict):
+class GoldenExchange(Strict):
     """An exchange."""
 
     user: Text
@@ -35,12 +35,12 @@ class Said(Strict):
 
 
 class GoldenVerdict(Strict):
-    """What holds of a criterion.
+    """The right answer to a criterion.
 
     Args:
-        reason: why, in a sentence; needed for a NO and a close answer.
-        exchanges: on which the reason rests.
-        close: whether it is a near miss of the other answer.
+        reason: one sentence; required for a NO and for a close answer.
+        exchanges: numbers of the exchanges that the reason is about, counted from 1.
+        close: whether the conversation only just gets this answer and not the other one.
     """
 
     answer: Label
@@ -54,23 +54,24 @@ def _written_out(value: object) -> object:
 
 
 Verdict = Annotated[GoldenVerdict, BeforeValidator(_written_out)]
-"""Where nothing is to be said of it, the answer alone: `CP4: YES`."""
+"""A verdict; one without a reason may be the answer alone, such as `CP4: YES`."""
 
 
 class GoldenFile(Strict):
     """A file of the set.
 
     Args:
-        provenance: who wrote the conversation, and for what.
-        held_out: whether prompts are never tuned on it.
-        labels: by reader, what each answered without seeing the other's.
-        disputed: criteria on which the readers differ still.
+        provenance: who wrote the conversation, and for what purpose.
+        held_out: whether the conversation is kept for measuring, so that no prompt may be tuned on it.
+        verdicts: by criterion.
+        labels: by reader and criterion; neither reader saw the other's answers.
+        disputed: criteria on which the readers still differ.
     """
 
     title: Text
     provenance: Text
     held_out: bool
-    exchanges: list[Said] = Field(min_length=1)
+    exchanges: list[GoldenExchange] = Field(min_length=1)
     verdicts: dict[str, Verdict]
     labels: dict[str, dict[str, Label]] = Field(min_length=2, max_length=2)
     disputed: list[str] = Field(default_factory=list)
@@ -86,16 +87,16 @@ class Golden:
     @property
     def transcript(self) -> Transcript:
         """The conversation as judges read it."""
-        said = [Exchange(exchange_number=number, user=item.user, assistant=item.assistant) for number, item in enumerate(self.file.exchanges, 1)]
-        return Transcript(id=self.id, exchanges=said, provenance={"golden": self.file.provenance})
+        exchanges = [Exchange(exchange_number=number, user=item.user, assistant=item.assistant) for number, item in enumerate(self.file.exchanges, 1)]
+        return Transcript(id=self.id, exchanges=exchanges, provenance={"golden": self.file.provenance})
 
 
 @dataclass(frozen=True)
 class GoldenCounts:
-    """How often a criterion is answered in a set; disputed answers are counted apart.
+    """Number of each answer to a criterion in a set; disputed answers are counted separately.
 
     Args:
-        close: of those that pass, the near misses.
+        close: answers YES or NA that are close.
     """
 
     yes: int
@@ -106,7 +107,7 @@ class GoldenCounts:
 
 
 def golden_folder(pack: Pack) -> Path:
-    """Return where a pack's golden set is."""
+    """Return the folder of a pack's golden set."""
     return domains()[pack.name] / "config/domains" / pack.name / FOLDER
 
 
@@ -114,10 +115,10 @@ def load_golden(pack: Pack, folder: Path | None = None) -> list[Golden]:
     """Read a pack's golden set, sorted by id; empty where the pack has none.
 
     Args:
-        folder: where it is, if not beside the pack's other files.
+        folder: another folder to read it from; None for the pack's own.
 
     Raises:
-        PackError: the first thing that is wrong in a file, or a conversation that is there twice.
+        PackError: a file is invalid, or two files hold the same conversation.
     """
     place = folder or golden_folder(pack)
     seen: dict[str, str] = {}
@@ -128,16 +129,16 @@ def load_golden(pack: Pack, folder: Path | None = None) -> list[Golden]:
         item = Golden(path.stem, load_yaml(path, GoldenFile, PackError))
         if wrong := wrong_with(item.file, pack.rubric):
             raise PackError(f"{path}: {wrong}")
-        said = fingerprint(item.file.exchanges)
-        if said in seen:
-            raise PackError(f"{path} holds the same conversation as {seen[said]}. Keep one of them.")
-        seen[said] = path.name
+        exchanges = fingerprint(item.file.exchanges)
+        if exchanges in seen:
+            raise PackError(f"{path} holds the same conversation as {seen[exchanges]}. Keep one of them.")
+        seen[exchanges] = path.name
         golden.append(item)
     return golden
 
 
 def count_golden(golden: Sequence[Golden], rubric: Rubric) -> dict[str, GoldenCounts]:
-    """Return by criterion how often it is answered."""
+    """Return the number of each answer, by criterion."""
 
     def count(name: str) -> GoldenCounts:
         asked = [item.file for item in golden if name in item.file.verdicts]
@@ -150,7 +151,7 @@ def count_golden(golden: Sequence[Golden], rubric: Rubric) -> dict[str, GoldenCo
 
 
 def lacking(golden: Sequence[Golden], rubric: Rubric) -> list[str]:
-    """Return what a set lacks in order to measure a judge, each as a sentence."""
+    """Return what a set lacks to measure a judge, a sentence for each criterion and kind of conversation."""
     sentences = []
     for name, counts in count_golden(golden, rubric).items():
         enough = ENOUGH_OF_GATES if rubric.criteria[name].head.gate else ENOUGH
@@ -161,25 +162,25 @@ def lacking(golden: Sequence[Golden], rubric: Rubric) -> list[str]:
 
 
 def quoted(golden: Sequence[Golden], pack: Pack) -> dict[str, str]:
-    """Return the held-out conversations that a prompt of the pack quotes, each with the words; a judge must not have read them."""
+    """Return the ids of the held-out conversations that a prompt of the pack quotes, each with the quoted words; a judge must not have read them before."""
     texts = [prompt.text for prompt in pack.prompts.values()] + [criterion.text for criterion in pack.rubric.criteria.values()]
-    known = {run for text in texts for run in _runs(text)}
-    found = {}
+    prompt_runs = {run for text in texts for run in _runs(text)}
+    quotations = {}
     for item in golden:
-        said = [text for exchange in item.file.exchanges for text in (exchange.user, exchange.assistant)]
-        shared = [run for text in said for run in _runs(text) if run in known]
+        messages = [text for exchange in item.file.exchanges for text in (exchange.user, exchange.assistant)]
+        shared = [run for text in messages for run in _runs(text) if run in prompt_runs]
         if item.file.held_out and shared:
-            found[item.id] = " ".join(shared[0])
-    return found
+            quotations[item.id] = " ".join(shared[0])
+    return quotations
 
 
 def _runs(text: str) -> list[tuple[str, ...]]:
-    said = words(text)
-    return [tuple(said[start : start + QUOTED]) for start in range(len(said) - QUOTED + 1)]
+    text_words = words(text)
+    return [tuple(text_words[start : start + QUOTED]) for start in range(len(text_words) - QUOTED + 1)]
 
 
 def wrong_with(file: GoldenFile, rubric: Rubric) -> str | None:
-    """Return the first thing that does not fit the rubric or contradicts itself; none if nothing does."""
+    """Return the first fault of a file, as a sentence: what does not fit the rubric, or contradicts itself; None if there is none."""
     due = [criterion.id for criterion in applicable(rubric, len(file.exchanges))]
     for where, answers in (("verdicts", file.verdicts), *((f"labels.{reader}", labels) for reader, labels in file.labels.items())):
         if wrong := _wrong_names(where, answers, due):

@@ -1,6 +1,6 @@
-"""How a judge's verdicts agree with the golden ones. The positive class is a failure: what the golden verdict fails.
+"""Agreement of a judge's verdicts with the golden ones. The positive class is a failure by the golden verdict.
 
-TPR is the share of failures that the judge found, TNR the share of passes that it let pass. An answer that cannot be used is neither; it is counted apart.
+TPR is the share of failures that the judge failed, too; TNR is the share of passes that it passed. Answers that cannot be used are counted separately.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,18 +18,21 @@ from core.packs.pack import Criterion, Rubric
 from core.records import Answer, Assessment, Outcome, Record, Verdict
 
 LONG = 10
-"""Exchanges from which on a conversation counts as long."""
+"""Number of exchanges from which a conversation counts as long."""
 GOLDEN, JUDGE = "golden", "judge"
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A golden verdict beside a judge's answer.
+    """A golden verdict and the judge's answer to the same question.
 
     Args:
-        fails: whether the golden verdict fails; called: whether the judge's answer does, none where it cannot be used.
-        close: whether it is a near miss of the other answer.
-        third: in which third of the conversation the lapse stands; none where that cannot be said.
+        criterion: its id, or `gates` or `outcome` where a whole conversation is compared.
+        fails: whether the golden verdict is a failure.
+        called: whether the judge's answer is a failure; None where it cannot be used.
+        exchanges: length of the conversation.
+        close: whether the golden verdict is close.
+        third: third of the conversation with the exchanges of the verdict's reason: first, middle, last or several; None where there is none.
     """
 
     conversation: str
@@ -48,9 +51,10 @@ class Rates(Record):
     """How often a judge is right.
 
     Args:
-        tpr: of the failures, the share that it found; tnr: of the passes, the share that it let pass.
-        kappa: Cohen's, of the answers.
-        lost: of the failures and of the passes, the number of answers that cannot be used.
+        tpr: share of the failures that it failed.
+        tnr: share of the passes that it passed.
+        kappa: Cohen's kappa of the answers.
+        lost: number of answers that cannot be used, among the failures and among the passes.
     """
 
     tpr: Estimate
@@ -59,19 +63,19 @@ class Rates(Record):
     lost: tuple[int, int]
 
     def reach(self, tpr: float, tnr: float) -> bool:
-        """Say whether the rates are at least these, an answer that cannot be used counting as wrong."""
+        """Return whether both rates are at least these; an answer that cannot be used counts as wrong."""
         pairs = ((self.tpr, self.lost[0], tpr), (self.tnr, self.lost[1], tnr))
-        return all(found.value is not None and found.value * found.n >= least * (found.n + lost) - 1e-9 for found, lost, least in pairs)
+        return all(rate.value is not None and rate.value * rate.n >= least * (rate.n + lost) - 1e-9 for rate, lost, least in pairs)
 
 
 class CriterionRates(Record):
-    """A judge on one criterion.
+    """How often a judge is right on one criterion.
 
     Args:
-        near: of the near misses that pass, the share that it let pass.
-        na: of the golden NA, the share that it answered so.
+        near: share of the close passes that it passed.
+        na: share of the golden NA that it answered NA.
         disputed: verdicts on which the readers differ; they are in no other figure.
-        flips: of the conversations judged several times, the share with different answers; none where each was judged once.
+        flips: share of the conversations judged several times on which its answers differ; None where each was judged once.
     """
 
     rates: Rates
@@ -82,14 +86,18 @@ class CriterionRates(Record):
 
 
 class GoldenFigures(Record):
-    """A judge beside a golden set.
+    """How often a judge is right on a golden set.
 
     Args:
-        gates: by conversation: one that a gate must reject counts as found if the judge fails a gate that the golden verdict fails.
-        verdicts: all criteria together; outcome: whole conversations by the rubric's score, where no dispute could change it.
-        parts: the same for a part of the set, by the part's name.
-        errors: answers that cannot be used, of all that were due.
-        flips: over all criteria, the probability that two judgements differ; none where each conversation was judged once.
+        gates: rates over conversations; one that a gate must reject counts as found if the judge fails a gate that the golden verdict fails.
+        verdicts: rates over the verdicts on all criteria.
+        outcome: rates over conversations by the rubric's outcome, where no disputed verdict could change it.
+        criteria: by criterion.
+        parts: rates on parts of the set, by the part's name.
+        na: share of the golden NA that the judge answered NA.
+        errors: share of answers that cannot be used.
+        disputed: verdicts on which the readers differ.
+        flips: probability, over all criteria, that two judgements differ; None where each conversation was judged once.
     """
 
     gates: Rates
@@ -111,11 +119,11 @@ def golden_figures(golden: Sequence[Golden], assessments: Mapping[str, Assessmen
         assessments: the judge's, by conversation; a conversation without one is left out.
         again: all its assessments of conversations that it judged several times.
     """
-    read = [item for item in golden if item.id in assessments]
-    verdicts = [one for item in read for one in _verdicts(item, assessments[item.id], rubric)]
-    gates = [one for item in read if (one := _gates(item, assessments[item.id], rubric))]
-    outcomes = [one for item in read if (one := _outcome(item, assessments[item.id], rubric))]
-    disputed = {name: sum(name in item.file.disputed for item in read) for name in rubric.criteria}
+    judged = [item for item in golden if item.id in assessments]
+    verdicts = [one for item in judged for one in _verdicts(item, assessments[item.id], rubric)]
+    gates = [one for item in judged if (one := _gates(item, assessments[item.id], rubric))]
+    outcomes = [one for item in judged if (one := _outcome(item, assessments[item.id], rubric))]
+    disputed = {name: sum(name in item.file.disputed for item in judged) for name in rubric.criteria}
     flips = flips_of(rubric, again) if again else None
     criteria = {}
     for name in rubric.criteria:
@@ -143,7 +151,7 @@ def golden_figures(golden: Sequence[Golden], assessments: Mapping[str, Assessmen
 def rates(seen: Sequence[Seen]) -> Rates:
     """Return how often a judge is right.
 
-    Shares have Wilson intervals; verdicts on the same conversation are not independent and count for fewer (`_independent`).
+    Shares have Wilson intervals. Verdicts on the same conversation are not independent, so n is reduced for the interval (`_independent`).
     """
     failures, passes = [one for one in seen if one.fails], [one for one in seen if not one.fails]
     answers: dict[str, dict[str, dict[str, str | None]]] = {}
@@ -173,10 +181,11 @@ def _share(seen: Sequence[Seen], is_right: Callable[[Seen], bool], none: str) ->
 
 
 def _independent(counts: Sequence[Sequence[int]], share: float) -> float:
-    """Return how many independent verdicts those of several conversations are worth: between the number of conversations and that of the verdicts.
+    """Return the effective number of independent verdicts, which lies between the number of conversations and the number of verdicts.
 
     Args:
-        counts: of each conversation, the verdicts that are right, and all.
+        counts: for each conversation, the number of right verdicts and of all verdicts.
+        share: of right verdicts, 0 to 1.
 
     Source:
         Dean & Pagano, "Evaluating confidence interval methods for binomial proportions in clustered surveys", J Surv Stat Methodol 3 (2015): 484–503.
@@ -224,7 +233,7 @@ def _verdicts(item: Golden, assessment: Assessment, rubric: Rubric) -> list[Seen
 
 
 def _third(exchanges: Sequence[int], length: int) -> str | None:
-    """Return in which third of a conversation all of these exchanges are; none where it is too short to have thirds."""
+    """Return the third of a conversation with all of these exchanges, or "several"; None where it has no exchange, or the conversation fewer than three."""
     if length < 3:
         return None
     thirds = {("first", "middle", "last")[3 * (number - 1) // length] for number in exchanges}
@@ -232,7 +241,7 @@ def _third(exchanges: Sequence[int], length: int) -> str | None:
 
 
 def _gates(item: Golden, assessment: Assessment, rubric: Rubric) -> Seen | None:
-    """Return whether a gate must reject a conversation beside whether the judge does; none where that is disputed."""
+    """Compare whether a gate must reject a conversation with whether the judge rejects it; return None where that is disputed or no gate applies."""
     gates = {name: rubric.criteria[name] for name in item.file.verdicts if rubric.criteria[name].head.gate}
     answers = _answers(assessment)
     settled = {name: _fails(gate, Answer(item.file.verdicts[name].answer)) for name, gate in gates.items() if name not in item.file.disputed}
@@ -245,19 +254,19 @@ def _gates(item: Golden, assessment: Assessment, rubric: Rubric) -> Seen | None:
 
 
 def _outcome(item: Golden, assessment: Assessment, rubric: Rubric) -> Seen | None:
-    """Return whether a conversation must fail beside whether the judge fails it; none where a dispute decides that."""
-    either = {golden_score(item, rubric, disputed) for disputed in (Answer.YES, Answer.NO)}
-    if len(either) > 1:
+    """Compare whether a conversation must fail with whether the judge fails it; return None where that depends on a disputed verdict."""
+    possible = {golden_outcome(item, rubric, disputed) for disputed in (Answer.YES, Answer.NO)}
+    if len(possible) > 1:
         return None
     answers = {Outcome.PASS: Answer.YES, Outcome.FAIL: Answer.NO, Outcome.INCOMPLETE: Answer.ERROR}
-    return _whole(item, "outcome", either.pop() is Outcome.FAIL, answers[assessment.score.outcome])
+    return _whole(item, "outcome", possible.pop() is Outcome.FAIL, answers[assessment.score.outcome])
 
 
-def golden_score(item: Golden, rubric: Rubric, disputed: Answer) -> Outcome:
-    """Return whether a conversation passes by its golden verdicts.
+def golden_outcome(item: Golden, rubric: Rubric, disputed: Answer) -> Outcome:
+    """Return the outcome of a conversation by its golden verdicts.
 
     Args:
-        disputed: what disputed verdicts count as.
+        disputed: the answer that disputed verdicts count as.
     """
     answers = {name: disputed if name in item.file.disputed else Answer(verdict.answer) for name, verdict in item.file.verdicts.items()}
     verdicts = [Verdict(criterion=name, answer=answer, reasoning="") for name, answer in answers.items()]

@@ -1,4 +1,4 @@
-"""Judging a golden set: which assessments each judge and mode are to make, what exists of them, and what they took."""
+"""Judging of a golden set: the assessments that each judge and mode must make, those that exist, and their cost."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,10 +34,13 @@ class Sitting:
 
 
 def golden_sets(pack: Pack, folder: Path | None) -> list[Golden]:
-    """Return a pack's golden set, and the conversations of a folder beside it.
+    """Return a pack's golden set, followed by the conversations of another folder.
+
+    Args:
+        folder: a person's own golden conversations; None for the pack's set alone.
 
     Raises:
-        PackError: there is no conversation, or one is there twice.
+        PackError: there is no conversation, or one occurs twice.
     """
     own, shipped = load_golden(pack, folder) if folder else [], load_golden(pack)
     if folder and not own:
@@ -52,17 +55,21 @@ def golden_sets(pack: Pack, folder: Path | None) -> list[Golden]:
 
 
 def what_is_lacking(golden: Sequence[Golden], pack: Pack) -> str | None:
-    """Say in one sentence what a set is too small for; none if it is not."""
-    found = lacking(golden, pack.rubric)
-    more = f" (and {len(found) - 1} more: understudy check-domain lists them)" if len(found) > 1 else ""
-    return f"The golden set of {pack.name} is too small to measure each criterion: {found[0].rstrip('.')}{more}." if found else None
+    """Return one sentence on what a set is too small to measure; None if it is large enough."""
+    gaps = lacking(golden, pack.rubric)
+    more = f" (and {len(gaps) - 1} more: understudy check-domain lists them)" if len(gaps) > 1 else ""
+    return f"The golden set of {pack.name} is too small to measure each criterion: {gaps[0].rstrip('.')}{more}." if gaps else None
 
 
 def modes_of(named: str | None, judging: Judging) -> list[Judging]:
-    """Return how to ask: in the modes that are named, separated by commas, or as the settings say.
+    """Return the judging settings once for each mode.
+
+    Args:
+        named: modes, separated by commas; None for the mode of the settings.
+        judging: the settings.
 
     Raises:
-        SettingsError: an unknown mode, or one that is there twice.
+        SettingsError: a mode is unknown, or named twice.
     """
     allowed = get_args(Judging.model_fields["mode"].annotation)
     modes = [mode.strip() for mode in named.split(",")] if named else [judging.mode]
@@ -73,7 +80,11 @@ def modes_of(named: str | None, judging: Judging) -> list[Judging]:
 
 
 def plan_sittings(run: Run, golden: Sequence[Golden], modes: Sequence[Judging], repeat: int) -> list[Sitting]:
-    """Store the conversations, apart from those that are trained on, and plan their assessments by each of the run's judges in each mode."""
+    """Store the conversations, in a folder from which nothing is trained, and plan their assessments by each of the run's judges in each mode.
+
+    Args:
+        repeat: assessments of each conversation.
+    """
     refs = {item.id: _keep(run.store, run.pack, item) for item in golden}
     sittings = []
     for judging in modes:
@@ -87,23 +98,25 @@ def plan_sittings(run: Run, golden: Sequence[Golden], modes: Sequence[Judging], 
 
 
 def is_made(store: Store, plan: AssessmentPlan) -> bool:
-    """Say whether the assessment of a plan exists and is complete."""
-    found = plan.existing(store)
-    return found is not None and found.outcome is not Outcome.INCOMPLETE
+    """Return whether the assessment of a plan exists and is complete."""
+    existing = plan.existing(store)
+    return existing is not None and existing.outcome is not Outcome.INCOMPLETE
 
 
 def measure(run: Run, golden: Sequence[Golden], sitting: Sitting, entries: Mapping[str, Sequence[Line]], day: str) -> tuple[Calibration, dict[str, Assessment]]:
-    """Return what a judge was measured to be, and its assessments by conversation.
+    """Return a judge's calibration, and its first assessments by conversation.
 
     Args:
-        entries: of the ledgers, by what was billed (`billed`).
+        entries: ledger entries by the item that they are billed for, from `billed`.
+        day: of the measurement, as in 2026-01-31.
     """
-    paths = [{name: found.path for name, plan in plans.items() if (found := plan.existing(run.store))} for plans in sitting.plans]
-    read = [{name: run.store.load(path, Assessment) for name, path in some.items()} for some in paths]
-    again = [one for some in read for one in some.values()] if len(read) > 1 else []
+    paths = [{name: ref.path for name, plan in plans.items() if (ref := plan.existing(run.store))} for plans in sitting.plans]
+    by_repeat = [{name: run.store.load(path, Assessment) for name, path in repeat.items()} for repeat in paths]
+    again = [one for assessments in by_repeat for one in assessments.values()] if len(by_repeat) > 1 else []
     lines = [line for name, path in paths[0].items() for line in entries.get(f"{name} {PurePath(path).stem}", ())]
-    judged = [item for item in golden if item.id in read[0]]
-    made = Calibration(
+    first = by_repeat[0]
+    judged = [item for item in golden if item.id in first]
+    calibration = Calibration(
         domain=run.pack.name,
         judge=sitting.judge.reference,
         judging=sitting.judging,
@@ -114,19 +127,19 @@ def measure(run: Run, golden: Sequence[Golden], sitting: Sitting, entries: Mappi
         conversations={item.id: fingerprint([item.file.exchanges, item.file.verdicts, item.file.disputed]) for item in judged},
         held_out=sum(item.file.held_out for item in judged),
         repeat=len(sitting.plans),
-        figures=golden_figures(golden, read[0], run.pack.rubric, again),
-        spent=_spent(read[0], lines),
+        figures=golden_figures(golden, first, run.pack.rubric, again),
+        spent=_spent(first, lines),
     )
-    return made, read[0]
+    return calibration, first
 
 
 def billed(store: Store) -> dict[str, list[Line]]:
-    """Return the calls of all calibrations by what they were billed for; a conversation is judged by no other flow."""
-    found: dict[str, list[Line]] = {}
+    """Return the ledger entries of all calibrations by the item that they are billed for; no other flow judges golden conversations."""
+    entries: dict[str, list[Line]] = {}
     for name in store.names("ledger", beginning=f"{FLOW}-"):
         for line in read_entries(store, name.removeprefix("ledger/")):
-            found.setdefault(line["item"], []).append(line)
-    return found
+            entries.setdefault(line["item"], []).append(line)
+    return entries
 
 
 def _spent(assessments: Mapping[str, Assessment], lines: Collection[Line]) -> Spent:

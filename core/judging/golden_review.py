@@ -1,4 +1,4 @@
-"""Golden conversations from people's own labels: a person's beside those of a second person, or beside the judge's verdicts."""
+"""Golden conversations made from a person's labels; the second reader is another person or the judge."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from core.records import Answer, Judged, Verdict
 from core.storage.whole_files import replace_file
 
 OWN = "own-golden"
-"""Below the data root: golden conversations of a person's own, by domain."""
+"""Folder below the data root with the golden conversations made from labels, by domain."""
 HELD_OUT = 3
 """One conversation in three is held out."""
 
@@ -22,18 +22,20 @@ HELD_OUT = 3
 def golden_files(
     labels: Labels, judged: Sequence[Judged], rubric: Rubric, batch: str, second: Mapping[str, Labels] | None = None
 ) -> tuple[dict[str, GoldenFile], dict[str, str]]:
-    """Return golden files by name, and by transcript why others cannot be any.
+    """Return golden files by name, and the reasons why other labelled transcripts cannot become one, by transcript.
 
     Args:
-        judged: the batch that the labels are of; `batch` is its name.
-        second: by name, a second person's labels, which stand for the judge's where they are whole: what the judge alone disputes is then in its figures.
+        judged: the batch whose transcripts were labelled.
+        batch: its name.
+        second: a second person's labels, by the person's name. For a transcript that they label completely they replace the judge's verdicts as the second
+            reader's; where the judge alone disagrees, that then counts against the judge.
     """
     files, skipped = dict[str, GoldenFile](), dict[str, str]()
     for item in judged:
         name = item.transcript.id
         if name not in labels.answers:
             continue
-        readers = {person: own.answers[name] for person, own in (second or {}).items() if _whole(own, item, rubric)}
+        readers = {person: own.answers[name] for person, own in (second or {}).items() if _is_complete(own, item, rubric)}
         why = _unfit(item, labels, rubric, judge=not readers)
         if not why:
             file = _file(item, labels, batch, readers)
@@ -46,18 +48,18 @@ def golden_files(
 
 
 def keep_golden(files: Mapping[str, GoldenFile], folder: Path) -> list[str]:
-    """Write golden files into a folder, and return which were there already; those are kept as they are."""
+    """Write golden files into a folder; return the names of those that existed already, which are left unchanged."""
     folder.mkdir(parents=True, exist_ok=True)
-    there = [name for name in files if (folder / f"{name}.yaml").exists()]
+    existing = [name for name in files if (folder / f"{name}.yaml").exists()]
     for name, file in files.items():
-        if name not in there:
+        if name not in existing:
             replace_file(folder / f"{name}.yaml", yaml_text(file.model_dump(mode="json")).encode())
-    return there
+    return existing
 
 
-def _whole(labels: Labels, item: Judged, rubric: Rubric) -> bool:
-    given = labels.answers.get(item.transcript.id, {})
-    return all(criterion.id in given for criterion in applicable(rubric, len(item.transcript.exchanges)))
+def _is_complete(labels: Labels, item: Judged, rubric: Rubric) -> bool:
+    answers = labels.answers.get(item.transcript.id, {})
+    return all(criterion.id in answers for criterion in applicable(rubric, len(item.transcript.exchanges)))
 
 
 def _unfit(item: Judged, labels: Labels, rubric: Rubric, judge: bool) -> str | None:
@@ -92,15 +94,15 @@ def _file(item: Judged, labels: Labels, batch: str, readers: Mapping[str, Mappin
 
 
 def _verdict(answer: str, judged: Verdict | None, reason: str, note: str, length: int) -> dict[str, object]:
-    """Return the person's answer with the person's reason; without one, the judge's where both fail the criterion, and the person's note elsewhere."""
+    """Return the person's answer, and for a NO its reason: the person's, else the judge's if it answered NO too, else the person's note."""
     if answer != Answer.NO:
         return {"answer": answer}
     agreed = judged if judged and judged.answer is Answer.NO else None
-    said = reason or (agreed.reasoning.strip() if agreed else "") or note or "The person answered NO and wrote no reason."
-    return {"answer": answer, "reason": said, "exchanges": (agreed.cited if agreed else []) or list(range(1, length + 1))}
+    why = reason or (agreed.reasoning.strip() if agreed else "") or note or "The person answered NO and wrote no reason."
+    return {"answer": answer, "reason": why, "exchanges": (agreed.cited if agreed else []) or list(range(1, length + 1))}
 
 
 def _file_name(name: str) -> str:
-    """Return a transcript's name as a file's."""
+    """Return a file name for a transcript's id."""
     plain = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:80]
     return plain if plain == name else f"{plain}-{fingerprint(name)[:6]}".strip("-")

@@ -1,4 +1,4 @@
-"""A golden set as a whole: what it holds, and how far its two readers agree."""
+"""Figures of a golden set: what it contains, and how far its two readers agree."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,17 +11,20 @@ from core.packs.pack import Rubric
 RESAMPLES = 2_000
 """Bootstrap samples behind each interval."""
 FEW = 30
-"""Conversations below which a figure bears a warning."""
+"""A figure from fewer conversations has a warning."""
 
 
 @dataclass(frozen=True)
 class SetFigures:
-    """What is known of a set.
+    """The figures of a set.
 
     Args:
-        lengths: exchanges of the conversations, each with how many have it.
+        exchanges: total of all conversations.
+        held_out: number of held-out conversations.
+        lengths: (exchanges, number of conversations with that many), ascending.
         readers: names of the two, in the order of the files.
-        by_criterion: of each criterion its counts and the two readers' agreement; overall: over all criteria.
+        by_criterion: the criterion's counts and the two readers' agreement.
+        overall: the readers' agreement over all criteria.
         disputed: by conversation, the criteria on which the readers differ.
     """
 
@@ -36,7 +39,7 @@ class SetFigures:
 
 
 def set_figures(golden: Sequence[Golden], rubric: Rubric) -> SetFigures:
-    """Return what a golden set holds and how far its readers agree.
+    """Return the figures of a golden set.
 
     Args:
         golden: at least one conversation, all labelled by the same two readers.
@@ -53,7 +56,7 @@ def set_figures(golden: Sequence[Golden], rubric: Rubric) -> SetFigures:
         held_out=sum(item.file.held_out for item in golden),
         lengths=sorted(Counter(len(item.file.exchanges) for item in golden).items()),
         readers=readers,
-        by_criterion={name: (counts[name], overall_agreement({name: found}, RESAMPLES, FEW).pairs[0]) for name, found in answers.items() if found},
+        by_criterion={name: (counts[name], overall_agreement({name: own}, RESAMPLES, FEW).pairs[0]) for name, own in answers.items() if own},
         overall=overall_agreement(answers, RESAMPLES, FEW).pairs[0],
         disputed={item.id: item.file.disputed for item in golden if item.file.disputed},
     )

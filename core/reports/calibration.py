@@ -8,7 +8,7 @@ from core.escaping import Markdown, add_filters, render_markdown
 from core.fingerprint import fingerprint
 from core.judging.calibration import Calibration, changes, figure, in_words, read_calibration
 from core.judging.golden import Golden
-from core.judging.golden_figures import golden_score
+from core.judging.golden_figures import golden_outcome
 from core.judging.page import assessment_page
 from core.judging.review import shortened
 from core.judging.scoring import score
@@ -151,7 +151,7 @@ def _golden_assessment(item: Golden, pack: Pack) -> Assessment:
     verdicts = [
         Verdict(criterion=name, answer=Answer(found.answer), reasoning=_why(item, name), cited=found.exchanges) for name, found in item.file.verdicts.items()
     ]
-    scored = score(pack.rubric, verdicts, len(item.file.exchanges)).model_copy(update={"outcome": golden_score(item, pack.rubric, Answer.YES)})
+    scored = score(pack.rubric, verdicts, len(item.file.exchanges)).model_copy(update={"outcome": golden_outcome(item, pack.rubric, Answer.YES)})
     return Assessment(transcript_id=item.id, judge=GOLDEN, rubric_hash=pack.rubric.hash, verdicts=verdicts, score=scored)
 
 

@@ -14,7 +14,7 @@ from blocks.llama_launch import Launch, find_program
 from blocks.llama_process import LlamaProcess
 from blocks.openai_compatible import OpenAICompatible
 from core.errors import ContextError, HubError, NothingMadeError
-from core.judging.empty_words import FEWEST_WORDS
+from core.judging.empty_words import MIN_WORDS
 from core.judging.scoring import applicable
 from core.judging.text_facts import words
 from core.llm.bills import SENT, read_entries
@@ -131,7 +131,7 @@ def check_verdicts(pack, assessed):
     assert [item.criterion for item in assessed.verdicts] == [item.id for item in applicable(pack.rubric, 2)]
     for verdict in assessed.verdicts:
         if verdict.answer is not Answer.ERROR:
-            assert len(words(verdict.reasoning)) >= FEWEST_WORDS
+            assert len(words(verdict.reasoning)) >= MIN_WORDS
             assert set(verdict.cited) <= {1, 2}
             assert verdict.cited
 
