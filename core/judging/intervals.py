@@ -1,20 +1,20 @@
-"""The interval of a share, without numpy: the settings load this module."""
+"""Confidence intervals of shares, without numpy, because the settings load this module."""
 
 import math
 from statistics import NormalDist
 
 Z = NormalDist().inv_cdf(0.975)
-"""Half the width of a 95 % interval in standard errors."""
+"""Half the width of a 95 % interval, in standard errors."""
 
 
 def wilson_interval(successes: float, n: float) -> tuple[float, float]:
     """Return the 95 % score interval of a share.
 
     Args:
-        successes, n: counts, 0 ≤ successes ≤ n and n ≥ 1; where observations depend on each other, what they are worth as independent ones.
+        successes, n: counts, 0 ≤ successes ≤ n and n ≥ 1; for dependent observations, the effective numbers of independent ones, which may be fractions.
 
     Raises:
-        ValueError: they are not.
+        ValueError: the counts are out of these bounds.
 
     Source:
         Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927): 209–212.
@@ -30,10 +30,10 @@ def wilson_interval(successes: float, n: float) -> tuple[float, float]:
 
 
 def difference_interval(one: tuple[int, int], other: tuple[int, int]) -> tuple[float, float]:
-    """Return the 95 % interval of the second share less the first, of independent observations.
+    """Return the 95 % interval of the second share minus the first, for independent observations.
 
     Args:
-        one, other: successes and n of each, as for `wilson_interval`.
+        one, other: successes and n of each share, as for `wilson_interval`.
 
     Source:
         Newcombe, "Interval estimation for the difference between independent proportions", Statistics in Medicine 17 (1998): 873–890, method 10.
@@ -46,9 +46,10 @@ def difference_interval(one: tuple[int, int], other: tuple[int, int]) -> tuple[f
 
 
 def independent_of(share: float, interval: tuple[float, float]) -> float:
-    """Return of how many independent observations a Wilson interval is.
+    """Return the number of independent observations that gives a Wilson interval.
 
-    Its ends are the roots of (1 + z²/n) x² − (2 share + z²/n) x + share², whose product is share² / (1 + z²/n); the same holds of the complements.
+    The interval's ends are the roots of (1 + z²/n) x² − (2 share + z²/n) x + share². Their product is share² / (1 + z²/n), and the same holds for the
+    complements of the ends and the share.
     """
     (low, high), larger = interval, max(share, 1 - share)
     ends = low * high if share >= 0.5 else (1 - low) * (1 - high)

@@ -1,4 +1,4 @@
-"""One judge, one transcript: the calls, and the assessment from their answers."""
+"""The assessment of one transcript by one judge: its calls, and the verdicts from their answers."""
 
 import asyncio
 import random
@@ -23,16 +23,16 @@ from core.settings.assessment import Judging
 
 Count = Callable[[str], int]
 MARGIN = 1.1
-"""Factor by which a judge's own token count may exceed the count made here."""
+"""Factor by which a judge's own count of tokens may exceed ours."""
 
 FORMS: dict[str, Form] = {"single": "object", "category": "list", "criterion": "alone", "compact": "object"}
 """The form of one call's answer, by mode."""
 
 EXAMPLES = "**Examples**"
-"""Begins a criterion's examples, which end its text."""
+"""Heading of a criterion's examples, which end its text."""
 
 CONFIRMATIONS = {"never": 0, "second": 1, "majority": 2}
-"""How often a failed gate may be asked again."""
+"""How often a judge may be asked again about a failed gate, by the setting `confirm_gates`."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,13 @@ class JudgeContext:
 
     Args:
         pack: the domain, with the rubric.
-        max_tokens: room for the answer of one call.
-        context: how many tokens a prompt and its answer may take together, where that is known; count: counts a text's tokens.
-        repeat: which of several assessments of the same transcript by the same judge.
+        how: the settings of judging.
+        max_tokens: tokens of one call's answer at most.
+        context: tokens of a prompt and its answer together at most; None where that is not known.
+        count: counts a text's tokens.
+        repeat: number of this assessment among several of the same transcript by the same judge, counted from 0.
         log: stores each call's answer as it arrives.
-        item: what its calls are billed for; the transcript if empty.
+        item: what the calls are billed for; the transcript if empty.
         tally: counts the judge's verdicts in this run, and those that say nothing.
     """
 
@@ -67,7 +69,8 @@ class Call:
     """One request to a judge.
 
     Args:
-        criteria: that it asks; again: how often the same was asked before.
+        criteria: those that the judge is asked about.
+        again: how often it was asked about them before.
     """
 
     criteria: tuple[Criterion, ...]
@@ -75,12 +78,12 @@ class Call:
 
     @property
     def name(self) -> str:
-        """What the log knows it by."""
+        """Its name in the log."""
         return f"{self.again} {' '.join(criterion.id for criterion in self.criteria)}"
 
 
 Answers = Mapping[str, Sequence[Verdict]]
-"""The verdicts of each call, by its name; ERROR where no usable answer came."""
+"""The verdicts of each call, by its name; ERROR where there is no usable answer."""
 
 
 async def assess(context: JudgeContext) -> Assessment:
@@ -90,11 +93,11 @@ async def assess(context: JudgeContext) -> Assessment:
     - Replies. A reply with small faults of form is read, and the faults are counted. A reply is requested again if it leaves out a criterion, answers with
       another word than YES, NO or NA, cites an exchange that does not exist, or says nothing. If the fault remains, that verdict is ERROR.
     - Failures. An answer that is refused, truncated or unreadable gives ERROR for each criterion of its call. A transcript that does not fit into the
-      judge's context is not sent, never cut, and gives ERROR.
-    - Gates. A failed gate is asked again as `how.confirm_gates` says.
+      judge's context is never cut; it is not sent, and gives ERROR.
+    - Gates. The judge is asked again about a failed gate as `how.confirm_gates` says.
 
     Raises:
-        RunStoppedError: no further calls are possible, or the judge says nothing too often; the answers so far are in the log.
+        RunStoppedError: no further calls are possible, or too many of the judge's verdicts say nothing; the answers so far are in the log.
     """
     pack, transcript = context.pack, context.transcript
     exchanges, answers = len(transcript.exchanges), context.log.answers
@@ -116,16 +119,16 @@ async def assess(context: JudgeContext) -> Assessment:
 
 
 def open_calls(context: JudgeContext, answers: Answers) -> list[Call]:
-    """Return the calls that are due: those that ask each criterion, and when these are answered, those that confirm gates that failed.
+    """Return the calls that are due: at first those that cover every criterion, then those that confirm failed gates.
 
     Args:
-        answers: to the calls so far.
+        answers: of the calls so far.
     """
     return _follow(context, answers)[0]
 
 
 def _follow(context: JudgeContext, answers: Answers) -> tuple[list[Call], dict[str, list[Verdict]]]:
-    """Return the calls that are due, and what was answered to each criterion until then."""
+    """Return the calls that are due, and the verdicts on each criterion so far."""
     asked: dict[str, list[Verdict]] = {}
     calls = _calls(context, applicable(context.pack.rubric, len(context.transcript.exchanges)))
     for again in range(CONFIRMATIONS[context.how.confirm_gates] + 1):
@@ -140,7 +143,7 @@ def _follow(context: JudgeContext, answers: Answers) -> tuple[list[Call], dict[s
 async def _ask_all(context: JudgeContext, calls: Sequence[Call]) -> dict[str, list[Verdict]]:
     first, *others = calls
     answers = {first.name: await _ask(context, first)}
-    # an error that stops the run waits for the other calls: their answers are paid for
+    # all calls end before an error that stops the run is raised: their answers are paid for
     rest = await asyncio.gather(*(_ask(context, call) for call in others), return_exceptions=True)
     for call, answer in zip(others, rest, strict=True):
         if isinstance(answer, BaseException):
@@ -166,7 +169,7 @@ async def _ask(context: JudgeContext, call: Call) -> list[Verdict]:
         check_fits(context, request)
         try:
             reply = await context.judge.complete(request)
-            if not judgements and request.check:  # the model is one that checks nothing
+            if not judgements and request.check:  # some models do not call the check
                 request.check(reply)
         except InvalidOutputError:
             if not judgements:
@@ -178,15 +181,15 @@ async def _ask(context: JudgeContext, call: Call) -> list[Verdict]:
 
 
 def reading_request(context: JudgeContext, call: Call) -> tuple[ChatRequest, list[Judgement]]:
-    """Return the request that a call sends, whose check reads each reply, and the list in which what it reads is found."""
+    """Return the request that a call sends, and a list that the request's check fills with the judgement of each reply."""
     judgements: list[Judgement] = []
     request = request_of(context, call)
-    exchanges, alone, asked = len(context.transcript.exchanges), context.how.mode == "criterion", [message.content for message in request.messages]
+    exchanges, alone, prompt = len(context.transcript.exchanges), context.how.mode == "criterion", [message.content for message in request.messages]
 
     def read(reply: Reply) -> None:
         others = context.log.said_of_others(call.criteria)
         try:
-            judgement = read_judgement(reply, call.criteria, exchanges, alone, asked, context.pack.rubric, others)
+            judgement = read_judgement(reply, call.criteria, exchanges, alone, prompt, context.pack.rubric, others)
         except (InvalidOutputError, TruncatedError):
             context.log.refuse(call.name)
             _tally(context, [])
@@ -194,7 +197,7 @@ def reading_request(context: JudgeContext, call: Call) -> tuple[ChatRequest, lis
         judgements.append(judgement)
         if judgement.unusable:
             context.log.refuse(call.name)
-        _tally(context, [verdict.criterion in judgement.empty for verdict in judgement.given])
+        _tally(context, [verdict.criterion in judgement.empty for verdict in judgement.in_reply])
         if wrong := [f"{verdict.criterion}: {verdict.reasoning}" for verdict in judgement.unusable]:
             raise InvalidOutputError(f"part of the judge's reply cannot be used. {' '.join(wrong[:3])}")
 
@@ -202,10 +205,12 @@ def reading_request(context: JudgeContext, call: Call) -> tuple[ChatRequest, lis
 
 
 def _tally(context: JudgeContext, empty: Sequence[bool]) -> None:
-    """Count the verdicts of a reply; replies without any count once for an assessment, so that no transcript that spoils them ends a batch alone.
+    """Count the verdicts of a reply.
+
+    Replies without any verdict count once for an assessment, so that a single transcript to which the judge gives only such replies cannot end a batch.
 
     Args:
-        empty: of each verdict, whether it says nothing.
+        empty: for each verdict, whether it says nothing.
     """
     if empty:
         keep_tally((context.log.heard, context.tally), context.judge.reference, empty)
@@ -215,7 +220,7 @@ def _tally(context: JudgeContext, empty: Sequence[bool]) -> None:
 
 
 def keep(context: JudgeContext, call: Call, judgement: Judgement) -> None:
-    """Keep what answers a call whole; it is not asked again."""
+    """Log a judgement that answers its call completely; the call is then not made again."""
     if not judgement.unusable:
         context.log.add(call.name, judgement.verdicts, judgement.repaired)
 
@@ -225,11 +230,11 @@ def request_of(context: JudgeContext, call: Call) -> ChatRequest:
     pack, judge, transcript, how, criteria, again = context.pack, context.judge, context.transcript, context.how, call.criteria, call.again
     refused = context.log.refused(call.name)
     seed = seed_of("judge", judge.reference, transcript.id, context.repeat, again, *(criterion.id for criterion in criteria))
-    asked = random.Random(seed).sample(criteria, len(criteria)) if how.shuffle else list(criteria)
+    in_order = random.Random(seed).sample(criteria, len(criteria)) if how.shuffle else list(criteria)
     inputs = {
         "exchanges": heard(transcript),
         "facts": measure(transcript.exchanges, pack.tics),
-        "criteria": [asked_of(pack.rubric, criterion, how.mode != "compact") for criterion in asked],
+        "criteria": [asked_of(pack.rubric, criterion, how.mode != "compact") for criterion in in_order],
         "alone": how.mode == "criterion",
         "listed": how.mode == "category",
     }
@@ -238,9 +243,9 @@ def request_of(context: JudgeContext, call: Call) -> ChatRequest:
         system="",
         messages=tuple(Message("user", pack.prompts[name].render(**inputs)) for name in ("assessor", "assessor_question")),
         max_tokens=context.max_tokens,
-        seed=seed + refused,  # a judge that draws nothing but by its seed would say the same again
+        seed=seed + refused,  # with the same seed a deterministic judge would repeat its reply
         schema=_schema(context, criteria),
-        volatile=2 if how.mode == "single" else 1,  # nothing would read the cache entry of a single call
+        volatile=2 if how.mode == "single" else 1,  # no later call would use the cache entry of a single call
         item=context.item or transcript.id,
         refused=refused,
         inputs=inputs,
@@ -248,7 +253,7 @@ def request_of(context: JudgeContext, call: Call) -> ChatRequest:
 
 
 def _schema(context: JudgeContext, criteria: Sequence[Criterion]) -> dict[str, Any]:
-    """Return the form of an answer: with a key for each criterion where one call asks them all; the same in several calls, which share a prompt cache."""
+    """Return the schema of an answer. In the form `object` it has a key for each criterion; in the others all calls share one, for the prompt cache."""
     rubric, form, exchanges = context.pack.rubric, FORMS[context.how.mode], len(context.transcript.exchanges)
     named = criteria if form == "object" else applicable(rubric, exchanges)
     names = {criterion.id for criterion in named}
@@ -256,16 +261,20 @@ def _schema(context: JudgeContext, criteria: Sequence[Criterion]) -> dict[str, A
 
 
 def asked_of(rubric: Rubric, criterion: Criterion, examples: bool = True) -> dict[str, Any]:
-    """Return what a prompt may say of a criterion."""
+    """Return a criterion as the prompt's template receives it.
+
+    Args:
+        examples: whether its text includes the examples.
+    """
     text = criterion.text if examples else criterion.text.partition(EXAMPLES)[0].strip()
     return {**criterion.head.model_dump(), "text": text, "forgives": criterion.id in rubric.numbers.forgives}
 
 
 def check_fits(context: JudgeContext, request: ChatRequest) -> None:
-    """Check that a judge can read a request whole.
+    """Check that a request fits into the judge's context.
 
     Raises:
-        ContextError: it cannot.
+        ContextError: it does not.
     """
     if context.context is None:
         return
@@ -278,20 +287,20 @@ def check_fits(context: JudgeContext, request: ChatRequest) -> None:
 
 
 def _undecided_gates(rubric: Rubric, asked: Mapping[str, Sequence[Verdict]]) -> list[Criterion]:
-    """Return the gates that failed, and may not have."""
-    failed = []
-    for name, given in asked.items():
+    """Return the gates that failed at first and have not failed a second time."""
+    undecided = []
+    for name, verdicts in asked.items():
         gate = rubric.criteria[name]
-        values = [value_of(gate, verdict.answer) for verdict in given]
+        values = [value_of(gate, verdict.answer) for verdict in verdicts]
         if gate.head.gate and values[0] == 0 and None not in values and values.count(0.0) < 2:
-            failed.append(gate)
-    return failed
+            undecided.append(gate)
+    return undecided
 
 
 def _result(judge: str, gate: Criterion, answers: Sequence[Verdict]) -> Verdict:
-    """Return the result of several answers to one gate: the last one under each policy, because asking ends when it is decided.
+    """Return the result of all answers to one criterion: the last one, because a gate is asked about only until it is decided.
 
-    A failure that could not be confirmed is ERROR: neither a failure nor a pass.
+    If the answer that should confirm a failed gate cannot be used, the result is ERROR: neither a failure nor a pass.
     """
     if len(answers) == 1:
         return answers[0]

@@ -1,4 +1,4 @@
-"""A judge's reply: its schema, and how it is read."""
+"""The schema of a judge's reply, and its reading."""
 
 import json
 import re
@@ -18,24 +18,24 @@ from core.records import Answer, Lapse, Verdict
 
 ANSWERS = {"YES": Answer.YES, "NO": Answer.NO, "NA": Answer.NA, "N/A": Answer.NA}
 Form = Literal["alone", "list", "object"]
-"""Of an answer."""
+"""The form of an answer: one verdict alone, a list of verdicts, or an object with a verdict under each criterion's id."""
 
 WEIGHTS: dict[str, Literal["light", "grave"]] = {"light": "light", "grave": "grave"}
-LAPSE_WORDS = 2
-"""Fewest words that say what a lapse is: "none" and nothing at all are no lapse, though a list that has to be filled may hold them."""
+MIN_LAPSE_WORDS = 2
+"""Words that the description of a lapse must have. A judge that must fill the list may write "none" or leave the description empty: these are no lapses."""
 _FORM = re.compile(r'"what": "([^"\n]+)"')
-"""What a lapse is called in the form that ends a prompt."""
-SHOWN = 60
-"""Characters of what a judge wrote that a message repeats."""
+"""The placeholder for a lapse's description in the form at the end of a prompt."""
+MAX_SHOWN = 60
+"""Characters of a judge's text that an error message quotes."""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What was read of a judge's reply.
+    """The content of a judge's reply.
 
     Args:
-        verdicts: one for each criterion that was asked, in that order.
-        repaired: what was looked past to read it, each once.
+        verdicts: one for each criterion that the judge was asked about, in that order.
+        repaired: the faults of form in spite of which the reply was read, each once.
         empty: ids of the criteria whose verdict says nothing (core/judging/empty_words.py).
     """
 
@@ -44,8 +44,8 @@ class Judgement:
     empty: frozenset[str] = frozenset()
 
     @property
-    def given(self) -> list[Verdict]:
-        """The verdicts that the reply has, those that say nothing among them."""
+    def in_reply(self) -> list[Verdict]:
+        """The verdicts that the reply contains, including those that say nothing."""
         return [verdict for verdict in self.verdicts if verdict.answer is not Answer.ERROR or verdict.criterion in self.empty]
 
     @property
@@ -57,17 +57,17 @@ class Judgement:
 def answer_schema(criteria: Sequence[str], form: Form, exchanges: int, lapses: bool = False) -> dict[str, Any]:
     """Return the JSON schema of a judgement: reasoning first, the answer last.
 
-    An object with a required key for each criterion, and at least one exchange that there is, so that a server that constrains its output cannot leave one
-    out. Anthropic's constrains the fewest citations and their numbers, and only describes the most.
+    Each criterion has a required key, and each verdict cites at least one existing exchange, so that a server with constrained output cannot leave one out.
+    Anthropic's server enforces the least number of citations and the exchange numbers; the greatest number of citations is only a description to it.
 
     Args:
-        criteria: ids of those that are asked.
-        form: `alone`: one criterion, whose verdict is the whole answer; `list`: a list of verdicts, the same in several calls that each ask some of the
-            criteria: Anthropic's and OpenAI's prompt caches hold only while the schema stays the same.
-        exchanges: how many the transcript has.
-        lapses: whether what speaks against a criterion is listed.
+        criteria: ids of the criteria that the judge is asked about.
+        form: `object` has a key for each criterion. With `alone` one verdict is the whole answer. `list` is a list of verdicts, with the same schema for
+            several calls that each ask about some of the criteria: Anthropic's and OpenAI's prompt caches hold only while the schema stays the same.
+        exchanges: length of the transcript.
+        lapses: whether each verdict lists the lapses that speak against the criterion.
     """
-    number = {"type": "integer", "enum": list(range(1, exchanges + 1))}  # llama.cpp looks past `maximum`
+    number = {"type": "integer", "enum": list(range(1, exchanges + 1))}  # llama.cpp ignores `maximum`
     lapse = {
         "type": "object",
         "properties": {"exchange": number, "what": {"type": "string"}, "weight": {"type": "string", "enum": list(WEIGHTS)}},
@@ -90,7 +90,7 @@ def answer_schema(criteria: Sequence[str], form: Form, exchanges: int, lapses: b
     whole: dict[str, Any] = {"type": "object", "properties": {}, "required": ["verdicts"], "additionalProperties": False}
     if form == "list":
         return whole | {"properties": {"verdicts": {"type": "array", "items": verdict}}}
-    one = {"$ref": "#/$defs/verdict"}  # written once: a schema is billed as a part of the prompt
+    one = {"$ref": "#/$defs/verdict"}  # defined once, because a schema is billed as a part of the prompt
     keyed = {"type": "object", "properties": dict.fromkeys(criteria, one), "required": list(criteria), "additionalProperties": False}
     return whole | {"properties": {"verdicts": keyed}, "$defs": {"verdict": verdict}}
 
@@ -100,54 +100,54 @@ def read_judgement(
     criteria: Sequence[Criterion],
     exchanges: int,
     alone: bool = False,
-    asked: Sequence[str] = (),
+    prompt: Sequence[str] = (),
     rubric: Rubric | None = None,
     others: Mapping[str, str] | None = None,
 ) -> Judgement:
-    """Turn a judge's reply into one verdict for each criterion that was asked, in that order.
+    """Return a judge's reply as one verdict for each criterion that it was asked about, in that order.
 
-    The reply is read leniently: what stands around its JSON, keys that nobody asked for and "Yes" for YES are looked past and counted. A criterion that is
-    missing, answered in two ways or with another word, rests on no exchange or one that does not exist, or whose verdict says nothing
-    (core/judging/empty_words.py) or stands word for word in the prompt, gets ERROR. Criteria that were not asked are ignored.
+    The reply is read leniently: text around its JSON, additional keys and "Yes" for YES are accepted and counted. A criterion gets ERROR if it is missing,
+    answered in two ways or with another word, if its verdict cites no exchange or one that does not exist, says nothing (core/judging/empty_words.py), or
+    occurs word for word in the prompt. Other criteria in the reply are ignored.
 
     Args:
-        exchanges: how many the transcript has.
-        alone: whether one criterion was asked and its verdict is the whole reply.
-        asked: the texts of the prompt.
-        rubric: what is forgiven; none leaves every answer as the judge gave it.
-        others: what the judge said of other criteria before, as `plain` has it, each with its criterion.
+        exchanges: length of the transcript.
+        alone: whether the judge was asked about one criterion, and its verdict is the whole reply.
+        prompt: the texts of the prompt.
+        rubric: decides which lapses are forgiven; None leaves every answer as the judge gave it.
+        others: criteria by the judge's earlier reasonings on them, in the form of `plain`.
 
     Raises:
-        ModelError: the reply is truncated or does not hold the JSON that was asked for.
+        ModelError: the reply is truncated or does not contain the requested JSON.
     """
     if reply.finish == "length":
         raise TruncatedError("The judge's reply was cut off. Raise assessment.max_tokens.")
     schema = answer_schema([criterion.id for criterion in criteria], "alone" if alone else "object", exchanges, lapses=True)
-    schema |= {"required": ["reasoning", "answer"]} if alone else {}  # without the others it can be understood as well
-    found = json_answer(reply.text, schema, asked)
-    quoted = [_said(item) for item in own_objects(asked) if "answer" in item]
-    judgement = _Reading(exchanges, [*reply.repaired, *found.repairs], quoted, {plain(what) for text in asked for what in _FORM.findall(text)})
-    items = judgement.items(found.text, schema, criteria[0].id if alone else None)
-    verdicts = [judgement.verdict(criterion.id, items) for criterion in criteria]
-    empty = _empty(verdicts, runs_of(asked), others or {})
+    schema |= {"required": ["reasoning", "answer"]} if alone else {}  # the reply can be read without the other keys
+    answer = json_answer(reply.text, schema, prompt)
+    quoted = [_wording(item) for item in own_objects(prompt) if "answer" in item]
+    reading = _Reading(exchanges, [*reply.repaired, *answer.repairs], quoted, {plain(what) for text in prompt for what in _FORM.findall(text)})
+    items = reading.items(answer.text, schema, criteria[0].id if alone else None)
+    verdicts = [reading.verdict(criterion.id, items) for criterion in criteria]
+    empty = _empty(verdicts, runs_of(prompt), others or {})
     verdicts = [unusable(item.criterion, f"The judge's reasoning {empty[item.criterion]}.") if item.criterion in empty else item for item in verdicts]
     if rubric:
         verdicts = [_decided(rubric, criterion, verdict, exchanges) for criterion, verdict in zip(criteria, verdicts, strict=True)]
-    return Judgement(verdicts, list(dict.fromkeys(judgement.repairs)), frozenset(empty))
+    return Judgement(verdicts, list(dict.fromkeys(reading.repairs)), frozenset(empty))
 
 
 def _empty(verdicts: Sequence[Verdict], prompt: set[Gram], others: Mapping[str, str]) -> dict[str, str]:
-    """Return, by criterion, why what is said of it says nothing; words that stand under several criteria are none of theirs."""
-    said: dict[str, list[str]] = {}
+    """Return, by criterion, why its verdict says nothing; the same reasoning under several criteria says nothing about any of them."""
+    criteria_of: dict[str, list[str]] = {}
     usable = [verdict for verdict in verdicts if verdict.answer is not Answer.ERROR]
     for verdict in usable:
-        said.setdefault(plain(verdict.reasoning), []).append(verdict.criterion)
-    found = {}
+        criteria_of.setdefault(plain(verdict.reasoning), []).append(verdict.criterion)
+    empty = {}
     for verdict in usable:
-        twins = {words: names[0] if names[0] != verdict.criterion else names[-1] for words, names in said.items() if len(names) > 1}
+        twins = {words: names[0] if names[0] != verdict.criterion else names[-1] for words, names in criteria_of.items() if len(names) > 1}
         if reason := what_is_empty(verdict.reasoning, prompt, {**others, **twins}):
-            found[verdict.criterion] = reason
-    return found
+            empty[verdict.criterion] = reason
+    return empty
 
 
 def unusable(criterion: str, reason: str) -> Verdict:
@@ -160,7 +160,9 @@ class _Reading:
     """A reply that is being read.
 
     Args:
-        quoted: what the prompt itself has in the form of verdicts; form: what it calls a lapse in its form.
+        repairs: the faults of form in spite of which it is read.
+        quoted: wordings of the verdicts that the prompt itself contains.
+        form: placeholders for a lapse's description in the prompt's form.
     """
 
     exchanges: int
@@ -169,19 +171,23 @@ class _Reading:
     form: set[str] = field(default_factory=set)
 
     def items(self, text: str, schema: Mapping[str, Any], alone: str | None) -> list[dict[str, Any]]:
-        """Return the verdicts as they stand in the reply.
+        """Return the reply's verdicts, not yet checked.
+
+        Args:
+            text: the reply's JSON.
+            alone: id of the only criterion, if its verdict is the whole reply.
 
         Raises:
-            InvalidOutputError: it does not hold the JSON that was asked for.
+            InvalidOutputError: the reply does not contain the requested JSON.
         """
         keys = ", ".join(schema["required"])
         try:
             whole = json.loads(text)
         except (ValueError, RecursionError) as broken:
-            said = "holds several that differ, or only what it quotes" if text == AMBIGUOUS else f"holds none: {text.strip()[:SHOWN]!r}"
-            raise InvalidOutputError(f"The judge's reply must hold one JSON object with the keys {keys}; it {said}.") from broken
+            fault = "holds several that differ, or only what it quotes" if text == AMBIGUOUS else f"holds none: {text.strip()[:MAX_SHOWN]!r}"
+            raise InvalidOutputError(f"The judge's reply must hold one JSON object with the keys {keys}; it {fault}.") from broken
         if not isinstance(whole, dict) or not set(schema["required"]) <= set(whole):
-            raise InvalidOutputError(f"The judge's reply must hold one JSON object with the keys {keys}; it holds {text.strip()[:SHOWN]!r}.")
+            raise InvalidOutputError(f"The judge's reply must hold one JSON object with the keys {keys}; it holds {text.strip()[:MAX_SHOWN]!r}.")
         if alone:
             return [{"criterion": alone} | whole]
         if set(whole) - {"verdicts"}:
@@ -190,62 +196,62 @@ class _Reading:
         if isinstance(listed, dict) and TWICE not in listed:
             listed = [{"criterion": name} | item for name, item in listed.items() if isinstance(item, dict)]
         if not isinstance(listed, list):
-            raise InvalidOutputError(f"`verdicts` in the judge's reply must have one verdict for each criterion; it is {str(listed)[:SHOWN]!r}.")
+            raise InvalidOutputError(f"`verdicts` in the judge's reply must have one verdict for each criterion; it is {str(listed)[:MAX_SHOWN]!r}.")
         return [item for item in listed if isinstance(item, dict)]
 
     def verdict(self, criterion: str, items: Sequence[Mapping[str, Any]]) -> Verdict:
-        """Return the verdict on a criterion."""
+        """Return the verdict on a criterion; ERROR, with the reason, if it cannot be used."""
         answers = [item for item in items if _names(item.get("criterion"), criterion)]
         if not answers or any(item != answers[0] for item in answers):
             return unusable(criterion, f"The judge answered this criterion {len(answers)} times.")
         item = answers[0]
         answer, reasoning, cited = self._answer(item), item.get("reasoning"), self._cited(item.get("cited", []))
         if answer is None or TWICE in item:
-            return unusable(criterion, f"The judge answered {str(item.get('answer'))[:SHOWN]!r}; allowed are YES, NO and NA, once.")
+            return unusable(criterion, f"The judge answered {str(item.get('answer'))[:MAX_SHOWN]!r}; allowed are YES, NO and NA, once.")
         if not isinstance(reasoning, str):
             return unusable(criterion, "The judge gave no reasoning.")
-        if _said(item) in self.quoted:
-            return unusable(criterion, "The judge repeats what stands in the prompt.")
+        if _wording(item) in self.quoted:
+            return unusable(criterion, "The judge repeats a verdict of the prompt.")
         if cited is None:
-            return unusable(criterion, f"The judge cites {str(item.get('cited'))[:SHOWN]!r}; cited are numbers of exchanges.")
+            return unusable(criterion, f"The judge cites {str(item.get('cited'))[:MAX_SHOWN]!r}; allowed are numbers of exchanges.")
         if missing := [number for number in cited if not 1 <= number <= self.exchanges]:
             return unusable(criterion, f"The judge cites exchanges {missing[:5]}; there are {self.exchanges}.")
         lapses = self._lapses(item.get("lapses"))
         if isinstance(lapses, str):
             return unusable(criterion, lapses)
         if not cited and not lapses:
-            return unusable(criterion, "The judge cites no exchange; each answer rests on at least one.")
+            return unusable(criterion, "The judge cites no exchange; each answer must cite at least one.")
         if set(item) - {"criterion", "reasoning", "lapses", "cited", "answer"}:
             self.repairs.append("extra keys")
         return Verdict(criterion=criterion, answer=answer, reasoning=reasoning, lapses=lapses, cited=cited)
 
     def _answer(self, item: Mapping[str, Any]) -> Answer | None:
-        said = item.get("answer")
-        if not isinstance(said, str):
+        word = item.get("answer")
+        if not isinstance(word, str):
             return None
-        answer = ANSWERS.get(_bare(said))
-        if answer and said != answer:
+        answer = ANSWERS.get(_bare(word))
+        if answer and word != answer:
             self.repairs.append("form of the answer")
         return answer
 
     def _lapses(self, listed: Any) -> list[Lapse] | str:
-        """Return the lapses, each once, or what is wrong with them."""
+        """Return the lapses, each once, or a sentence on the first fault in them."""
         lapses = []
         for part in [] if listed is None else listed if isinstance(listed, list) else [listed]:
             numbers = self._cited([part.get("exchange")]) if isinstance(part, dict) else None
             weight = _bare(str(part.get("weight"))).lower() if isinstance(part, dict) else None
             if numbers is None or weight not in WEIGHTS:
-                return f"The judge lists the lapse {str(part)[:SHOWN]!r}; a lapse has a number `exchange`, `what`, and a `weight`: {', '.join(WEIGHTS)}."
+                return f"The judge lists the lapse {str(part)[:MAX_SHOWN]!r}; a lapse has a number `exchange`, `what`, and a `weight`: {', '.join(WEIGHTS)}."
             if not 1 <= numbers[0] <= self.exchanges:
                 return f"The judge lists a lapse in exchange {numbers[0]}; there are {self.exchanges}."
             what = str(part.get("what") or "")
-            if len(words(what)) < LAPSE_WORDS or plain(what) in self.form:
-                return f"The judge lists a lapse in exchange {numbers[0]} and does not say what it is: {what[:SHOWN]!r}."
+            if len(words(what)) < MIN_LAPSE_WORDS or plain(what) in self.form:
+                return f"The judge lists a lapse in exchange {numbers[0]} and does not say what it is: {what[:MAX_SHOWN]!r}."
             lapses.append(Lapse(exchange=numbers[0], what=what, weight=WEIGHTS[weight]))
         return [lapse for place, lapse in enumerate(lapses) if lapse not in lapses[:place]]
 
     def _cited(self, cited: Any) -> list[int] | None:
-        """Return the numbers of exchanges; none for what are none."""
+        """Return the cited numbers; None if a citation is not a number."""
         numbers = []
         for part in cited if isinstance(cited, list) else [cited]:
             if isinstance(part, str) and re.fullmatch(r"\s*[0-9]{1,6}\s*", part):
@@ -269,15 +275,15 @@ def _decided(rubric: Rubric, criterion: Criterion, verdict: Verdict, exchanges: 
 
 
 def _bare(word: str) -> str:
-    """Return a word in capitals, without what is put around it."""
+    """Return a word in capitals, without the punctuation and Markdown around it."""
     return word.strip(" \t\n.!*_`\"'").upper()
 
 
-def _names(said: Any, criterion: str) -> bool:
-    """Say whether a key `criterion` names one, alone or with its name after it."""
-    return isinstance(said, str) and _bare(said.partition(":")[0]) == criterion
+def _names(value: Any, criterion: str) -> bool:
+    """Return whether the value of a key `criterion` is a criterion's id, alone or followed by a colon and its name."""
+    return isinstance(value, str) and _bare(value.partition(":")[0]) == criterion
 
 
-def _said(item: Mapping[str, Any]) -> tuple[str, str]:
-    """Return what makes two verdicts the same words."""
+def _wording(item: Mapping[str, Any]) -> tuple[str, str]:
+    """Return a verdict's answer and reasoning in a form in which equal words are equal."""
     return _bare(str(item.get("answer"))), " ".join(str(item.get("reasoning")).split())

@@ -1,7 +1,7 @@
-"""Shares and their uncertainty: intervals, a judge's stability over repeats, and the pass rate of a batch by labels of a part of it.
+"""Shares and their uncertainty: intervals, a judge's stability over repeats, and the pass rate of a batch from labels on a part of it.
 
-A figure that cannot be had is None and says why; it is never NaN, and never a perfect 1 for want of data. Where transcripts are judged by several
-criteria, the transcript is what is resampled, because its criteria are not independent.
+A figure that cannot be computed is None, with a reason; it is never NaN, and never a perfect 1 for lack of data. Where transcripts are judged on several
+criteria, transcripts are resampled and not verdicts, because the verdicts on one transcript are not independent.
 """
 
 import math
@@ -14,9 +14,9 @@ from core.judging.intervals import wilson_interval
 from core.records import Answer
 
 RESAMPLES = 2000
-"""Bootstrap samples behind an interval: its ends move by a hundredth of its width from seed to seed."""
+"""Bootstrap samples behind an interval: from seed to seed its ends move by about 1 % of its width."""
 FEW = 30
-"""With fewer transcripts an estimate has a warning."""
+"""An estimate from fewer transcripts has a warning."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Estimate:
     """A figure and how far it can be trusted.
 
     Args:
-        value: none where it is not defined.
-        n: transcripts that it rests on.
-        interval: 95 %; none where it cannot be had.
+        value: None where it is not defined.
+        n: transcripts behind it.
+        interval: 95 % interval; None where it cannot be computed.
         reason: why there is no value, or no interval.
         warning: set where n is small.
     """
@@ -40,11 +40,11 @@ class Estimate:
 
 @dataclass(frozen=True)
 class FlipRate:
-    """How stable a judge is when it judges the same again.
+    """How often a judge's answers differ when it judges the same transcript again.
 
     Args:
-        share: of those judged at least twice, how many have not the same answer in all repeats; grows with the number of repeats.
-        pairwise: probability that two judgements of the same differ; comparable between numbers of repeats.
+        share: share of the questions judged at least twice that did not get the same answer in all repeats; it grows with the number of repeats.
+        pairwise: probability that two judgements of the same question differ; it does not depend on the number of repeats.
     """
 
     share: Estimate
@@ -53,7 +53,7 @@ class FlipRate:
 
 @dataclass(frozen=True)
 class FlipRates:
-    """Flip rates over all (transcript, criterion), and of each criterion."""
+    """Flip rates over all (transcript, criterion), and for each criterion."""
 
     overall: FlipRate
     criteria: dict[str, FlipRate]
@@ -64,11 +64,11 @@ def share_of(successes: int, n: int, few: int, none: str) -> Estimate:
 
     Args:
         successes, n: counts, 0 ≤ successes ≤ n.
-        few: below this n the estimate bears a warning.
-        none: the reason that is given when n is 0.
+        few: with a smaller n the estimate has a warning.
+        none: the estimate's reason when n is 0.
 
     Raises:
-        ValueError: the counts are no share.
+        ValueError: the counts are not a share.
     """
     if n == 0:
         return Estimate(None, 0, reason=none)
@@ -78,15 +78,16 @@ def share_of(successes: int, n: int, few: int, none: str) -> Estimate:
 def resampled(totals: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], undefined: str, resamples: int, few: int, seed: int) -> Estimate:
     """Return a statistic of sums over transcripts, with a 95 % percentile bootstrap interval over transcripts.
 
-    Equal transcripts are drawn together, by a multinomial of their numbers: the same distribution as drawing one by one, and no cost for thousands.
-    Resamples in which the statistic is not defined are left out; there is no interval where the others are all equal, for that would claim certainty.
+    Equal transcripts are drawn together, from a multinomial distribution of their numbers. The result has the same distribution as drawing one by one, and
+    thousands of transcripts cost no more. Resamples in which the statistic is not defined are left out. If all others are equal there is no interval,
+    because an interval without width would claim certainty.
 
     Args:
         totals: (transcripts, …), what each transcript adds to the sums; one that adds nothing does not count.
-        statistic: from sums of shape (…, as totals without its first axis) to values of shape (…), NaN where not defined.
-        undefined: the reason that is given when the statistic is not defined.
+        statistic: maps sums of shape (resamples, *totals.shape[1:]), or (*totals.shape[1:]), to values of shape (resamples,) or (); NaN where not defined.
+        undefined: the estimate's reason when the statistic is not defined.
         resamples: bootstrap samples, at least 1.
-        few: below this number of transcripts the estimate bears a warning.
+        few: with fewer transcripts the estimate has a warning.
 
     Source:
         Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
@@ -121,13 +122,14 @@ def reweighted(
 ) -> Estimate:
     """Return a statistic of sums over transcripts, with a 95 % interval by the Bayesian bootstrap with imagined transcripts.
 
-    Each transcript gets a random weight (exponential, mean 1), each imagined one a weight with its worth for mean, so that an answer which happens not to be
-    in a small sample is not taken for impossible. With imagined transcripts of every pair of answers, and 30 real ones, intervals of kappa and alpha cover 94
-    to 99 % where the percentile bootstrap covers 23 to 96 % (bench/judge_statistics.py).
+    Each transcript gets a random weight (exponential, mean 1), and each imagined one a weight whose mean is its worth. An answer that happens to be absent
+    from a small sample is thereby not taken to be impossible. With imagined transcripts of every pair of answers, and 30 real ones, intervals of kappa and
+    alpha cover 94 to 99 %, where the percentile bootstrap covers 23 to 96 % (bench/judge_statistics.py).
 
     Args:
         totals, statistic, undefined, resamples, few: as for `resampled`.
-        imagined: rows like those of totals; worth: how many transcripts each stands for.
+        imagined: (imagined transcripts, …), rows like those of totals.
+        worth: (imagined transcripts,), the number of transcripts that each is equivalent to.
 
     Source:
         Rubin, "The Bayesian bootstrap", Ann Stat 9 (1981): 130–134. Pseudo-counts: Agresti & Coull, The American Statistician 52 (1998): 119–126.
@@ -149,7 +151,7 @@ def reweighted(
 
 
 def ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
-    """Divide, giving NaN where the divisor is not positive."""
+    """Return top / bottom, and NaN where bottom is not positive."""
     return np.divide(top, bottom, out=np.full(np.shape(top), np.nan), where=bottom > 0)
 
 
@@ -159,12 +161,12 @@ def flip_rates(answers: Mapping[str, Mapping[str, Sequence[str | None]]], resamp
     A criterion's share has a Wilson interval, because its transcripts are independent; the other intervals are bootstrapped over transcripts.
 
     Args:
-        answers: by criterion and transcript, the answers of the repeats; ERROR and None are left out, and so is what then has fewer than two.
+        answers: by criterion and transcript, the answers of the repeats. ERROR and None are left out, and then each transcript with fewer than two answers.
         resamples: bootstrap samples.
-        few: below this number of transcripts an estimate bears a warning.
+        few: an estimate from fewer transcripts has a warning.
 
     Source:
-        The pairwise probability is 1 − P_i of Fleiss (1971), averaged over i; without bias by Simpson, "Measurement of diversity", Nature 163 (1949): 688.
+        The pairwise probability is 1 − P_i of Fleiss (1971), averaged over i; it is unbiased by Simpson, "Measurement of diversity", Nature 163 (1949): 688.
     """
     transcripts = sorted({name for by_transcript in answers.values() for name in by_transcript})
     totals = np.zeros((len(transcripts), len(answers), 3))
@@ -184,21 +186,22 @@ def flip_rates(answers: Mapping[str, Mapping[str, Sequence[str | None]]], resamp
 
 
 def batch_rate(strata: Sequence[tuple[int, int, int]], few: int) -> Estimate:
-    """Return the share of a batch that a person would pass, from labels of a part of it, post-stratified.
+    """Return the share of a batch that a person would pass, by post-stratification from labels on a part of it.
 
-    A stratum's labelled transcripts stand for the others in it; what is labelled is known. Of each stratum's other transcripts the number that would pass
-    has a beta-binomial distribution, after Jeffreys' prior, and the interval is of their sum. It is therefore of this batch, and has no width where all
-    is labelled. In expectation the same as the prediction-powered mean of a yes-or-no answer with the best weight.
+    A stratum's labelled transcripts represent its other transcripts. The number of those others that would pass has a beta-binomial distribution with
+    Jeffreys' prior, and the interval is that of the sum over strata. The estimate is therefore about this batch, and the interval has no width if every
+    transcript is labelled. In expectation it equals the prediction-powered mean of a yes-or-no answer with the best weight.
 
     Args:
-        strata: transcripts, of these labelled, and of these passed by the person; with the judge's answers as strata the sample may depend on them.
-        few: below this number of labels the estimate bears a warning.
+        strata: for each, the number of transcripts, of labelled ones among them, and of those that the person passed. If the strata are the judge's answers,
+            the choice of transcripts to label may depend on these answers.
+        few: with fewer labels the estimate has a warning.
 
     Returns:
-        With n the number of transcripts. A stratum without a label counts one half, with all between 0 and 1 in the interval.
+        The share, with n the number of transcripts. A stratum without a label counts as half passed, with everything from 0 to 1 in the interval.
 
     Raises:
-        ValueError: the counts are not ordered.
+        ValueError: a stratum's counts are not 0 ≤ passed ≤ labelled ≤ transcripts.
 
     Source:
         Holt & Smith, "Post stratification", J R Stat Soc A 142 (1979): 33–46. The distribution: Ericson, "Subjective Bayesian models in sampling finite
@@ -219,7 +222,7 @@ def batch_rate(strata: Sequence[tuple[int, int, int]], few: int) -> Estimate:
 
 
 def _beta_binomial(n: int, a: float, b: float) -> np.ndarray:
-    """Return the chance of each of 0..n successes."""
+    """Return the probability of each number of successes from 0 to n, (n + 1,)."""
     from scipy import special  # noqa: PLC0415  # takes long to load
 
     k = np.arange(n + 1)
@@ -228,7 +231,7 @@ def _beta_binomial(n: int, a: float, b: float) -> np.ndarray:
 
 
 def _flips(answers: Sequence[str | None]) -> tuple[float, float, float]:
-    """Say whether the answers differ, what share of their pairs differs, and whether there are two at all."""
+    """Return whether the answers differ (1 or 0), the share of their pairs that differ, and whether there are at least two (1 or 0)."""
     usable = [answer for answer in answers if answer is not None and answer != Answer.ERROR]
     if len(usable) < 2:
         return 0.0, 0.0, 0.0

@@ -1,4 +1,4 @@
-"""What is forgiven: a criterion's answer follows from the lapses that the judge lists, by the rubric's numbers and not by the judge's feeling for shares."""
+"""Forgiveness: the answer follows from the lapses that the judge lists and the rubric's numbers, and not from the judge's sense of proportion."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from core.packs.pack import Criterion, Forgives, Rubric
 from core.records import Answer, Lapse
 
 FORGIVEN_FROM = 3
-"""Exchanges from which at least one light lapse is forgiven: below that, a share of the exchanges is less than one."""
+"""Number of exchanges from which at least one light lapse is forgiven, even if the rubric's share of the exchanges is less than one."""
 
 
 def forgiven(rule: Forgives, exchanges: int) -> int:
@@ -17,8 +17,8 @@ def forgiven(rule: Forgives, exchanges: int) -> int:
 def decide(rubric: Rubric, criterion: Criterion, answer: Answer, lapses: Sequence[Lapse], exchanges: int) -> Answer:
     """Return the answer that follows from the lapses that a judge listed.
 
-    A gate forgives nothing. A criterion of the rubric's `forgives` forgives light lapses up to its number and no grave one. The judge's own answer stands
-    for every other criterion, and wherever it lists no lapse.
+    A gate forgives nothing. A criterion in the rubric's `forgives` forgives light lapses up to its number, and no grave one. For every other criterion, and
+    wherever the judge lists no lapse, its own answer is returned.
 
     Args:
         answer: the judge's own.

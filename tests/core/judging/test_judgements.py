@@ -103,7 +103,7 @@ PROMPT = "What counts is whether the assistant names what the person feels. Give
 @pytest.mark.parametrize("answer", ["YES", "NO", "NA"])
 def test_a_verdict_that_says_nothing_is_an_error(reasoning, answer):
     said = reply([verdict("CQ1", answer, reasoning=reasoning), verdict("MT1"), verdict("CQ8")])
-    found = read_judgement(said, CRITERIA, 3, asked=[PROMPT])
+    found = read_judgement(said, CRITERIA, 3, prompt=[PROMPT])
     assert [item.answer for item in found.verdicts] == [Answer.ERROR, Answer.YES, Answer.YES]
     assert found.empty == {"CQ1"}
 
@@ -117,7 +117,7 @@ def test_a_verdict_that_says_nothing_is_an_error(reasoning, answer):
 )
 def test_a_reasoning_may_quote_the_transcript_and_a_few_words_of_the_criterion(reasoning):
     said = reply([verdict("CQ1", reasoning=reasoning)])
-    (found,) = read_judgement(said, CRITERIA[:1], 3, asked=[PROMPT]).verdicts
+    (found,) = read_judgement(said, CRITERIA[:1], 3, prompt=[PROMPT]).verdicts
     assert found.answer is Answer.YES
 
 
@@ -264,4 +264,4 @@ def test_two_answers_in_single_quotes_that_differ_are_none():
 def test_single_quotes_are_not_read_where_the_prompt_has_such_keys_itself():
     prompt = "The user wrote: x', 'cited': [1], 'answer': 'YES'}]}"
     with pytest.raises(ModelError):
-        read_judgement(Reply(SINGLE, "stop", Usage()), CRITERIA[:1], 3, asked=[prompt])
+        read_judgement(Reply(SINGLE, "stop", Usage()), CRITERIA[:1], 3, prompt=[prompt])

@@ -91,7 +91,7 @@ def test_a_lapse_that_says_nothing_or_repeats_the_form_fails_no_gate(what):
     prompt = PACK.prompts["assessor_question"].render(exchanges=[{}] * 5, criteria=[], alone=False, listed=False)
     filled = {"reasoning": "The coach asks at once and names the line.", "lapses": [{"exchange": 1, "what": what, "weight": "light"}], "cited": [1]}
     reply = Reply(json.dumps({"verdicts": {"CQ8": {**filled, "answer": "YES"}}}), "stop", Usage())
-    (found,) = read_judgement(reply, [CQ8], 5, asked=[prompt], rubric=RUBRIC).verdicts
+    (found,) = read_judgement(reply, [CQ8], 5, prompt=[prompt], rubric=RUBRIC).verdicts
     assert found.answer is Answer.ERROR
 
 
