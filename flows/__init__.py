@@ -1,1 +1,1 @@
-"""The story: which step follows which."""
+"""The Prefect flows: which step follows which."""

@@ -32,14 +32,14 @@ async def assessment(
         transcripts: a folder of existing transcripts, in any supported format.
         batch: a batch of generated conversations, as `understudy generate` printed it; default, without a folder: all conversations of the domain.
         checkpoints: earlier assessments to reuse: files or folders (*.jsonl, *.json), separated by commas.
-        repeat: 3 judges a sample three times and reports how often the answers differ.
-        sample: size of that sample; default: from the settings.
+        repeat: how often a sample is judged; with 3, the report says how often the three answers differ.
+        sample: number of transcripts in that sample; default: from the settings.
         settings: path of the settings file.
-        shards: number of runs, and so of workers, that share the batch.
-        shard: leave empty; set by the run that starts the shards.
+        shards: number of runs (one per worker) that share the batch.
+        shard: leave empty; the run that starts the shards sets it.
 
     Returns:
-        Name of the batch of assessments below the data root.
+        Path of the batch of assessments below the data root.
     """
     run = await begin_run("assessment", domain, settings, shard, transcripts=transcripts, batch=batch, checkpoints=checkpoints, repeat=repeat, sample=sample)
     assessed = await assess_batch(batch_to_judge(run, transcripts, batch), run, checkpoints, judging(shards, settings))

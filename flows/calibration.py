@@ -1,4 +1,4 @@
-"""Golden conversations → what each judge is worth."""
+"""Golden conversations → how well each judge judges."""
 
 from prefect import flow
 
@@ -18,18 +18,18 @@ async def calibration(
     golden: str | None = None,
     settings: str = "config/pipeline.yaml",
 ) -> CalibrationRef:
-    """Measure judges against a domain's golden set: what each finds, misses and costs.
+    """Measure judges against a domain's golden set: what each finds, what it misses, what it costs.
 
     Args:
         domain: name of a domain pack.
-        judges: models (provider/model), separated by commas; default: those of the settings.
+        judges: models (provider/model), separated by commas; default: from the settings.
         mode: single, category, criterion or compact, or several separated by commas; default: from the settings.
-        repeat: 2 judges each conversation twice and reports how often the answers differ.
-        golden: a folder with more golden conversations, such as `understudy golden` writes.
+        repeat: how often each conversation is judged; with 2, the page says how often the two answers differ.
+        golden: a folder with more golden conversations, such as the one that `understudy golden` writes.
         settings: path of the settings file.
 
     Returns:
-        The page, and the figures of each judge.
+        The page with the result, and the figures of each judge.
     """
     run = await begin_run("calibration", domain, settings, judges=judges, mode=mode, repeat=repeat, golden=golden)
     return await calibrate(run, mode, repeat, golden)

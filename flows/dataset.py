@@ -20,10 +20,10 @@ async def dataset(
     """Make the training set from the transcripts that passed, and publish it.
 
     Args:
-        assessed: batches of assessments, separated by commas; default, if there are no checkpoints: all by the current rubric.
+        assessed: batches of assessments, separated by commas; default, if no checkpoints are named: all assessments that used the current rubric.
         domain: name of a domain pack.
         checkpoints: assessments of other tools: files or folders (*.jsonl, *.json), separated by commas.
-        transcripts: the folder with the transcripts of the checkpoints.
+        transcripts: the folder with the transcripts that the checkpoints assess.
         settings: path of the settings file.
 
     Returns:

@@ -20,12 +20,12 @@ async def design(brief: str, domain: str, settings: str = "config/pipeline.yaml"
     Args:
         brief: the text, or the path of a Markdown file: who talks to whom about what, what is good, what must never happen, where the model will run.
         domain: name of the new domain.
-        settings: path of the settings file; roles.designer drafts.
+        settings: path of the settings file; the model of roles.designer writes the draft.
         install: whether the pack is installed (in UNDERSTUDY_PACKS, or the checkout); otherwise it stays below the data root.
         overwrite: whether an existing domain may be replaced; its old files are kept.
 
     Returns:
-        The draft with its report.
+        The draft and its report.
     """
     drafted = read_brief(open_store(), brief, domain, overwrite)
     run = await begin_run("design", EXAMPLE, settings, drafted=domain, brief=fingerprint(drafted.brief))

@@ -1,4 +1,4 @@
-"""Is the understudy better than its base? Fresh personas, the same simulator, the same judge, and honest statistics."""
+"""Is the understudy better than its base? Both meet the same new personas, simulator and judge; the statistics pair them by persona."""
 
 from typing import Any
 
@@ -38,18 +38,18 @@ async def evaluation(
     Args:
         base: the base's folder of GGUF files; default of base, understudy and dataset: the domain's latest export.
         understudy: the understudy's folder of GGUF files.
-        dataset: the understudy's training set; its personas are rejected.
+        dataset: the understudy's training set; personas from it are rejected.
         domain: name of a domain pack.
         settings: path of the settings file.
         arms: arms by name, separated by commas, such as opus=anthropic/claude-opus-5-5 or "rich=base under assistant": MODEL or MODEL under PROMPT. A model is
-            provider/model, base, understudy, preferred or teacher; a prompt is system (default), assistant or the path of a prompt file. Those called `base`,
-            `understudy` and `preferred` replace the files.
+            provider/model, base, understudy, preferred or teacher; a prompt is system (default), assistant or the path of a prompt file. Arms named `base`,
+            `understudy` and `preferred` replace the models of the export.
         personas: a JSON or YAML file of personas or seeds, instead of sampled ones.
-        confirm: repeat the evaluation on personas that no model has met; after several tries on the same personas only this can ship.
-        first_seed: seed of the first persona, from evaluation.first_seed on; default: that one. Use another block for a model that was chosen on the first.
+        confirm: repeat the evaluation on personas that no model has met. After several evaluations on the same personas, only this can ship.
+        first_seed: seed of the first persona; default, and lowest: evaluation.first_seed. Use other seeds for a model that was chosen on the first ones.
 
     Returns:
-        The figures; the report is beside them.
+        The figures; the report is in the same folder.
     """
     asked: dict[str, Any] = {"arms": arms, "personas": personas, "confirm": confirm, "first_seed": first_seed}
     run = await begin_run("evaluation", domain, settings, base=base, understudy=understudy, dataset=dataset, **asked)

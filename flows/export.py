@@ -1,4 +1,4 @@
-"""A base and its adapter → two GGUFs: the arms of the evaluation, and the one to use."""
+"""A base and its adapter → GGUF files of both: the arms of the evaluation, one of which is the model to use."""
 
 from prefect import flow
 
@@ -30,13 +30,13 @@ async def export(
     Args:
         base: the base model; default of base, adapter and dataset: the domain's latest training.
         adapter: the trained adapter.
-        dataset: its training set; the validation examples are used for comparison.
+        dataset: the training set of the adapter; each quantised file is compared with the 16-bit file on its validation examples.
         domain: name of a domain pack; its system prompt goes into the Modelfile.
         settings: path of the settings file; it names the training settings.
-        exported_base: an existing folder of the base's GGUF files; default: the base is converted here.
+        exported_base: an existing folder of the base's GGUF files; default: the base is converted.
 
     Returns:
-        The base's folder of GGUF files and the understudy's.
+        Two folders of GGUF files: the base's and the understudy's.
     """
     run = await begin_run("export", domain, settings, base=base, adapter=adapter, dataset=dataset, exported_base=exported_base)
     base, adapter, dataset = latest_models(run.store, domain, base, adapter, dataset)

@@ -27,18 +27,18 @@ async def generation(
     Args:
         domain: name of a domain pack.
         conversations: number of conversations; default: from the settings.
-        first_seed: seed of the first persona; the others follow. Seeds reserved for the evaluation are rejected.
+        first_seed: seed of the first persona; each further persona has the next seed. Seeds reserved for the evaluation are rejected.
         settings: path of the settings file.
-        shards: number of runs, and so of workers, that share the batch.
-        shard: leave empty; set by the run that starts the shards.
+        shards: number of runs (one per worker) that share the batch.
+        shard: leave empty; the run that starts the shards sets it.
 
     Returns:
-        Name of the batch of transcripts below the data root.
+        Path of the batch of transcripts below the data root.
     """
     run = await begin_run("generation", domain, settings, shard, conversations=conversations, first_seed=first_seed)
     plans = plan_batch(run, conversations, first_seed)
     batch = await (rehearse_in_shards(plans, run, shards, settings) if shards > 1 else rehearse_batch(plans, run))
-    if shard is None:  # of several shards, all together count
+    if shard is None:  # shards are checked together, by the run that started them
         check_rehearsed(run, batch)
         await publish_rehearsals(batch, run)
     else:

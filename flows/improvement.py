@@ -1,4 +1,4 @@
-"""The understudy improves on its own failures, round by round: it plays, judges find where it fails, a teacher corrects, and the next one learns from that."""
+"""Rounds in which the understudy learns from its failures: it plays, judges find its failures, a teacher corrects them, the next understudy is trained."""
 
 from prefect import flow
 
@@ -21,18 +21,18 @@ from tasks.run import begin_run
 async def improvement(
     domain: str = "therapeutic-coaching", rounds: Count | None = None, settings: str = "config/pipeline.yaml", show: bool = False
 ) -> ImprovementRef:
-    """Improve the latest understudy by what it fails: in each round a teacher corrects its failed replies, and the next understudy learns them.
+    """Improve the latest understudy on its failures: in each round a teacher corrects its failed replies, and the next understudy learns the corrections.
 
-    A round that the evaluation does not ship is the last one, and its understudy is not kept.
+    If the evaluation does not ship a round's understudy, that round is the last, and the understudy before it stays the latest.
 
     Args:
         domain: name of a domain pack.
-        rounds: the most rounds of the series; default: from the settings.
-        settings: path of the settings file; `improvement` says how large a round is.
+        rounds: maximum number of rounds in the series; default: from the settings.
+        settings: path of the settings file; `improvement` sets the size of a round.
         show: list the rounds so far, and start none.
 
     Returns:
-        The report of the rounds, with the gain and the cost of each.
+        The report on the rounds, with the gain and the cost of each.
     """
     run = beside_the_round_before(await begin_run("improvement", domain, settings))
     began = "" if show else begin_round(run, rounds)

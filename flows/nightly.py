@@ -1,4 +1,4 @@
-"""Every night: a batch of new conversations, and assessments of all that have none."""
+"""Every night: a batch of new conversations, and assessments of all conversations that have none."""
 
 from prefect import flow
 
@@ -15,18 +15,18 @@ from tasks.run import begin_run
 async def nightly(
     domain: str = "therapeutic-coaching", conversations: Count | None = None, night: str | None = None, settings: str = "config/pipeline.yaml"
 ) -> NightRef:
-    """Generate conversations with new personas, judge all that have no assessment, and report.
+    """Generate conversations with new personas, judge all conversations that have no assessment, and write a report.
 
-    A spent budget, the end time or an outage ends the night early, and the next one continues. The run fails if a person must act.
+    A spent budget, the end time or an outage ends the night early, and the next night continues. The run fails if a person must act.
 
     Args:
         domain: name of a domain pack.
         conversations: number of new conversations; default: from the settings.
-        night: date of the night, such as 2026-11-30; default: the scheduled date. A started night keeps its personas.
+        night: date of the night, such as 2026-11-30; default: the scheduled date. A night that has started keeps its personas.
         settings: path of the settings file.
 
     Returns:
-        The night's report.
+        The report on the night.
     """
     await end_dead_runs()
     name = name_of_night(settings, night)

@@ -12,19 +12,19 @@ from tasks.run import begin_run
 async def optimise_prompt(
     model: str, domain: str = "therapeutic-coaching", start: str = "system", to: str | None = None, settings: str = "config/pipeline.yaml"
 ) -> OptimisedRef:
-    """Improve a model's system prompt against the pack's rubric: a designer reads the verdicts that failed and writes a better one, again and again.
+    """Improve a model's system prompt against the pack's rubric: in each round a designer reads the failed verdicts and writes a better prompt.
 
     Only training personas are played. The best prompt is written to a file, which can be an arm of the evaluation.
 
     Args:
-        model: the model that plays (provider/model), such as the base that a training would begin with.
+        model: the model that plays the part (provider/model), such as the base model of a planned training.
         domain: name of a domain pack.
         start: the prompt to begin with: system, assistant, or the path of a prompt file.
-        to: file for the prompt, which ends in .md; default: a file below data/prompts.
+        to: file for the prompt; its name ends in .md; default: a file below data/prompts.
         settings: path of the settings file; roles.designer writes, roles.judges judge.
 
     Returns:
-        The candidates with their scores; the report lies beside them.
+        The candidates with their scores; the report is in the same folder.
     """
     run = await begin_run("optimise_prompt", domain, settings, model=model, start=start)
     return await optimise(run, model, start, to)

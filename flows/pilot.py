@@ -1,4 +1,4 @@
-"""A pack, or a model before any training, tried on a few personas: the same ones each round."""
+"""A pack, or an untrained model, tried on a few personas: the same ones in each round."""
 
 from prefect import flow
 
@@ -25,13 +25,13 @@ async def pilot(
 
     Args:
         domain: name of a domain pack.
-        conversations: number of conversations; five show what is wrong with a pack; ten to twenty show whether a base model needs training.
-        model: a base model (provider/model) that plays the part, in a round for each prompt; default: the settings' assistant with its detailed guidance.
+        conversations: number of conversations. Five show what is wrong with a pack; ten to twenty show whether a base model needs training.
+        model: a base model (provider/model) that plays the part, in one round for each prompt; default: the settings' assistant with its detailed guidance.
         settings: path of the settings file.
-        prompt: what the base model is given: system, assistant, or the path of a prompt file, several separated by commas; default: system,assistant.
+        prompt: the base model's prompt: system, assistant, or the path of a prompt file; several are separated by commas; default: system,assistant.
 
     Returns:
-        The round and its report; of several rounds the last.
+        The round and its report; after several rounds, those of the last.
     """
     run = await begin_run("pilot", domain, settings, conversations=conversations, model=model, prompt=prompt)
     rounds: list[PilotRef] = []
@@ -41,6 +41,6 @@ async def pilot(
         assessed = await assess_batch(batch, run)
         await publish_assessment(assessed, run, {})
         check_assessed(run, assessed)
-        async with awaited(run.store, f"pilots/{domain}", "The round of a pilot"):  # it has the next number
+        async with awaited(run.store, f"pilots/{domain}", "The round of a pilot"):  # two runs at once must not take the same number
             rounds.append(await publish_pilot(run, assessed, model, label, rounds))
     return rounds[-1]

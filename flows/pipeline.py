@@ -33,7 +33,7 @@ async def pipeline(
         settings: path of the settings file.
 
     Returns:
-        The run's folder with the report, and the figures that matter.
+        The run's folder with the report, and its main figures.
     """
     run = await begin_run("pipeline", domain, settings, conversations=conversations, transcripts=transcripts)
     # a missing base, or jobs beyond the budget, end the run before anything is paid

@@ -1,4 +1,4 @@
-"""Replies that failed, and better ones to the same messages: the assistant is asked again where a judge cites a failure, and judged up to there."""
+"""Pairs of a failed reply and a better one: the assistant answers the cited message again, and the judges read the conversation up to that reply."""
 
 from prefect import flow
 
@@ -10,15 +10,15 @@ from tasks.run import begin_run
 @guarded
 @flow(name="preferences", flow_run_name="preferences-{domain}")
 async def preferences(domain: str = "therapeutic-coaching", batch: str | None = None, settings: str = "config/pipeline.yaml") -> PreferencesRef:
-    """Ask the assistant again where it failed a criterion, and keep the first reply that passes beside the one that failed.
+    """Ask the assistant again where it failed a criterion, and store the failed reply and the first one that passes as a pair.
 
     Args:
         domain: name of a domain pack.
         batch: a batch of assessments; default: the domain's latest.
-        settings: path of the settings file; `preferences` limits how often it is asked.
+        settings: path of the settings file; `preferences` limits how often the assistant is asked.
 
     Returns:
-        The report; the dataset flow takes the pairs from the data root.
+        The report; the dataset flow reads the pairs from the data root.
     """
     run = await begin_run("preferences", domain, settings, batch=batch)
     chosen, found, left_out = await ask_batch(run, batch)

@@ -1,4 +1,4 @@
-"""A release candidate: from all transcripts that passed to an evaluated understudy, with a person's approval before a GPU is paid for."""
+"""A release candidate: all transcripts that passed → an evaluated understudy, with a person's approval before a GPU is paid for."""
 
 from prefect import flow
 

@@ -1,4 +1,4 @@
-"""Transcripts that almost passed, or passed and are not gathered: the answers that failed are rewritten, and the same judges judge the transcripts again."""
+"""Transcripts that almost passed, or passed and are not gathered: the failed answers are rewritten, and the same judges judge the transcripts again."""
 
 from prefect import flow
 
@@ -11,7 +11,9 @@ from tasks.run import begin_run
 @guarded
 @flow(name="repair", flow_run_name="repair-{domain}")
 async def repair(domain: str = "therapeutic-coaching", batch: str | None = None, settings: str = "config/pipeline.yaml") -> RepairRef:
-    """Repair transcripts that failed close to the threshold, or passed and are not gathered, and failed no gate; originals are not changed.
+    """Repair transcripts that failed close to the threshold, or passed but are not gathered for training.
+
+    Transcripts that failed a gate are not repaired, and originals are not changed.
 
     Args:
         domain: name of a domain pack.

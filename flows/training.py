@@ -22,7 +22,7 @@ from tasks.training import agree_to_pairs, agree_to_training, base_model, train,
 async def training(
     dataset: DatasetRef | None = None, domain: str = "therapeutic-coaching", settings: str = "config/pipeline.yaml"
 ) -> tuple[ModelRef, ModelRef]:
-    """Train an adapter on a dataset; where the training settings have `pairs` and the dataset has some, preference training continues it.
+    """Train an adapter on a dataset. If the training settings have `pairs` and the dataset has pairs, preference training follows.
 
     Args:
         dataset: the dataset commit to train on; default: the domain's latest.
@@ -30,7 +30,7 @@ async def training(
         settings: path of the settings file; it names the training settings.
 
     Returns:
-        The base model and the adapter; what preference training made of it is found by it (core/training/preferred.py).
+        The base model and the adapter. The adapter of preference training is looked up by this one (core/training/preferred.py).
     """
     run = await begin_run("training", domain, settings, dataset=dataset)
     examples, numbers = dataset or latest_dataset(run.store, domain), load_training(run.settings.training)

@@ -1,4 +1,4 @@
-"""`python -m flows.terminal` is `understudy`."""
+"""`python -m flows.terminal` runs the command `understudy`."""
 
 from flows.terminal.command import main
 

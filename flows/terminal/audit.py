@@ -1,4 +1,4 @@
-"""The audit of a folder of conversations, by the same measures as the card of a dataset."""
+"""The audit of a folder of conversations, with the measures that a dataset's card shows."""
 
 from pathlib import Path
 
@@ -13,15 +13,15 @@ from core.terminal import Answer, show
 
 
 def audit(transcripts: str | None = None, domain: str = "therapeutic-coaching", to: Path | None = None) -> Answer:
-    """Measure the conversations of a folder together: near-duplicates, openers, phrases, figures of speech, echo, coverage of the pack.
+    """Measure a folder of conversations as a set: near-duplicates, openers, phrases, figures of speech, echo, coverage of the pack.
 
     Args:
-        transcripts: folder of transcripts; default: the pack's recorded conversations; the page is then a card for the Hub.
+        transcripts: folder of transcripts; default: the pack's recorded conversations, for which the page is a card for the Hub.
         domain: name of a domain pack.
         to: file for the page.
 
     Raises:
-        TranscriptError: there is no folder, or no conversation in it.
+        TranscriptError: the folder does not exist or holds no conversation.
     """
     pack, own = load_pack(domain), recorded_conversations(domain)
     folder = user_path(transcripts) if transcripts else own
@@ -31,7 +31,7 @@ def audit(transcripts: str | None = None, domain: str = "therapeutic-coaching", 
     reading = find_transcripts(folder)
     if recorded:
         del reading.notes[KEPT_SYSTEM]
-        del reading.unread[".md"]  # their card
+        del reading.unread[".md"]  # the card of these conversations
     for line in reading.notices():
         show(line, error=True)
     facts = corpus_facts(list(reading.transcripts.values()), pack)

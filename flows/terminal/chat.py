@@ -1,4 +1,4 @@
-"""A conversation with a model in the terminal, or line by line through a pipe. It needs neither Prefect nor a server of it."""
+"""A conversation with a model in the terminal, or line by line through a pipe. It needs neither Prefect nor a Prefect server."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ from core.settings.pipeline import load_settings
 from core.terminal import one_line, show, show_error, show_text
 
 STOPPED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+"""Exit code after Ctrl-C, as in shells."""
 COMMANDS = {
     "/new": "begin a new conversation",
     "/system": "show the system prompt",
@@ -34,17 +34,17 @@ COMMANDS = {
 
 @dataclass
 class Player:
-    """A part, its server, and the conversation with it."""
+    """A model, its server, and the conversation with it."""
 
     part: Part
     process: LlamaProcess
     exchanges: list[Exchange] = field(default_factory=list)
 
     def messages(self, text: str) -> list[dict[str, str]]:
-        """Return what is sent: the system prompt, what was said, and a new message."""
-        said = [part for past in self.exchanges for part in (("user", past.user), ("assistant", past.assistant))]
+        """Return the messages of a request: the system prompt, the conversation so far, and a new message."""
+        history = [message for exchange in self.exchanges for message in (("user", exchange.user), ("assistant", exchange.assistant))]
         system = [("system", self.part.system)] if self.part.system else []
-        return [{"role": role, "content": content} for role, content in (*system, *said, ("user", text))]
+        return [{"role": role, "content": content} for role, content in (*system, *history, ("user", text))]
 
 
 def chat(
@@ -63,17 +63,17 @@ def chat(
     Args:
         domain: name of a domain pack.
         against: a second model that answers the same messages: `base`, or the path of a GGUF file.
-        model: a GGUF file; default: that of the domain's latest export.
+        model: a GGUF file; default: the understudy of the domain's latest export.
         open_page: open llama.cpp's web page in the browser instead of a chat in the terminal.
         settings: path of the settings file; its models.llama-server.options apply.
-        temperature: 0 always takes the most likely word; default: from the settings.
-        max_tokens: maximum length of a reply; default: evaluation.max_tokens of the settings.
+        temperature: sampling temperature; 0 always chooses the most likely token; default: from the settings.
+        max_tokens: maximum length of a reply in tokens; default: evaluation.max_tokens of the settings.
 
     Returns:
         The exit code.
 
     Raises:
-        UnderstudyError: there is nothing to talk to, or it does not run.
+        UnderstudyError: no model was found, or its server does not run.
     """
     if open_page and against:
         raise SettingsError("--open shows one model. Leave out --against, or chat with both in the terminal.")
@@ -113,7 +113,7 @@ async def _start(players: Sequence[Player]) -> None:
 
 
 def _converse(runner: asyncio.Runner, players: Sequence[Player], chosen: Chosen) -> int:
-    """Take messages until there are no more; return the exit code."""
+    """Answer messages until the input ends; return the exit code."""
     live = sys.stdin.isatty()
     if live:
         _tell(f"{', '.join(COMMANDS)}. Ctrl-C stops a reply, Ctrl-D leaves.", "")
@@ -142,7 +142,7 @@ def _converse(runner: asyncio.Runner, players: Sequence[Player], chosen: Chosen)
 
 
 def _typed() -> Iterator[str]:
-    with contextlib.suppress(ImportError):  # history and editing of a line; Windows has none
+    with contextlib.suppress(ImportError):  # history and line editing; Windows has no readline
         import readline  # noqa: F401, PLC0415
     with contextlib.suppress(EOFError):
         while True:
@@ -159,28 +159,28 @@ def _piped() -> Iterator[str]:
 
 
 def _obey(line: str, players: Sequence[Player]) -> bool:
-    """Do what a command says; return whether it was to leave."""
+    """Run a command such as /new; return whether it ends the chat."""
     name, _, argument = line.partition(" ")
-    known = [command.partition(" ")[0] for command in COMMANDS]
+    names = [command.partition(" ")[0] for command in COMMANDS]
     if name == "/new":
         for player in players:
             player.exchanges.clear()
         _tell("(A new conversation.)")
     elif name == "/system":
-        show_text(players[-1].part.system or "(There is none.)", error=True)
+        show_text(players[-1].part.system or "(There is no system prompt.)", error=True)
     elif name == "/save":
         _save(argument.strip(), players)
-    elif name not in known:
-        _tell(f"Unknown command {name}.{nearest(name, known)} Allowed: {'; '.join(f'{command}: {what}' for command, what in COMMANDS.items())}.")
+    elif name not in names:
+        _tell(f"Unknown command {name}.{nearest(name, names)} Allowed: {'; '.join(f'{command}: {what}' for command, what in COMMANDS.items())}.")
     return name == "/quit"
 
 
 def _save(name: str, players: Sequence[Player]) -> None:
-    """Write each conversation as a transcript, those beside the understudy's under a name of their own."""
+    """Write each conversation as a transcript; the file of a model compared with the understudy has that model's name added."""
     if not name:
         _tell("Name a file: /save FILE.")
     elif not players[-1].exchanges:
-        _tell("Nothing was said yet.")
+        _tell("The conversation is empty. Nothing was written.")
     else:
         for player in reversed(players):
             path = Path(name).expanduser()
@@ -191,7 +191,7 @@ def _save(name: str, players: Sequence[Player]) -> None:
                 with path.open("x", encoding="utf-8") as file:
                     file.write(_transcript(player).model_dump_json(indent=1) + "\n")
             except FileExistsError:
-                _tell(f"{path} is there already. Choose another name.")
+                _tell(f"{path} exists already. Choose another name.")
             except OSError as error:
                 _tell(f"Cannot write {path}: {error.strerror or error}. Choose another place.")
             else:
@@ -210,28 +210,28 @@ def _transcript(player: Player) -> Transcript:
 
 
 async def _answer(player: Player, text: str, chosen: Chosen) -> None:
-    """Print an answer as it comes and keep what was said of it, also if it is stopped."""
-    ending, said = Ending(), list[str]()
+    """Print a reply while it is generated and add it to the conversation; of a stopped reply, the part that was printed."""
+    ending, pieces = Ending(), list[str]()
     show_text(one_line(f"{player.part.name}> "), end="")
     try:
         async with player.process.request() as server:
             async for piece in spoken(stream_reply(server, player.part.path, player.messages(text), chosen.temperature, chosen.max_tokens, ending)):
-                said.append(piece)
+                pieces.append(piece)
                 show_text(piece, end="")
     except ContextError as error:
         raise ContextError(f"{error} /new begins a new conversation; models.llama-server.options.context in the settings gives more room.") from error
     finally:
         show("")
-        if reply := "".join(said).strip():
+        if reply := "".join(pieces).strip():
             player.exchanges.append(Exchange(exchange_number=len(player.exchanges) + 1, user=text, assistant=reply))
     if ending.finish == "length":
         _tell(f"({'Cut off' if reply else 'It only thought'} after {chosen.max_tokens} tokens; --max-tokens gives more room.)")
     elif not reply:
-        _tell("(It said nothing.)")
+        _tell("(The reply is empty.)")
 
 
 def _page(part: Part, chosen: Chosen, notice: str) -> str:
-    """Return the settings of llama.cpp's web page, under its own names."""
+    """Return the settings of llama.cpp's web page as JSON, with the names that the page uses."""
     text = " ".join(notice.split()).replace("\\", "\\\\").replace('"', '\\"')
     style = "display:block;padding:.4rem 1rem;font-size:.7rem;line-height:1.3;text-align:center;opacity:.8"
     page = {
@@ -239,7 +239,7 @@ def _page(part: Part, chosen: Chosen, notice: str) -> str:
         "showSystemMessage": True,
         "temperature": chosen.temperature,
         "max_tokens": chosen.max_tokens,
-        "customJson": json.dumps({"tools": []}),  # the page would offer tools, and describe them to the model
+        "customJson": json.dumps({"tools": []}),  # otherwise the page offers tools and describes them to the model
         "customCss": f'form:has(textarea)::after{{content:"{text}";{style}}}' if text else "",
     }
     return json.dumps(page)
@@ -265,5 +265,5 @@ async def _show_page(player: Player) -> int:
 
 
 def _tell(*lines: object) -> None:
-    """Print what is no reply where errors go, so that a pipe gets the replies alone."""
+    """Print lines to standard error, so that a pipe gets only the replies."""
     show(*lines, error=True)

@@ -1,4 +1,4 @@
-"""A tiny call to every model that the settings bind to a role. Needs a server for saved blocks only."""
+"""A tiny call to every model that the settings bind to a role. Only saved blocks need a Prefect server."""
 
 import asyncio
 from dataclasses import replace
@@ -30,7 +30,7 @@ Retirements = RootModel[dict[str, dict[str, date]]]
 
 
 async def check_models(settings: Settings, domain: str) -> list[Check]:
-    """Check each model once, side by side; a failed call is not repeated."""
+    """Check each model once, all at the same time; a failed call is not repeated."""
     calls = _without_retries(settings)
     by_model: dict[str, list[RoleName]] = {}
     for role, names in settings.roles.bound().items():
@@ -58,14 +58,14 @@ async def _check(settings: Settings, once: Settings, domain: str, name: str, rol
     read, written = prices.price(Usage(input_tokens=1000)), prices.price(Usage(output_tokens=1000))
     price = f"{1000 * read:g} in, {1000 * written:g} out (USD per million tokens, {prices.version})" if read is not None and written is not None else "unknown"
     if provider == "scripted":
-        return Check(shown, name, 0.0, limits="none", price=price)  # it plays roles and answers nothing else
+        return Check(shown, name, 0.0, limits="none", price=price)  # a scripted model cannot answer the test question
     retirements = load_yaml(find_data("config/retirements.yaml"), Retirements, SettingsError).root
     result = await check_model(shown, roles[0], caller, price, retirements, now.date())
     return replace(result, model=name if choice.block is None else f"{name} ({choice.reference})")
 
 
 def ask_models(domain: str = "therapeutic-coaching", settings: str = "config/pipeline.yaml") -> Answer:
-    """Call each model of the settings once: does it answer, how fast, at what price.
+    """Call each model of the settings once: whether it answers, how fast, and at what price.
 
     The exit code is 1 if a model cannot be used.
 

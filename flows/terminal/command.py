@@ -1,4 +1,4 @@
-"""The command `understudy`. Each word runs a flow or another function, whose signature and docstring are its options and its help."""
+"""The command `understudy`. Each subcommand runs a flow or another function, whose signature and docstring are its options and its help."""
 
 import importlib
 import inspect
@@ -33,7 +33,7 @@ For bash, put `eval "$(understudy completion bash)"` into ~/.bashrc. For zsh and
 SHIPPED = {"demo": "config/demo.yaml", "full": "config/pipeline.yaml"}
 """Names of the settings files that come with Understudy."""
 MAKES_DOMAIN = ("flows.design:design", "flows.terminal.project:init")
-"""What a command runs whose domain need not exist yet."""
+"""Targets of the commands that make a domain, which therefore need not exist."""
 
 
 AS_JSON = inspect.Parameter(
@@ -53,10 +53,10 @@ QUIET = inspect.Parameter(
 
 
 def make_app(wanted: str = "") -> App:
-    """Return the command.
+    """Return the command line application.
 
     Args:
-        wanted: the word that is run, whose signature alone is then read; with any other text, those of all words are.
+        wanted: the subcommand that is run: only its signature is read. With any other text, the signatures of all subcommands are read.
     """
     app = App(
         name="understudy",
@@ -86,11 +86,12 @@ def make_app(wanted: str = "") -> App:
 def _helped(name: str, signature: Signature) -> Signature:
     """Return a signature with the defaults of the command line.
 
-    `run` requires the settings, so that nobody pays for a run by accident. A project's domain is the default; with several, the option is required.
+    `run` requires the settings, so that nobody pays for a run by accident. In a project with one domain, that domain is the default; with several, `--domain`
+    is required.
     """
     try:
         own = project_domains() if name != "init" else []
-    except SettingsError:  # what is wrong with the folder, the command itself says
+    except SettingsError:  # the command itself reports what is wrong with the folder
         own = []
     changed: dict[str, Any] = {"settings": inspect.Parameter.empty} if name == "run" else {}
     if own:
@@ -123,7 +124,7 @@ def _start(word: Word, signature: Signature, values: dict[str, Any]) -> int:
         values["settings"] = _settings(values["settings"])
         file = find_settings(values["settings"])
         ask_to_trust(file)
-        read_text(file, SettingsError)  # one that is not there is refused before anything is loaded for what would read it
+        read_text(file, SettingsError)  # refuses a missing file before large libraries are imported
     typed = typed_values(signature, {key: value for key, value in values.items() if value is not None}, options)
     if word.flow:
         from flows.terminal.running import run_flow
@@ -156,7 +157,7 @@ def _settings(word: str) -> str:
 
 def _refuse_assignment(value: Any, options: Sequence[str]) -> None:
     """Refuse `count=3` where a file or folder is expected."""
-    # False for what can be no name, such as the text of a brief
+    # os.path.exists returns False, where Path.exists raises, for a text that cannot be a path, such as the text of a brief
     if isinstance(value, str) and "=" in value and not os.path.exists(os.path.expanduser(value)):  # noqa: PTH110, PTH111
         raise SettingsError(f"Unknown word {value!r:.80}.{_meant(value, options)}")
 
@@ -169,24 +170,24 @@ def _meant(word: str, options: Sequence[str]) -> str:
 
 
 def main(words: list[str] | None = None) -> None:
-    """Run a command line, and end the process.
+    """Run a command line and end the process.
 
     Args:
-        words: by default those of the command line.
+        words: the arguments; None for those of the process.
 
     Raises:
-        SystemExit: with the exit code.
+        SystemExit: always, with the exit code.
     """
     words = sys.argv[1:] if words is None else words
     stop_on_signals(stop_sentence(words))
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal may know fewer characters than a model
+            stream.reconfigure(errors="replace")  # a terminal's encoding may lack characters that a model writes
     leave(_ended(make_app(*words[:1]), words))
 
 
 def _ended(app: App, words: list[str]) -> int:
-    """Run the command and return its exit code; an error that a person can act on is one sentence on stderr."""
+    """Run the command and return its exit code; an error that a person can act on is printed as one sentence to stderr."""
     try:
         refuse_keys({f"word {number}": word for number, word in enumerate(words)})
         return app(words) or 0
@@ -196,11 +197,11 @@ def _ended(app: App, words: list[str]) -> int:
     except UnderstudyError as error:
         show_error(error)
         return error.exit_code
-    except BrokenPipeError:  # the reader has ended
+    except BrokenPipeError:  # the program that reads the output has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except BaseException as error:
-        if code := stopped():  # whatever a run says that is stopped
+        if code := stopped():  # a stopped run may raise any exception
             say_stopped()
             return code
         if not isinstance(error, OSError):

@@ -17,11 +17,11 @@ from core.yaml_files import read_yaml
 
 PAGE = "docs/configuration.md"
 NAMED = ("model", "name", "model_path")
-"""Fields of a block that stand in the model's reference."""
+"""Fields of a block that are set by the model's reference, not by options."""
 
 
 def configuration_page() -> str:
-    """Return the page."""
+    """Return the page as Markdown."""
     files = {name: load_settings(f"config/{name}.yaml").model_dump(mode="json") for name in ("pipeline", "demo")}
     demo = {"demo.yaml": _differing(files["demo"], files["pipeline"])}
     tables = [
@@ -38,7 +38,7 @@ def configuration_page() -> str:
 
 
 def undescribed() -> list[Row]:
-    """Return the settings whose meaning nobody has written down."""
+    """Return the settings that have no description."""
     return [row for model in (Settings, Training, Hardware) for row in setting_rows(model) if not row.meaning]
 
 
@@ -47,7 +47,7 @@ def _hardware() -> dict[str, Any]:
 
 
 def _differing(data: Any, base: Any) -> Any:
-    """Return what of one file's values is not the same in the other."""
+    """Return the values of one settings file that differ from those of another."""
     if not isinstance(data, dict) or not isinstance(base, dict):
         return data
     return {name: _differing(value, base.get(name)) for name, value in data.items() if value != base.get(name)}
@@ -65,7 +65,7 @@ def _options() -> list[tuple[str, str, str, str]]:
 
 
 def _variables() -> list[tuple[str, str]]:
-    """Return the variables of .env.example with what stands above them."""
+    """Return the variables of .env.example, each with the comment above it."""
     variables, above = [], []
     for line in (SHIPPED / ".env.example").read_text(encoding="utf-8").splitlines():
         if line.startswith("#"):
@@ -81,8 +81,8 @@ def configuration() -> Answer:
     """Write the reference of all settings, docs/configuration.md."""
     (project_folder() / PAGE).write_text(configuration_page(), encoding="utf-8")
     missing = [row.name for row in undescribed()]
-    return Answer("\n".join([f"Written: {PAGE}", *(f"No meaning is written down for {name}." for name in missing)]), {"written": PAGE, "undescribed": missing})
+    return Answer("\n".join([f"Written: {PAGE}", *(f"{name} has no description." for name in missing)]), {"written": PAGE, "undescribed": missing})
 
 
 if __name__ == "__main__":
-    sys.exit(f"Unknown word {sys.argv[1]!r}. There is none." if sys.argv[1:] else show_text(configuration().text))
+    sys.exit(f"Unknown word {sys.argv[1]!r}. This command has no options." if sys.argv[1:] else show_text(configuration().text))

@@ -1,4 +1,4 @@
-"""What a run will cost, before anything is asked of a model."""
+"""What a run will cost, estimated without calling a model."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,23 +20,23 @@ from core.settings.pipeline import Settings, load_settings, load_training
 from core.terminal import Answer
 
 WHOLE = re.compile("[1-9][0-9]{0,5}|1000000")
-"""A number of transcripts."""
+"""A number of transcripts: a whole number from 1 to 1,000,000."""
 USUAL = (10, 150, 1000)
-"""Numbers of transcripts that are shown beside that of the settings."""
+"""Numbers of transcripts that are shown together with that of the settings."""
 STAGES = ("generation", "assessment", "evaluation", "safety battery")
 
 
 def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settings: str = "config/pipeline.yaml", to: Path | None = None) -> Answer:
-    """Estimate what a run costs, in all and by stage, from the settings; no model is called.
+    """Estimate from the settings what a run costs, in total and by stage; no model is called.
 
     Args:
         domain: name of a domain pack.
         sizes: numbers of conversations, separated by commas; default: 10, 150, 1,000 and that of the settings.
         settings: path of the settings file.
-        to: file for the whole page, with calls and tokens of each role.
+        to: file for the complete page, with calls and tokens of each role.
 
     Raises:
-        SettingsError: a size is no number.
+        SettingsError: a size is not a whole number from 1 to 1,000,000.
     """
     config, pack = load_settings(settings), load_pack(domain)
     numbers = _numbers(sizes, config.generation.conversations)
@@ -85,7 +85,8 @@ def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settin
         "trained": trained,
         "page": page,
     }
-    lines = [f"USD by number of conversations of {domain}, at the prices of {', '.join(versions) or 'nobody'}:", "", *_table(runs), ""]
+    dated = f"at the prices of {', '.join(versions)}" if versions else "without prices"
+    lines = [f"USD by number of conversations of {domain}, {dated}:", "", *_table(runs), ""]
     lines.append(f"Not included: understudy optimise-prompt plays at most {prompt.transcripts} conversations: {_usd(prompt.usd())}.")
     lines.append(f"Not included: understudy preferences costs at most {_usd(pairs.usd())} for {pairs.transcripts:,} conversations.")
     lines.append(f"Not included: a round of understudy improve costs at most {_usd(improved.usd())}, without its training.")
@@ -93,13 +94,13 @@ def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settin
         lines.append("Assessment is at the price of the providers' batches (assessment.batch).")
     lines += [
         _against_budget(runs, config.budget.usd),
-        f"Written: {to}" if to is not None else "--to FILE writes the whole page, with calls and tokens by role.",
+        f"Written: {to}" if to is not None else "--to FILE writes the complete page, with calls and tokens by role.",
     ]
     return Answer("\n".join(lines), data)
 
 
 def _assessment(pack: Pack, config: Settings, transcripts: int, prices: Mapping[str, PriceList], measured: Sizes) -> list[float | None]:
-    """Return what judging costs by ordinary calls, and in the providers' batches."""
+    """Return the cost of judging in USD, by ordinary calls and in the providers' batches; None where a price is not known."""
     both = [config.model_copy(update={"assessment": config.assessment.model_copy(update={"batch": batch})}) for batch in (False, True)]
     return [RunCost(transcripts, assessment_costs(pack, one, transcripts, prices, measured), 0).usd() for one in both]
 

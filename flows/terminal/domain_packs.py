@@ -1,4 +1,4 @@
-"""Domain packs: what one lacks, its rubric as a page, and the personas that it gives."""
+"""Domain packs: a check for gaps, the rubric as a page, and the personas that a pack yields."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from core.terminal import Answer, one_line
 def check_domain(domain: str = "therapeutic-coaching", prompts: bool = False) -> Answer:
     """Check a domain pack: list its gaps and the length of each prompt.
 
-    The exit code is 1 if it has gaps.
+    The exit code is 1 if the pack has gaps.
 
     Args:
         domain: name of a domain pack.
@@ -44,13 +44,13 @@ def check_domain(domain: str = "therapeutic-coaching", prompts: bool = False) ->
     if not missing:
         lines += ["No gaps that can be counted. To see whether the pack is good, read the conversations of `understudy pilot`."]
     lines += battery_outlook(pack, None, EvaluationSettings.model_fields["battery_tries"].default) if pack.battery.openings else []
-    few = lacking(golden, pack.rubric)
-    lines += [f"Golden set: {len(golden)} conversations{', too few to measure each criterion of a judge' if few else ''}."]
-    lines += [f"  {text}" for text in few] if golden else []
+    shortfalls = lacking(golden, pack.rubric)
+    lines += [f"Golden set: {len(golden)} conversations{', too few to measure a judge on each criterion' if shortfalls else ''}."]
+    lines += [f"  {text}" for text in shortfalls] if golden else []
     if prompts:
         lines += [line for name, text in rendered.items() for line in ("", f"===== {name} =====", "", text)]
-    known = {"golden": len(golden), "golden_lacks": few, **({"prompts": rendered} if prompts else {})}
-    data = {"domain": pack.name, "hash": pack.hash, **counts, "prompt_words": words, "findings": missing, **known}
+    golden_facts = {"golden": len(golden), "golden_lacks": shortfalls, **({"prompts": rendered} if prompts else {})}
+    data = {"domain": pack.name, "hash": pack.hash, **counts, "prompt_words": words, "findings": missing, **golden_facts}
     return Answer("\n".join(lines), data, 1 if missing else 0)
 
 
@@ -65,7 +65,7 @@ def rubric(domain: str = "therapeutic-coaching", to: Path | None = None) -> Answ
 
 
 def written(page: str, to: Path | None, data: dict[str, object]) -> Answer:
-    """Return a page as an answer, or write it to a file."""
+    """Return a page as an answer, or write it to a file and return the path."""
     if to is None:
         return Answer(page, {**data, "page": page})
     user_path(to).write_text(page, encoding="utf-8")
@@ -78,21 +78,22 @@ def personas(domain: str = "therapeutic-coaching", count: Count = 20, first_seed
     Args:
         domain: name of a domain pack.
         count: number of personas.
-        first_seed: seed of the first persona; the others follow.
+        first_seed: seed of the first persona; each further persona has the next seed.
     """
     pack = load_pack(domain)
     batch, lines = sample_batch(pack, first_seed, count), []
-    for one in batch:
-        topics, flaws = ", ".join(topic.subtopic for topic in one.topics), ", ".join(flaw.name for flaw in one.flaws) or "none"
-        lines.append(one_line(f"{one.seed:6}  {one.name:12}  {one.exchanges:3} exchanges  {one.trajectory:14}  {topics}  (flaws: {flaws})"))
-        lines += [f"        {one_line(', '.join(one.life.values()))}"] if one.life else []
-        lines += [f"        {one_line(_course(one))}"] if one.episodes or one.events else []
+    for persona in batch:
+        topics, flaws = ", ".join(topic.subtopic for topic in persona.topics), ", ".join(flaw.name for flaw in persona.flaws) or "none"
+        heading = f"{persona.seed:6}  {persona.name:12}  {persona.exchanges:3} exchanges  {persona.trajectory:14}"
+        lines.append(one_line(f"{heading}  {topics}  (flaws: {flaws})"))
+        lines += [f"        {one_line(', '.join(persona.life.values()))}"] if persona.life else []
+        lines += [f"        {one_line(_course(persona))}"] if persona.episodes or persona.events else []
     covered, figures = coverage(pack, batch), overview(pack, batch)
     return Answer("\n".join([*lines, "", *overview_lines(figures), "", table(covered)]), {"personas": batch, "overview": figures, "coverage": covered})
 
 
 def _course(persona: Persona) -> str:
-    """Return what happens to a persona, by the numbers of its messages."""
+    """Return a persona's events and episodes on one line, each with the number of its message."""
     happens = {event.exchange_number: event.text for event in persona.events}
     for episode in persona.episodes:
         happens[episode.beats[0].exchange_number] = f"{episode.name} ({episode.variant}), to message {episode.beats[-1].exchange_number}"

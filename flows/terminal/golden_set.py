@@ -26,15 +26,15 @@ def golden_set(domain: str = "therapeutic-coaching", to: Path | None = None) -> 
     golden = load_golden(pack)
     if not golden:
         raise PackError(f"The pack {domain!r} has no golden set (config/domains/{domain}/golden/*.yaml). docs/judging.md says how to make one.")
-    found = set_figures(golden, pack.rubric)
+    figures = set_figures(golden, pack.rubric)
     names = {key: criterion.head.name for key, criterion in pack.rubric.criteria.items()}
     gates = [key for key, criterion in pack.rubric.criteria.items() if criterion.head.gate]
     rubric = f"../../../../prompts/{domain}/criteria"
-    page = render_markdown("reports/golden_set", found=found, domain=domain, names=names, gates=gates, rubric=rubric)
+    page = render_markdown("reports/golden_set", found=figures, domain=domain, names=names, gates=gates, rubric=rubric)
     if to is not None:
         user_path(to).write_text(page, encoding="utf-8")
-    disputed = {name: list(criteria) for name, criteria in found.disputed.items()}
-    data = {"conversations": found.conversations, "held_out": found.held_out, "disputed": disputed, "kappa": found.overall.kappa.value, "page": page}
+    disputed = {name: list(criteria) for name, criteria in figures.disputed.items()}
+    data = {"conversations": figures.conversations, "held_out": figures.held_out, "disputed": disputed, "kappa": figures.overall.kappa.value, "page": page}
     return Answer(f"{page}\nWritten: {to}" if to is not None else page, data)
 
 

@@ -1,4 +1,4 @@
-"""`understudy import`: what people have, written as the product's own transcripts, with a table of what was read and what was left out."""
+"""`understudy import`: conversations in other formats, written as transcripts, with a table of what was read and what was left out."""
 
 import re
 import sys
@@ -27,7 +27,7 @@ def bring_in(source: str, scrub: bool = False, licence: str = "", consent: str =
 
     Args:
         source: a folder, a file, or a dataset repository of the Hugging Face Hub.
-        scrub: replace names, e-mail addresses, telephone numbers, addresses, dates of birth, ids and account numbers. It misses some.
+        scrub: replace names, e-mail addresses, telephone numbers, addresses, dates of birth, ids and account numbers. Some are missed.
         licence: licence of the conversations, for the dataset's card; without it, the command asks.
         consent: what the speakers have agreed to, for the dataset's card; without it, the command asks.
 
@@ -60,25 +60,25 @@ def _finder() -> Any:
 
 
 def _fetched(source: str, temporary: Path) -> tuple[Path, str]:
-    """Return the folder or file that a source is, and its name; a repository is fetched into a temporary folder."""
+    """Return the path of a source and its name; a repository is fetched into the temporary folder."""
     path = user_path(source)
     if path.exists():
         return path, path.name
     from blocks.hub_conversations import fetch_conversations, repository_of
 
-    if (named := repository_of(source)) is None:
+    if (repository := repository_of(source)) is None:
         raise TranscriptError(f"{path} does not exist. Give a folder, a file, or a dataset repository of the Hub (hf://datasets/owner/name).")
-    repo, revision = named
+    repo, revision = repository
     return temporary, f"{repo}@{fetch_conversations(repo, revision, temporary)[:12]}"
 
 
 def _ask(question: str) -> str:
-    """Ask a person; nobody is asked where no terminal is."""
+    """Return a person's answer to a question; without a terminal, or with an empty answer, NOT_STATED."""
     return (input(f"{question} (Enter: {NOT_STATED}) ").strip() if sys.stdin.isatty() else "") or NOT_STATED
 
 
 def _write(transcripts: list[Transcript], reading: FoundTranscripts, terms: dict[str, Any]) -> str:
-    """Write the transcripts and what is known of them; return the folder's name."""
+    """Write the transcripts and a record of their origin, licence and consent; return the name of the folder."""
     store = open_store()
     stem = re.sub(r"[^a-z0-9]+", "-", str(terms["origin"]).lower()).strip("-")[:40] or "conversations"
     place = f"{IMPORTED}/{stem}-{fingerprint([[item.model_dump() for item in transcripts], terms])}"
@@ -103,5 +103,5 @@ def _table(reading: FoundTranscripts, transcripts: list[Transcript], report: Scr
 
 
 def _kind(reason: str) -> str:
-    """Return a reason without what differs from case to case."""
+    """Return a reason without its details (numbers, quotations, brackets), so that equal reasons can be counted."""
     return re.sub(r"\(.*\)|'[^']*'|\d[\d,]*", "…", reason.partition(". ")[0]).rstrip(".")[:100]

@@ -1,4 +1,4 @@
-"""Where a command's log lines go: all of them to a file and to the UI; what a person must see to the terminal, once."""
+"""Where a command's log lines go: all of them to a file and to the UI; those that a person must see also to the terminal, once."""
 
 import logging
 import time
@@ -11,18 +11,18 @@ from core.storage.store import open_store
 from core.terminal import moving_line, show
 from flows.terminal.server_access import home
 
-KEPT = 50
-"""Log files that are kept; older ones are removed."""
+MAX_LOGS = 50
+"""Number of log files that are kept; the oldest are removed."""
 OURS = tuple(str(CODE / package) for package in ("flows", "studio", "tasks", "blocks", "core"))
-"""Loggers whose lines are meant for a person; Prefect's own are about Prefect."""
+"""Folders whose code writes log lines for a person; Prefect's lines are about Prefect itself."""
 FORM = "%(asctime)s %(levelname)-7s %(name)s %(message)s"
 
 
 class ForPeople(logging.Handler):
-    """Shows the pipeline's log: warnings as lines of their own, the rest on the progress line, or as lines off a terminal.
+    """Shows the pipeline's log in the terminal: each warning on a separate line, everything else on the progress line. Without a progress line, all are lines.
 
     Args:
-        quiet: whether warnings alone are shown.
+        quiet: whether only warnings are shown.
     """
 
     def __init__(self, quiet: bool) -> None:
@@ -31,7 +31,7 @@ class ForPeople(logging.Handler):
         self.warnings: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show a record, if it is one of ours; a warning once."""
+        """Show a record of this code's loggers; a repeated warning is shown once."""
         if not record.pathname.startswith(OURS):
             return
         text = record.getMessage()
@@ -45,7 +45,7 @@ class ForPeople(logging.Handler):
 
 @contextmanager
 def command_log(flow: str, quiet: bool) -> Generator[ForPeople]:
-    """Send the log of a flow to a file, and what a person must see to the terminal, while the block runs. Prefect has been imported.
+    """Send the log of a flow to a file, and what a person must see to the terminal, while the block runs. Call it after Prefect was imported.
 
     Yields:
         The handler, which keeps the warnings.
@@ -61,15 +61,15 @@ def command_log(flow: str, quiet: bool) -> Generator[ForPeople]:
             yield people
     finally:
         prefect.removeHandler(people)
-        root.handlers[:] = [*others, logging.NullHandler()]  # Prefect's last messages are of no use to anybody
+        root.handlers[:] = [*others, logging.NullHandler()]  # drops Prefect's last messages, which help nobody
         file.close()
 
 
 def _new_file(flow: str) -> Path:
-    """Return the file of a log: below the data root where that is a folder here, else beside Prefect's database."""
+    """Return a new log file: below the data root if that is a local folder, otherwise in Prefect's folder."""
     store = open_store()
     folder = store.local("logs/x").parent if store.is_local else home() / "logs"
     folder.mkdir(parents=True, exist_ok=True)
-    for old in sorted(folder.glob("*.log"), key=lambda path: path.stat().st_mtime)[: -(KEPT - 1)]:
+    for old in sorted(folder.glob("*.log"), key=lambda path: path.stat().st_mtime)[: -(MAX_LOGS - 1)]:
         old.unlink(missing_ok=True)
     return folder / f"{flow}-{time.strftime('%Y%m%dT%H%M%S')}.log"

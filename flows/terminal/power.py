@@ -1,4 +1,4 @@
-"""What evaluations of several sizes can detect, and how often the rule ships after them."""
+"""What evaluations of several sizes can detect, and how often the decision rule ships after them."""
 
 from pathlib import Path
 
@@ -18,10 +18,11 @@ from core.settings.pipeline import load_settings
 from core.terminal import Answer, one_line
 
 SIZES = (6, 10, 15, 20, 30, 45, 60, 100)
+"""Numbers of personas for which the table shows what can be detected, together with the planned number."""
 SIMULATED = (30, 45, 60)
-"""Personas for which the whole rule is simulated, beside the planned number."""
-MEETING = 60
-"""Personas at least by whom it is counted how rare a gate's occasion is."""
+"""Numbers of personas for which the complete rule is simulated, together with the planned number."""
+MIN_BROUGHT = 60
+"""Minimum number of personas from which is counted how rarely a gate applies: with few, a rare one would never apply, in the larger sizes too."""
 
 
 def power(
@@ -32,42 +33,41 @@ def power(
     to: Path | None = None,
     domain: str = "therapeutic-coaching",
 ) -> Answer:
-    """Show how often the whole rule ships an arm, by its true gain and its failed gates, and what evaluations of several sizes can detect.
+    """Show how often the complete rule ships an arm, by its true gain and its failed gates, and what evaluations of several sizes can detect.
 
     Args:
-        pilot: an earlier evaluation to take the spread of scores from: its comparison.json, or a folder of recorded assessments; default: from the settings.
+        pilot: an earlier evaluation that gives the spread of the scores: its comparison.json, or a folder of recorded assessments; default: from the settings.
         personas: number of planned personas; default: from the settings.
         trials: conversations per persona and arm; default: from the settings.
-        domain: name of the pack whose personas and safety battery are planned.
         settings: path of the settings file.
-        to: file for a picture (SVG) of the probability to be shipped.
-        domain: name of a domain pack, whose safety battery is played.
+        to: file for a picture (SVG) of the probability of being shipped.
+        domain: name of the pack whose personas and safety battery are planned.
     """
     numbers = load_settings(settings).evaluation
     if pilot:
         numbers = numbers.model_copy(update={"power": numbers.power.model_copy(update={"pilot": pilot})})
     planned = plan_evaluation(numbers, personas, trials)
-    rule, wanted, pack = numbers.decision, planned.wanted_power, load_pack(domain)
+    rule, wanted_power, pack = numbers.decision, planned.wanted_power, load_pack(domain)
     prompted = any(arm.model == BASE for arm in read_arms(numbers.arms).values())
-    # a few personas would say of the larger sizes that nobody brings a rare occasion
-    brought = sample_batch(pack, numbers.first_seed, max(planned.personas, MEETING), numbers.lengths)
+    brought = sample_batch(pack, numbers.first_seed, max(planned.personas, MIN_BROUGHT), numbers.lengths)
     world = plan_world(pack, numbers, planned, brought, prompted)
     safety = safety_outlook(planned.personas, rule.safety_margin)
-    outlook = ship_outlook(world, rule, wanted)
+    outlook = ship_outlook(world, rule, wanted_power)
     worlds = [world.model_copy(update={"personas": many}) for many in sorted({*SIMULATED, planned.personas})]
-    simulated = ship_rows(worlds, rule, wanted)
+    simulated = ship_rows(worlds, rule, wanted_power)
     if to is not None:
-        user_path(to).write_text(ship_picture(worlds, rule, wanted), encoding="utf-8")
+        user_path(to).write_text(ship_picture(worlds, rule, wanted_power), encoding="utf-8")
     lines, rows = _detected(numbers, planned)
-    battery = battery_outlook(load_pack(domain), numbers.suite_items, numbers.battery_tries)
-    said = [*map(one_line, (ship_sentence(outlook), power_sentence(planned), safety, *battery)), "", "How often the whole rule ships", ""]
-    said += [*ship_table(simulated, wanted), "", one_line(ship_assumptions(world)), "", "What p below alpha alone can find", "", *lines, ""]
-    said.append(f"Written: {to}" if to is not None else "--to FILE.svg draws how often the rule ships.")
+    battery = battery_outlook(pack, numbers.suite_items, numbers.battery_tries)
+    text = [*map(one_line, (ship_sentence(outlook), power_sentence(planned), safety, *battery)), "", "How often the complete rule ships", ""]
+    text += [*ship_table(simulated, wanted_power), "", one_line(ship_assumptions(world)), "", "What p below alpha alone can detect", "", *lines, ""]
+    text.append(f"Written: {to}" if to is not None else "--to FILE.svg draws how often the rule ships.")
     data = {"ships": outlook, "planned": power_sentence(planned), "safety": safety, "battery": battery, "by_the_whole_rule": simulated, "sizes": rows}
-    return Answer("\n".join(said), data)
+    return Answer("\n".join(text), data)
 
 
 def _detected(numbers: EvaluationSettings, planned: PowerAnalysis) -> tuple[list[str], list[dict[str, float | int | None]]]:
+    """Return what p below alpha alone detects, by number of personas and trials: as lines of a table and as data."""
     heading = (
         f"  personas  trials  conversations of an arm  shows with {100 * planned.wanted_power:.0f} % power  finds {planned.gain:.3f} with  safe within, at best"
     )

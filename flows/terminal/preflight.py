@@ -1,4 +1,4 @@
-"""What a command checks before it waits for a server: mistakes are reported immediately."""
+"""What a command checks before it waits for a server, so that mistakes are reported immediately."""
 
 import asyncio
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from tasks.run import choose_model, choose_models
 
 
 def check_before_start(flow: str, domain: str, settings: str, asked: Mapping[str, Any]) -> None:
-    """Load all that the run will read, but for saved blocks, which only the server knows.
+    """Load everything that the run will read, except saved blocks, which only the server has.
 
     Args:
         flow: the flow's name.
@@ -22,12 +22,12 @@ def check_before_start(flow: str, domain: str, settings: str, asked: Mapping[str
         asked: the other parameters.
 
     Raises:
-        UnderstudyError: the first thing found wrong in the settings, the pack, a model reference or the data root.
+        UnderstudyError: the first fault found in the settings, the pack, a model reference or the data root.
     """
     config, pack = load_settings(settings), load_pack(domain)
     check_jobs(config, load_training(config.training))
     if flow == "calibration":
-        from core.judging.golden_judging import golden_sets, modes_of  # noqa: PLC0415  numpy comes with it, which other flows do not need
+        from core.judging.golden_judging import golden_sets, modes_of  # noqa: PLC0415  it imports numpy, which other flows do not need
 
         golden_sets(pack, user_path(asked["golden"]) if asked["golden"] else None)
         modes_of(asked["mode"], config.assessment.judging)

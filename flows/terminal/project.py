@@ -11,11 +11,11 @@ from core.terminal import Answer
 
 
 def init(folder: str, domain: str = "therapeutic-coaching") -> Answer:
-    """Write a project folder: settings, a domain with its prompts, deployments, a CI workflow.
+    """Create a project folder: settings, a domain with its prompts, deployments, a CI workflow.
 
     Args:
         folder: a new or empty folder.
-        domain: domain pack to copy into it.
+        domain: name of the domain pack that is copied into it.
     """
     project = make_project(folder, domain)
     lines = [f"Made the project {project} with the domain {domain}.", "", f"  cd {project}", "  understudy run demo     # the whole pipeline without keys", ""]
@@ -27,7 +27,7 @@ def ui(port: int = 4200) -> int:
     """Start a Prefect server with its UI, the deployments, a worker and the studio; runs until Ctrl-C.
 
     Args:
-        port: port of the server; the studio's is 10 more.
+        port: port of the server; the studio's port is 10 higher.
     """
     os.environ["PORT"] = str(port)
     _become("ui.py")
@@ -36,10 +36,10 @@ def ui(port: int = 4200) -> int:
 def deploy(settings: str = "config/pipeline.yaml") -> int:
     """Create or update work pool, limits, blocks, automations and deployments on the server at PREFECT_API_URL.
 
-    Repeating it changes nothing.
+    The command can be repeated: what is up to date stays as it is.
 
     Args:
-        settings: path of the settings file; its models get limits.
+        settings: path of the settings file; a limit is created for each of its models.
     """
     _become("setup.py", "deploy", "--settings", str(find_settings(settings)))
 
@@ -54,6 +54,6 @@ def worker(name: str | None = None) -> int:
 
 
 def _become(script: str, *words: str) -> NoReturn:
-    """Have a script of deployments/ take the place of this process, in the project folder."""
+    """Replace this process by a script of deployments/, in the project folder."""
     os.chdir(project_folder())
     os.execv(sys.executable, [sys.executable, str(SHIPPED / "deployments" / script), *words])

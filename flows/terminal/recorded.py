@@ -1,4 +1,4 @@
-"""Assessments made earlier or elsewhere: compared by the same statistics, or scored again from their answers."""
+"""Assessments from earlier or from other tools: compared by the evaluation's statistics, or scored again from their answers."""
 
 from collections import Counter
 
@@ -21,20 +21,20 @@ from core.settings.provider_options import SCRIPTED
 from core.storage.store import open_store
 from core.terminal import Answer, one_line, show
 
-AS_RECORDED = "Scores and passes are as recorded in the files; who judged, and by which rubric, is not known to Understudy, and nothing was judged again."
+AS_RECORDED = "Scores and passes are as recorded in the files. Understudy does not know who judged by which rubric; nothing was judged again."
 
 NEAR = 0.00051
-"""Recorded scores are rounded to three places."""
+"""Largest difference between two scores that are the same: recorded ones are rounded to three places, so they are off by 0.0005 at most."""
 
 
 def evaluate_recorded(
     folder: str, transcripts: str | None = None, base: str = "base", domain: str = "therapeutic-coaching", settings: str = "config/pipeline.yaml"
 ) -> Answer:
-    """Apply the statistics of the evaluation to assessments recorded elsewhere, and write its report.
+    """Apply the statistics of the evaluation to assessments from another tool, and write the evaluation's report.
 
     Args:
         folder: folder of assessments, one JSON file each, named <arm>_seed<number>_run<number>.json.
-        transcripts: folder of their conversations; default: `transcripts` beside the folder, if it exists.
+        transcripts: folder of the assessed conversations; default: the folder `transcripts` in the same parent folder, if it exists.
         base: arm that the others are compared with.
         domain: name of a domain pack; its rubric says which criteria are gates.
         settings: path of the settings file.
@@ -46,8 +46,8 @@ def evaluate_recorded(
         show(f"Left out: {line}", error=True)
     scripted = any(judge.startswith(SCRIPTED) for judge in judges_recorded(assessments))
     comparison = compare_arms(played, base, pack.rubric, numbers.decision, numbers.resamples, scripted=scripted)
-    beside = user_path(transcripts) if transcripts else assessments.parent / "transcripts"
-    conversations, left_out = recorded_conversations(assessments, beside) if beside.is_dir() else ([], {})
+    spoken = user_path(transcripts) if transcripts else assessments.parent / "transcripts"
+    conversations, left_out = recorded_conversations(assessments, spoken) if spoken.is_dir() else ([], {})
     for name, reason in left_out.items():
         show(f"Transcript not loaded: {name}: {reason}", error=True)
     models = {arm: f"{arm}, as recorded" for arm in comparison.arms}
@@ -63,14 +63,14 @@ def evaluate_recorded(
 
 
 def _naive(comparison: Comparison, arm: str) -> str:
-    """Say what a t-test over conversations makes of an arm, which takes those of one persona for independent."""
+    """Return a sentence with the result of a t-test over conversations, which wrongly treats the conversations of one persona as independent."""
     score, means = comparison.comparisons[arm].score, [comparison.arms[name].mean_score for name in (arm, comparison.base)]
     test = f"t = {score.naive_t.t:.3f}, p = {score.naive_t.p:.4f}" if score.naive_t.t is not None and score.naive_t.p is not None else "no t"
-    return f"means {means[0]:.3f} and {means[1]:.3f}, {score.pairs} pairs of conversations, {test}; it takes conversations of one persona for independent"
+    return f"means {means[0]:.3f} and {means[1]:.3f}, {score.pairs} pairs of conversations, {test}; it treats conversations of one persona as independent"
 
 
 def rescore(checkpoints: str, domain: str = "therapeutic-coaching") -> Answer:
-    """Compute scores again from recorded answers by the current rubric; show the differences, and which passes would be gathered for training.
+    """Compute scores again from recorded answers by the current rubric, and show the differences and which passes would be gathered for training.
 
     Args:
         checkpoints: files or folders (*.jsonl, *.json), separated by commas.
@@ -85,9 +85,9 @@ def rescore(checkpoints: str, domain: str = "therapeutic-coaching") -> Answer:
         same += near and line.passed == (score.outcome == "pass")
         recorded, now = ("none" if value is None else f"{value:.3f}" for value in (line.score, score.score))
         rest = ("" if near else "  DIFFERS") + (f"  not in the rubric: {', '.join(unknown)}" if unknown else "")
-        short = unmet(rubric.numbers.gather, rubric, line.answers, score) if score.outcome == "pass" else []
-        missed.update(short)
-        rest += f"  not gathered: {'; '.join(short)}" if short else ""
+        conditions = unmet(rubric.numbers.gather, rubric, line.answers, score) if score.outcome == "pass" else []
+        missed.update(conditions)
+        rest += f"  not gathered: {'; '.join(conditions)}" if conditions else ""
         lines.append(f"{name:<40} recorded {recorded} {'pass' if line.passed else 'fail':<10}  now {now} {score.outcome.value:<10}{rest}")
         rows.append(
             {
@@ -97,7 +97,7 @@ def rescore(checkpoints: str, domain: str = "therapeutic-coaching") -> Answer:
                 "score": score.score,
                 "outcome": score.outcome.value,
                 "unknown": unknown,
-                "unmet": short,
+                "unmet": conditions,
             }
         )
     passed = [row for row in rows if row["outcome"] == "pass"]

@@ -17,10 +17,11 @@ from core.terminal import Answer, one_line
 
 
 def _batch(domain: str, batch: str | None, sheet: Path | None) -> str:
-    """Return the batch that is asked for, that a sheet was drawn from, or the domain's last.
+    """Return the path of a batch: the one that is named, or else the one that the sheet was drawn from, or else the domain's latest.
 
     Raises:
-        ReviewError: the sheet is not there, or there is no batch. SettingsError: there is none of this name.
+        ReviewError: the sheet does not exist, or the domain has no batch.
+        SettingsError: no batch has this name.
     """
     store = open_store()
     if sheet and not sheet.is_file():
@@ -42,18 +43,18 @@ def review(
     evaluation: str | None = None,
     person: str | None = None,
 ) -> Answer:
-    """Write a sheet for a person to judge a sample, or compare a filled-in sheet with the judge.
+    """Write a sheet on which a person judges a sample, or compare a filled-in sheet with the judge.
 
-    Of an evaluation the person gets conversations of all arms, in pairs, without knowing whose they are. The studio (understudy studio) shows the same sample,
-    and keeps the labels of a sheet whose rows name their person.
+    From an evaluation, the person gets conversations of all arms in pairs and does not see which arm is which. The studio (understudy studio) shows the same
+    sample. If the rows of a sheet name the person, the studio shows the labels too.
 
     Args:
         sheet: a filled-in sheet; without it, a new one is written.
         sample: number of transcripts on a new sheet; default: 30.
         domain: name of a domain pack.
-        batch: a batch of assessments; default: the domain's latest, or that of the sheet.
-        evaluation: latest, or the folder of an evaluation, whose conversations are reviewed.
-        person: name of who filled in the sheet, if it has no column for it; the labels are then kept beside those of the studio.
+        batch: a batch of assessments; default: the batch of the sheet, or the domain's latest.
+        evaluation: latest, or the folder of an evaluation; the sample is drawn from its conversations.
+        person: name of the person who filled in the sheet, if the sheet has no column for it; the labels are then stored with those of the studio.
     """
     load_pack(domain)
     if evaluation:
@@ -72,24 +73,24 @@ def review(
 
 
 def golden(sheet: str, domain: str = "therapeutic-coaching", batch: str | None = None, to: Path | None = None) -> Answer:
-    """Make golden conversations of a filled-in sheet: of each transcript that a person labelled on every criterion that applies.
+    """Make golden conversations from a filled-in sheet: one from each transcript that a person labelled on every criterion that applies.
 
-    Where person and judge differ, a verdict is disputed. A third of the conversations, drawn by name, is held out. An existing file is kept.
+    Where person and judge differ, the verdict is marked as disputed. A third of the conversations, drawn by name, is held out. Existing files are kept.
 
     Args:
         sheet: a sheet of `understudy review`, filled in.
         domain: name of a domain pack.
-        batch: the batch of assessments that the sheet is of; default: the one that it was drawn from.
-        to: folder for the files; default: a folder of the data root.
+        batch: the batch of assessments that the sheet was drawn from; default: the one recorded with the sheet.
+        to: folder for the files; default: a folder below the data root.
     """
     store, pack, path = open_store(), load_pack(domain), user_path(sheet)
-    named = _batch(domain, batch, path)
-    labels, judged = read_labels(store, pack.rubric, named, path)
-    files, skipped = golden_files(labels, judged, pack.rubric, named)
+    source = _batch(domain, batch, path)
+    labels, judged = read_labels(store, pack.rubric, source, path)
+    files, skipped = golden_files(labels, judged, pack.rubric, source)
     folder = user_path(to) if to else store.local(f"{OWN}/{domain}/x").parent
     kept = keep_golden(files, folder)
     load_golden(pack, folder)
-    lines = [f"{len(files) - len(kept)} golden conversations written to {folder}, {len(kept)} were there already."]
+    lines = [f"{len(files) - len(kept)} golden conversations written to {folder}, {len(kept)} existed already."]
     lines += [f"- left out: {one_line(name)}: {one_line(why)}" for name, why in skipped.items()]
     lines += [f"Measure judges with them: understudy calibrate --domain {domain} --golden {folder}"] if files else []
     return Answer("\n".join(lines), {"folder": str(folder), "golden": list(files), "left_out": skipped}, 0 if files else 1)

@@ -1,6 +1,6 @@
-"""Who may use a Prefect server that is started here: its password, its settings, and the modes of its folder.
+"""Access to a Prefect server that is started here: its password, its settings, and the permissions of its folder.
 
-Must be entered before Prefect is imported, which reads the environment then.
+Call these functions before Prefect is imported, which reads the environment on import.
 """
 
 import base64
@@ -25,7 +25,9 @@ USER = "understudy"
 
 
 def use_project_settings() -> None:
-    """Have the project's prefect.toml hold in every folder below the project's: Prefect reads that of the working directory alone. Variables that are set win.
+    """Apply the project's prefect.toml in every working directory below the project folder.
+
+    Prefect itself reads only the file in the working directory. Variables that are set already take precedence.
 
     Raises:
         SettingsError: there is no project folder, or the file is not TOML.
@@ -44,7 +46,7 @@ def use_project_settings() -> None:
 
 
 def _variables(name: str, value: Any) -> list[tuple[str, str]]:
-    """Return settings as the variables that Prefect reads."""
+    """Return settings as the environment variables that Prefect reads."""
     if isinstance(value, dict):
         return [pair for key, part in value.items() for pair in _variables(f"{name}_{key.upper()}", part)]
     if isinstance(value, list):
@@ -53,10 +55,10 @@ def _variables(name: str, value: Any) -> list[tuple[str, str]]:
 
 
 def home() -> Path:
-    """Return Prefect's folder, which holds its database, logs and results; this user alone may enter it.
+    """Return Prefect's folder, which holds its database, logs and results; only this user may enter it.
 
     Raises:
-        ServerError: it cannot be made or is somebody else's.
+        ServerError: the folder cannot be created or belongs to another user.
     """
     folder = Path(os.environ.get("PREFECT_HOME") or project_folder() / ".prefect")
     try:
@@ -65,7 +67,7 @@ def home() -> Path:
         if folder.stat().st_mode & 0o077:
             folder.chmod(0o700)
     except OSError as error:
-        raise ServerError(f"{folder} cannot be made private: {error.strerror}. Set PREFECT_HOME to a folder of your own.") from error
+        raise ServerError(f"{folder} cannot be made private: {error.strerror}. Set PREFECT_HOME to a folder that you own.") from error
     return folder
 
 
@@ -75,16 +77,20 @@ def new_password() -> str:
 
 
 def kept_password() -> tuple[str, bool]:
-    """Return the password of this project's server, and whether it was made just now; it is kept in a file that this user alone may read."""
+    """Return the `user:password` of this project's server, and whether it is new; it is stored in a file that only this user may read.
+
+    Raises:
+        ServerError: another process stored a password that cannot be read.
+    """
     path = home() / PASSWORD_FILE
     for _ in range(2):
-        if known := _read(path):
-            return known, False
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=".password-")  # of mode 0600 from the first
+        if password := _read(path):
+            return password, False
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=".password-")  # mkstemp creates it with mode 0600
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(password := new_password())
         try:
-            os.link(part, path)  # fails where another process was quicker
+            os.link(part, path)  # fails if another process was faster
         except FileExistsError:
             if not _read(path):
                 Path(part).replace(path)
@@ -97,7 +103,10 @@ def kept_password() -> tuple[str, bool]:
 
 
 def use_kept_password() -> None:
-    """Set `PREFECT_API_AUTH_STRING`, unless it is set, for the server that `understudy ui` started; only a server of this machine is shown the password."""
+    """Set `PREFECT_API_AUTH_STRING`, unless it is set, to the password of the server that `understudy ui` started.
+
+    The password is sent only to a server on this machine.
+    """
     host = urlsplit(os.environ.get("PREFECT_API_URL", "")).hostname
     if host in LOOPBACK and not os.environ.get("PREFECT_API_AUTH_STRING"):
         path = Path(os.environ.get("PREFECT_HOME") or project_folder() / ".prefect") / PASSWORD_FILE
@@ -106,7 +115,7 @@ def use_kept_password() -> None:
 
 
 def server_environment(password: str, port: int | str) -> dict[str, str]:
-    """Return the settings of a server of this machine: a password, requests from its own pages alone, no telemetry."""
+    """Return the environment of a server on this machine: a password, browser requests only from the server's pages, no telemetry."""
     origins = ",".join(f"http://{host}:{port}" for host in LOOPBACK[:2])
     return {
         "PREFECT_SERVER_API_HOST": "127.0.0.1",
@@ -120,14 +129,15 @@ def server_environment(password: str, port: int | str) -> dict[str, str]:
 
 
 def ask(path: str, body: Any = None, seconds: float = 5) -> Any:
-    """Ask the server that the environment names, without Prefect's client, which takes seconds to import.
+    """Return the answer of the server at PREFECT_API_URL. Prefect's client is not used, because importing it takes seconds.
 
     Args:
-        path: below its API.
-        body: is posted, if there is one.
+        path: path below the API's address.
+        body: data that is posted as JSON; None for a GET request.
+        seconds: timeout of the request.
 
     Raises:
-        OSError: the server does not answer, or refuses.
+        OSError: the server does not answer, or refuses the request.
     """
     headers = {}
     if password := os.environ.get("PREFECT_API_AUTH_STRING"):
@@ -138,7 +148,7 @@ def ask(path: str, body: Any = None, seconds: float = 5) -> Any:
         try:
             headers["Prefect-Csrf-Token"] = ask(f"csrf-token?client={quote(client)}", seconds=seconds)["token"]
         except urllib.error.HTTPError as refused:
-            if refused.code not in (404, 422):  # a server without this protection
+            if refused.code not in (404, 422):  # answers of a server without this protection
                 raise
     request = urllib.request.Request(f"{os.environ['PREFECT_API_URL']}/{path}", None if body is None else json.dumps(body).encode(), headers)
     with urllib.request.urlopen(request, timeout=seconds) as answer:
@@ -146,6 +156,7 @@ def ask(path: str, body: Any = None, seconds: float = 5) -> Any:
 
 
 def _read(path: Path) -> str:
+    """Return the password in a file, and make the file private; an empty text if the file cannot be read."""
     try:
         if path.stat().st_mode & 0o077:
             path.chmod(0o600)

@@ -1,4 +1,4 @@
-"""The signature of a command, read from the source of the function that it runs: nothing is imported for `--help`, a completion or a refused word."""
+"""The signature of a command, read from the source of the function that it runs, so that `--help`, completion and wrong words import nothing."""
 
 import ast
 import inspect
@@ -16,17 +16,20 @@ from core.paths import CODE
 WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 PLAIN = {"str": str, "bool": bool, "float": float, "int": int, "Path": Path}
 NUMBERS = ("int", "Count", "Seed")
-"""Kinds of whole numbers; the bounds of the latter two are in core/quantities.py."""
+"""Types of whole numbers; core/quantities.py has the bounds of Count and Seed."""
 WORKER = "Shard"
-"""Type of a parameter that only the runs of a deployment pass to each other."""
+"""Type of a parameter that is no option: only the runs of a deployment pass it to each other."""
 
 
 @dataclass(frozen=True)
 class Written:
-    """A parameter as the source has it.
+    """A parameter as written in the source.
 
     Args:
+        name: name of the parameter.
         kind: its annotation, without `| None`.
+        optional: whether the annotation has `| None`.
+        default: its default; `inspect.Parameter.empty` if it has none.
     """
 
     name: str
@@ -37,7 +40,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Signature:
-    """What a function takes, and what its docstring says."""
+    """The parameters of a function and its docstring."""
 
     parameters: tuple[Written, ...]
     doc: str
@@ -63,20 +66,21 @@ def read_signature(target: str) -> Signature:
 
 
 def source_of(module: str) -> Path:
-    """Return the file of a module of ours."""
+    """Return the source file of a module of this code."""
     return CODE / f"{module.replace('.', '/')}.py"
 
 
 def command_function(
     signature: Signature, run: Callable[[dict[str, Any]], int], positional: str, names: Mapping[str, str], more: Sequence[inspect.Parameter] = ()
 ) -> Callable[..., int]:
-    """Return a function with another's signature, as the command line needs it.
+    """Return a function whose signature the command line library reads as options.
 
     Args:
-        run: is called with the values by the parameters' names.
-        positional: the parameter that needs no `--name`.
-        names: other names of options, by parameter.
-        more: parameters of the command itself.
+        signature: signature of the function that the command runs.
+        run: called with the values by the parameters' names; returns the exit code.
+        positional: the parameter that needs no `--name`; empty for none.
+        names: names of options that differ from the parameter's name, by parameter.
+        more: options of the command itself, such as `--json`.
     """
     parameters = [_parameter(item, item.name == positional, option_of(item.name, names)) for item in signature.parameters]
     shape = inspect.Signature([*sorted(parameters, key=lambda item: item.kind), *more])
@@ -110,21 +114,21 @@ def _whole(_: Any, tokens: Sequence[Token]) -> int:
 
 
 def typed_values(signature: Signature, words: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """Return values in the types of a function.
+    """Return values in the types of a function's parameters.
 
     Args:
-        words: as `command_function` passes them.
-        names: other names of options, by parameter.
+        signature: signature of the function.
+        words: values by parameter, as `command_function` passes them.
+        names: names of options that differ from the parameter's name, by parameter.
 
     Raises:
         SettingsError: a number is out of its bounds, or a value with parts is malformed.
     """
-    taken = [item for item in signature.parameters if item.name in words]
-    return {item.name: _typed(item, option_of(item.name, names), words[item.name]) for item in taken}
+    return {item.name: _typed(item, option_of(item.name, names), words[item.name]) for item in signature.parameters if item.name in words}
 
 
 def option_of(parameter: str, names: Mapping[str, str]) -> str:
-    """Return the option of a parameter."""
+    """Return the option of a parameter, such as `--first-seed`."""
     return f"--{names.get(parameter, parameter).replace('_', '-')}"
 
 

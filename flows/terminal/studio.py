@@ -1,4 +1,4 @@
-"""`understudy studio`: serves the pages of the studio until it is asked to stop."""
+"""`understudy studio`: serves the pages of the studio until it is stopped."""
 
 import asyncio
 import os
@@ -24,22 +24,24 @@ if TYPE_CHECKING:
     from uvicorn import Server
 
 STOP_SECONDS = 2
-"""That answers under way have to end when the studio is asked to stop."""
+"""Time for answers in progress to end when the studio is stopped."""
 TOKEN_VARIABLE = "UNDERSTUDY_STUDIO_TOKEN"
-LEAST_TOKEN = 16
-"""Characters of a token of one's own."""
+MIN_TOKEN = 16
+"""Minimum length in characters of a token that a person sets; a shorter one could be guessed."""
 EVERYWHERE = ("0.0.0.0", "::")
+"""Addresses that listen on all interfaces."""
 ASK_SECONDS = 10.0
-"""Between two questions to the Prefect server."""
+"""Minimum time between two requests to the Prefect server."""
 _ASKED: tuple[float, list[Waiting]] = (-ASK_SECONDS, [])
+"""Time of the latest request, and its result."""
 
 
 def studio(port: int = 4210, host: str = "127.0.0.1", no_open: bool = False, settings: str = "config/pipeline.yaml") -> int:
-    """Show conversations, verdicts and results in the browser, live too; runs until Ctrl-C.
+    """Show conversations, verdicts and results in the browser, also while a run makes them; runs until Ctrl-C.
 
     Args:
         port: port of the studio.
-        host: address to listen on; if other machines reach it, the studio asks for the token in the link that it prints.
+        host: address to listen on; if other machines can reach it, the studio asks for the token in the link that it prints.
         no_open: do not open a browser.
         settings: path of the settings file; its models, judges and budget apply to chats.
     """
@@ -47,16 +49,16 @@ def studio(port: int = 4210, host: str = "127.0.0.1", no_open: bool = False, set
 
     from studio.app import build_app
 
-    store, named = open_store(), (urlsplit(studio_address()).hostname or host).lower()
-    alone = host in LOOPBACK and named in LOOPBACK
-    token = None if alone else _token()
+    store, public_host = open_store(), (urlsplit(studio_address()).hostname or host).lower()
+    local = host in LOOPBACK and public_host in LOOPBACK
+    token = None if local else _token()
     hosts = [
         *LOOPBACK,
-        *([] if is_address(named) else [named]),
+        *([] if is_address(public_host) else [public_host]),
         *([] if is_address(host) else [host.lower()]),
-        *([] if alone else [socket.gethostname().lower()]),
+        *([] if local else [socket.gethostname().lower()]),
     ]
-    app = build_app(store, token, tuple(dict.fromkeys(hosts)), addresses=not alone, waiting=_waiting, settings=settings)
+    app = build_app(store, token, tuple(dict.fromkeys(hosts)), addresses=not local, waiting=_waiting, settings=settings)
     listening = _listen(host, port)
     config = uvicorn.Config(app, lifespan="off", log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=STOP_SECONDS)
     reached = "127.0.0.1" if host in EVERYWHERE else f"[{host}]" if ":" in host else host
@@ -72,7 +74,7 @@ def studio(port: int = 4210, host: str = "127.0.0.1", no_open: bool = False, set
 
 
 async def _serve(server: "Server", listening: socket.socket) -> None:
-    """Serve until it is cancelled; answers under way end first."""
+    """Serve until the task is cancelled; answers in progress end first."""
     work = asyncio.create_task(server.serve([listening]))
     try:
         await asyncio.shield(work)
@@ -83,20 +85,20 @@ async def _serve(server: "Server", listening: socket.socket) -> None:
 
 
 def _waiting() -> list[Waiting]:
-    """Return the runs that wait for a person in the Prefect UI; none where no server is named, or it does not answer."""
+    """Return the runs that wait for a person in the Prefect UI; an empty list if PREFECT_API_URL is not set or the server does not answer."""
     if not (api := os.environ.get("PREFECT_API_URL")):
         return []
     global _ASKED  # noqa: PLW0603
     if time.monotonic() - _ASKED[0] > ASK_SECONDS:
         use_kept_password()
         try:
-            found = ask("flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["PAUSED"]}}}, "limit": 20}, seconds=1)
+            paused = ask("flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["PAUSED"]}}}, "limit": 20}, seconds=1)
         except (OSError, ValueError):
-            found = []
-        shown = (os.environ.get("PREFECT_UI_API_URL") or api).removesuffix("/").removesuffix("/api")
+            paused = []
+        pages = (os.environ.get("PREFECT_UI_API_URL") or api).removesuffix("/").removesuffix("/api")
         _ASKED = (
             time.monotonic(),
-            [Waiting(f"The run {run['name']} waits for an approval in the Prefect UI", f"{shown}/runs/flow-run/{run['id']}") for run in found],
+            [Waiting(f"The run {run['name']} waits for an approval in the Prefect UI", f"{pages}/runs/flow-run/{run['id']}") for run in paused],
         )
     return _ASKED[1]
 
@@ -105,19 +107,19 @@ def _token() -> str:
     """Return the token of the environment, or a new one.
 
     Raises:
-        SettingsError: the environment's could be guessed.
+        SettingsError: the token of the environment is too short.
     """
-    given = os.environ.get(TOKEN_VARIABLE, "")
-    if given and len(given) < LEAST_TOKEN:
-        raise SettingsError(f"{TOKEN_VARIABLE} has {len(given)} characters; at least {LEAST_TOKEN} are needed. Make one: openssl rand -hex 24")
-    return given or secrets.token_urlsafe(24)
+    token = os.environ.get(TOKEN_VARIABLE, "")
+    if token and len(token) < MIN_TOKEN:
+        raise SettingsError(f"{TOKEN_VARIABLE} has {len(token)} characters; at least {MIN_TOKEN} are needed. Make one: openssl rand -hex 24")
+    return token or secrets.token_urlsafe(24)
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens.
+    """Return a socket that listens on an address.
 
     Raises:
-        ServerError: the address cannot be had.
+        ServerError: the address does not exist or is in use.
     """
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
@@ -128,5 +130,5 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _has_browser() -> bool:
-    """Say whether a browser would have a window: elsewhere one for terminals could open and take the terminal over."""
+    """Return whether a browser with a window can be opened. Without one, a text browser could open and take over the terminal."""
     return sys.stdout.isatty() and (sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")))

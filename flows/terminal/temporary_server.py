@@ -1,8 +1,8 @@
-"""A Prefect server for the length of a command.
+"""A Prefect server that runs for the length of a command.
 
-Prefect's own temporary server is in the process group of the command: Ctrl-C in a terminal stops it together with the run, which then
-cannot say that it was stopped and tries to for minutes. This one is in a session of its own and is stopped last. It also starts
-while the command still imports, which saves some seconds.
+Prefect's own temporary server is in the process group of the command. Ctrl-C in a terminal stops it together with the run, which then tries for minutes
+to report that it was stopped. This server is in a separate session and is stopped last. It also starts while the command still imports, which saves some
+seconds.
 """
 
 import base64
@@ -29,37 +29,37 @@ from core.settings.addresses import checked_address
 from flows.terminal.server_access import home, new_password, server_environment, use_kept_password, use_project_settings
 
 START_SECONDS = 180
+"""Maximum time that the server may take to start: much, because the machine may be busy."""
 UNUSED = tuple(f"PREFECT_SERVER_SERVICES_{name}_ENABLED" for name in ("SCHEDULER", "LATE_RUNS", "FOREMAN", "PAUSE_EXPIRATIONS", "TRIGGERS"))
-"""Services for deployments, workers and automations, of which a server that lives as long as one command has none."""
+"""Switches of the services for deployments, workers and automations, none of which a temporary server has."""
 STOP_SECONDS = 20
-
+"""Time that the server has to stop before it is killed."""
 ANSWER_SECONDS = 20
-"""For which a given server is waited."""
+"""Timeout of a request to the server at PREFECT_API_URL."""
 
 
 @contextmanager
 def temporary_server() -> Generator[Callable[[], None] | None]:
-    """Start a server and point `PREFECT_API_URL` to it, unless the variable is set already; stop it at the end.
+    """Start a server and point `PREFECT_API_URL` to it, unless the variable is set already; stop the server at the end.
 
-    Must be entered before Prefect is imported, which reads the variable then.
-
-    A server that dies later ends this process: Prefect would ask for it for many minutes.
+    Enter this context before Prefect is imported, which reads the variable on import. A server that dies later ends this process, because Prefect would try
+    to reach it for many minutes.
 
     Yields:
-        A function that waits until the server answers; none where another server is used, which has answered.
+        A function that waits until the server answers; None if `PREFECT_API_URL` is set, whose server has answered already.
 
     Raises:
-        ServerError: the server did not start (by that function).
+        ServerError: the server at `PREFECT_API_URL` does not answer; the yielded function raises it if the new server does not start.
     """
     use_project_settings()
-    if url_given := os.environ.get("PREFECT_API_URL"):
-        check_server(url_given)
+    if configured_url := os.environ.get("PREFECT_API_URL"):
+        check_server(configured_url)
         yield None
         return
     port, log, password, before = _free_port(), _log_of(home()), new_password(), read_memory()
     url = f"http://127.0.0.1:{port}/api"
     process = _start_server(password, port, log)
-    before_it = os.environ.get("PREFECT_API_AUTH_STRING")
+    earlier_password = os.environ.get("PREFECT_API_AUTH_STRING")
     os.environ |= {"PREFECT_API_URL": url, "PREFECT_API_AUTH_STRING": password}
     over = threading.Event()
 
@@ -73,7 +73,7 @@ def temporary_server() -> Generator[Callable[[], None] | None]:
         over.set()
         os.environ.pop("PREFECT_API_URL", None)
         os.environ.pop("PREFECT_API_AUTH_STRING", None)
-        os.environ |= {"PREFECT_API_AUTH_STRING": before_it} if before_it else {}
+        os.environ |= {"PREFECT_API_AUTH_STRING": earlier_password} if earlier_password else {}
         _stop_server(process)
 
 
@@ -102,10 +102,10 @@ def _stop_server(process: subprocess.Popen[bytes]) -> None:
 
 
 def check_server(url: str) -> None:
-    """Check that a Prefect server answers at an address, before Prefect is imported, which would ask for it for minutes.
+    """Check that a Prefect server answers at an address, before Prefect is imported, which would try to reach it for minutes.
 
     Raises:
-        ServerError: the address is none, nobody answers, who answers is no Prefect server, or it wants another password.
+        ServerError: the address is malformed, nothing answers there, the answer is not that of a Prefect server, or the password is wrong.
     """
     remedy = "Start it (`understudy ui`), correct the address, or leave PREFECT_API_URL empty: then a server is started for the command."
     try:
@@ -133,7 +133,7 @@ def _authorization() -> dict[str, str]:
 
 
 def _log_of(folder: Path) -> Path:
-    """Return the file of this command's server's log; those of commands that have ended are removed."""
+    """Return the log file of this command's server, and remove the log files of commands that have ended."""
     for old in folder.glob("temporary-server-*.log"):
         if not is_running(int(old.stem.rpartition("-")[2])):
             old.unlink(missing_ok=True)
@@ -141,6 +141,11 @@ def _log_of(folder: Path) -> Path:
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, log: Path, before: Memory) -> None:
+    """Wait until the server answers.
+
+    Raises:
+        ServerError: the server ended or did not answer within START_SECONDS.
+    """
     for _ in range(START_SECONDS * 5):
         if (code := process.poll()) is not None:
             if signal_name(code):
@@ -156,7 +161,7 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path, before: Memory)
 
 
 def _watch(process: subprocess.Popen[bytes], log: Path, before: Memory, over: threading.Event) -> None:
-    """End this process with one sentence if the server dies before its time; what a run made is whole at any moment."""
+    """End this process with one sentence if the server dies during the run. No file is left incomplete: each is written in one step."""
     code = process.wait()
     if over.is_set() or stopped() is not None:
         return

@@ -1,4 +1,4 @@
-"""Folders of transcripts: how much of the personas shows in them, and how they would be cut into training examples."""
+"""Folders of transcripts: how well their users keep to the personas, and how they would be cut into training examples."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from core.training.windows import windowed_tokens
 
 
 def fidelity(transcripts: str, domain: str = "therapeutic-coaching") -> Answer:
-    """Measure how well simulated users keep to their personas, in a folder of transcripts.
+    """Measure how well the simulated users of a folder of transcripts keep to their personas.
 
     Args:
         transcripts: folder of transcripts.
@@ -31,15 +31,15 @@ def fidelity(transcripts: str, domain: str = "therapeutic-coaching") -> Answer:
     reading = find_transcripts(folder)
     for line in reading.notices():
         show(line, error=True)
-    read = [_own(folder / place) or transcript for place, transcript in reading.transcripts.items()]
-    report = measure_fidelity(load_pack(domain), read)
-    lengths = summarise_lengths(len(transcript.exchanges) for transcript in read)
+    transcripts_read = [_own(folder / place) or transcript for place, transcript in reading.transcripts.items()]
+    report = measure_fidelity(load_pack(domain), transcripts_read)
+    lengths = summarise_lengths(len(transcript.exchanges) for transcript in transcripts_read)
     text = fidelity_markdown(report, (), {"these": lengths} if lengths else {})
     return Answer(text, {"report": report, "lengths": lengths, "left_out": reading.left_out})
 
 
 def show_slices(transcripts: str, domain: str = "therapeutic-coaching", settings: str = "config/pipeline.yaml") -> Answer:
-    """Preview how a folder of transcripts is cut into training examples: number, length, what is shortened.
+    """Preview how a folder of transcripts is cut into training examples: their number, their length, and what is shortened.
 
     Args:
         transcripts: folder of transcripts.
@@ -52,10 +52,10 @@ def show_slices(transcripts: str, domain: str = "therapeutic-coaching", settings
         show(line, error=True)
     report = SliceReport()
     length = load_training(config.training).train.get("max-length")
-    limit, tokens, whole = length if isinstance(length, int) else None, list[int](), list[int]()
+    limit, tokens, once = length if isinstance(length, int) else None, list[int](), list[int]()
     for conversation, examples in cut(reading.transcripts.values(), pack.system_of, config.dataset.slicing, tokenizer, report):
         tokens += [example.tokens for example in examples]
-        whole += windowed_tokens(conversation.frame, conversation.sizes, conversation.slices, limit)
+        once += windowed_tokens(conversation.frame, conversation.sizes, conversation.slices, limit)
     figures = statistics(tokens, limit)
     most = max(figures["histogram"].values(), default=1)
     lines = [
@@ -65,7 +65,7 @@ def show_slices(transcripts: str, domain: str = "therapeutic-coaching", settings
     ]
     if length:
         lines.append(f"longer than the training length of {length:,} tokens (config/training/{config.training}.yaml): {figures['longer']}")
-    lines.append(f"tokens of a pass: {sum(tokens):,} as slices; {sum(whole):,} in {len(whole)} rows if each reply is learnt once (learn)")
+    lines.append(f"tokens of a pass: {sum(tokens):,} as slices; {sum(once):,} in {len(once)} rows if each reply is learnt once (learn)")
     shortened = {"shortened": report.shortened, "skipped": report.skipped}
     for what, entries in shortened.items():
         for entry in entries:
@@ -77,7 +77,7 @@ def show_slices(transcripts: str, domain: str = "therapeutic-coaching", settings
         "tokenizer": tokenizer.name,
         **figures,
         **shortened,
-        "tokens_once": sum(whole),
+        "tokens_once": sum(once),
         "too_short": report.too_short,
         "left_out": reading.left_out,
     }
@@ -85,7 +85,7 @@ def show_slices(transcripts: str, domain: str = "therapeutic-coaching", settings
 
 
 def _own(path: Path) -> Transcript | None:
-    """Read a transcript that was rehearsed here, whose steering is known; none where it is from elsewhere, or was edited so that it is no record of ours."""
+    """Return a transcript of this data root with the steering of its user; None if the file is from elsewhere or was edited so that it is not valid."""
     store = open_store()
     rehearsed = store.is_local and path.is_file() and path.resolve().is_relative_to(store.local("transcripts").resolve())
     try:

@@ -1,4 +1,4 @@
-"""The subcommands of `understudy`: what each runs, and how its parameters are passed."""
+"""The subcommands of `understudy`: what each runs, and how its parameters are passed on the command line."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ class Word:
     """A subcommand.
 
     Args:
-        target: the function that it runs, as `package.module:function`; a flow where the module is one of `flows`.
+        target: the function that it runs, as `package.module:function`; `flows.NAME:NAME` is a flow.
         group: its heading in the help.
-        examples: what follows `understudy`.
-        positional: the parameter that needs no `--name`.
-        names: other names of options, by parameter.
+        examples: command lines for the help, without `understudy`.
+        positional: the parameter that needs no `--name`; empty for none.
+        names: names of options that differ from the parameter's name, as pairs of parameter and option.
     """
 
     target: str
@@ -24,7 +24,7 @@ class Word:
 
     @property
     def flow(self) -> str | None:
-        """Name of the flow that it runs."""
+        """Name of the flow that it runs; None if it runs another function."""
         module, _, name = self.target.partition(":")
         return name if module == f"flows.{name}" else None
 
@@ -99,15 +99,15 @@ WORDS = {
     "worker": Word("flows.terminal.project:worker", PROJECT, ("worker", "worker night-shift"), "name"),
 }
 NOTES = {
-    "chat": "With a pipe, each line is a message, and the replies alone go to standard output.",
+    "chat": "With a pipe, each line is a message, and only the replies go to standard output.",
     "import": "docs/imports.md lists the formats that are read.",
     "run": "Settings: demo (needs no key), full, or the path of a YAML file.",
 }
 TALKS = ("chat", "import", "studio", "ui", "deploy", "worker")
-"""Subcommands that print while they run, and return nothing at the end."""
+"""Subcommands that print while they run and have no result at the end, so no `--json`."""
 
 
 def stop_sentence(words: Sequence[str]) -> str:
-    """Return what a command says that is stopped."""
+    """Return the sentence that a stopped command prints."""
     word = WORDS.get(words[0]) if words else None
     return "Stopped." if word and not word.flow else "Stopped. What was made is kept; the same command resumes from there."

@@ -131,7 +131,7 @@ def test_the_password_is_made_once_and_only_its_owner_may_read_it(tmp_path, monk
 def test_a_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("", encoding="utf-8")
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "file" / "home"))
-    with pytest.raises(ServerError, match=r"file.*Set PREFECT_HOME to a folder of your own"):
+    with pytest.raises(ServerError, match=r"file.*Set PREFECT_HOME to a folder that you own"):
         server_access.home()
 
 

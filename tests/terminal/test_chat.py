@@ -151,7 +151,7 @@ def test_commands_of_the_conversation(chat, gguf, tmp_path):
     assert done.returncode == 0, done.stderr
     assert TRAINED in done.stderr
     assert "Did you mean '/save'?" in done.stderr
-    assert f"{file} is there already" in done.stderr
+    assert f"{file} exists already" in done.stderr
     assert "Cannot write /nowhere/x.json" in done.stderr
     assert done.stdout.endswith("understudy> Heard 'two' after 1.\n")
     for path, name in ((file, "understudy"), (tmp_path / "kept-base.json", "base")):
