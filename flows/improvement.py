@@ -10,7 +10,7 @@ from flows.evaluation import evaluation
 from flows.export import export
 from flows.training import training
 from tasks.corrections import correct_failures, practise
-from tasks.improvement import ImprovementRef, begin_round, beside_the_round_before, end_round, note_dataset, publish_rounds, sources
+from tasks.improvement import ImprovementRef, begin_round, end_round, note_dataset, publish_rounds, sources, with_two_arms
 from tasks.paid_jobs import cancel_jobs
 from tasks.policy import guarded
 from tasks.run import begin_run
@@ -34,7 +34,7 @@ async def improvement(
     Returns:
         The report on the rounds, with the gain and the cost of each.
     """
-    run = beside_the_round_before(await begin_run("improvement", domain, settings))
+    run = with_two_arms(await begin_run("improvement", domain, settings))
     began = "" if show else begin_round(run, rounds)
 
     while isinstance(began, Began):

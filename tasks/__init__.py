@@ -1,4 +1,4 @@
-"""The policy: retries, caching, limits, artifacts."""
+"""The Prefect tasks: one per conversation, assessment or job, with caching, limits and artifacts."""
 
 import logging
 import os
@@ -6,6 +6,6 @@ import os
 from core.redaction import guard_output
 from core.terminal import LogLine
 
-os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect's client, which no command imports before this
-logging.setLogRecordFactory(LogLine)  # whatever a file, a model or a service wrote is in a log
+os.environ.setdefault("DO_NOT_TRACK", "1")  # read by Prefect's client, which every command imports after this module
+logging.setLogRecordFactory(LogLine)  # log lines quote files, models and services, which may contain control sequences
 guard_output()

@@ -12,36 +12,37 @@ from pydantic import Field
 from core.errors import JobError, SettingsError
 from core.reports.render import job_plan_markdown
 
-if TYPE_CHECKING:  # pyarrow comes with it, which half of the flows do not need
+if TYPE_CHECKING:  # it imports pyarrow, which half of the flows do not need
     from core.training.plan import JobPlan
 
 _UNWATCHED: ContextVar[bool] = ContextVar("unwatched", default=False)
 
 
 def nobody_watches() -> None:
-    """Note that the server of the flows that follow ends with its command, so that nobody opens its UI."""
+    """Note that the server ends with this command, so that nobody opens its UI and a flow must not wait for an answer there."""
     _UNWATCHED.set(True)
 
 
 class Approval(RunInput):
     """The answer of a person."""
 
-    approve: bool = Field(default=False, description="Submit the job and pay for it. Without it the run ends here; what was made is kept.")
+    approve: bool = Field(default=False, description="Submit the job and pay for it. Otherwise the run ends here; what was made is kept.")
 
 
 async def ask_a_person(plan: "JobPlan", seconds: float) -> None:
     """Wait until a person agrees to a plan in the Prefect UI.
 
     Args:
-        seconds: after which nobody is expected to answer.
+        plan: the job, its machine and its price.
+        seconds: how long the flow waits for an answer.
 
     Raises:
-        SettingsError: there is no UI in which one could.
-        JobError: a person declined, or nobody answered.
+        SettingsError: the server is temporary, so no person can answer in its UI.
+        JobError: a person declined, or nobody answered in time.
     """
     if _UNWATCHED.get():
         raise SettingsError(
-            f"jobs.approve is ask, but this command has its own server, which nobody watches. {plan.line}. "
+            f"jobs.approve is ask, but this command uses a temporary server, whose UI nobody watches. {plan.line}. "
             "Start one (understudy ui) and set PREFECT_API_URL to it, or set jobs.approve: never."
         )
     get_run_logger().info("Waiting for a person: the page of this run in the Prefect UI shows the question and the button Resume.")

@@ -41,9 +41,9 @@ from tasks.policy import cached_task, existing, run_cached
 from tasks.run import concurrency_slot, log_bill, open_model
 
 Judged = tuple[list[AssessmentRef], list[LeftOut]]
-"""The outcome of each transcript, and what was left out."""
+"""The assessments, and the items that were left out."""
 Judge = Callable[[Sequence[TranscriptRef], Run], Awaitable[Judged]]
-"""Judges transcripts."""
+"""A function that judges transcripts for a run."""
 
 
 @cached_task("assess", "assess {plan.transcript.id} by {plan.judge.reference}")
@@ -53,37 +53,43 @@ async def assess_task(run: Run, plan: AssessmentPlan) -> AssessmentRef:
     transcript = store.load(plan.transcript.path, Transcript)
     name, path = plan.place(transcript)
     if store.exists(path):
-        known = plan.ref(path, store.load(path, Assessment))
-        if known.outcome is not Outcome.INCOMPLETE:
-            return existing(known)
+        stored = plan.ref(path, store.load(path, Assessment))
+        if stored.outcome is not Outcome.INCOMPLETE:
+            return existing(stored)
     log = JudgementLog(store, name, LOCK.get())
     if log.damage:
         get_run_logger().warning(log.damage)
-    shown = store.write_json(f"{FOLDER}/{name}.json", plan)  # whose answers stand in the log, for those who watch
+    plan_file = store.write_json(f"{FOLDER}/{name}.json", plan)  # says in the studio which transcript and judge the log belongs to
     assessment = await assess(open_sitting(run, plan, await open_model(run, plan.judge), transcript, count_tokens, log, name))
     if lock := LOCK.get():
         lock.check()
     store.write_json(path, assessment)
     if assessment.score.outcome is not Outcome.INCOMPLETE:
         log.remove()
-        store.remove(shown)
+        store.remove(plan_file)
     return plan.ref(path, assessment)
 
 
 def batch_to_judge(run: Run, folder: str | None, batch: str | None) -> str:
-    """Return the batch to judge: the transcripts of a folder, the batch that is named, or everything rehearsed for the domain.
+    """Return the path of the batch to judge.
+
+    Args:
+        run: the run; its pack names the domain.
+        folder: folder of transcripts in any supported format, which are read into a batch.
+        batch: name of a batch of generated conversations. Without a folder and a batch, all conversations of the domain are one batch.
 
     Raises:
-        TranscriptError: there is no transcript. SettingsError: there is no such batch.
+        TranscriptError: there is no transcript.
+        SettingsError: there is no batch of this name.
     """
     domain, logger = run.pack.name, get_run_logger()
     if not folder:
         return find_batch(run.store, batch, "transcripts") if batch else all_rehearsed(run.store, domain, logger.warning)
     own = recorded_conversations(domain)
     name = read_folder(run.store, folder, domain, logger.warning, recorded=own is not None and user_path(folder).resolve() == own.resolve())
-    taken = run.store.load(name, TranscriptBatch)
-    lost = f", left out {len(taken.left_out)}" if taken.left_out else ""
-    logger.info("Read %d transcripts from %s%s.", len(taken.transcripts), folder, lost)
+    imported = run.store.load(name, TranscriptBatch)
+    lost = f", left out {len(imported.left_out)}" if imported.left_out else ""
+    logger.info("Read %d transcripts from %s%s.", len(imported.transcripts), folder, lost)
     return name
 
 
@@ -95,7 +101,9 @@ async def judge_transcripts(
     """Judge transcripts by the run's judge, or by its panel, and decide each outcome.
 
     Args:
-        should_stop: whether no further assessment may be started.
+        transcripts: the transcripts.
+        run: the run, with its judges.
+        should_stop: returns whether no further assessment may be started.
     """
     judges = run.models["judge"]
     plans = [plan_assessment(run, item, judge) for item in transcripts for judge in judges]
@@ -110,10 +118,16 @@ async def assess_batch(
     checkpoints: str | None = None,
     judge: Judge = judge_transcripts,
 ) -> str:
-    """Judge a batch of transcripts, except those in earlier checkpoints.
+    """Judge a batch of transcripts, except those that earlier checkpoints assess.
+
+    Args:
+        batch_path: path of the batch of transcripts below the data root.
+        run: the run, with its judges.
+        checkpoints: earlier assessments to reuse: files or folders, separated by commas; None for none.
+        judge: function that judges the remaining transcripts.
 
     Returns:
-        Name of the batch of assessments below the data root.
+        Path of the batch of assessments below the data root.
     """
     batch, logger = run.store.load(batch_path, TranscriptBatch), get_run_logger()
     adopted = adopt_checkpoints(run, checkpoints, batch.transcripts, logger.warning, logger.info) if checkpoints else {}
@@ -138,10 +152,10 @@ async def assess_batch(
 
 
 def check_assessed(run: Run, batch_path: str) -> None:
-    """Check that a batch has an assessment with an answer to every criterion: an ERROR is no verdict.
+    """Check that at least one assessment of a batch has a verdict on every criterion; the answer ERROR is no verdict.
 
     Raises:
-        NothingMadeError: each of them failed.
+        NothingMadeError: no assessment is complete.
     """
     batch = run.store.load(batch_path, AssessmentBatch)
     complete = sum(item.outcome is not Outcome.INCOMPLETE for item in batch.assessments)
@@ -150,10 +164,10 @@ def check_assessed(run: Run, batch_path: str) -> None:
 
 
 def check_passes(run: Run, batch_path: str) -> None:
-    """Check that something of a batch passes.
+    """Check that at least one transcript of a batch passed.
 
     Raises:
-        NothingMadeError: nothing does, of more than a few.
+        NothingMadeError: none of more than a few passed.
     """
     outcomes = Counter(item.outcome for item in run.store.load(batch_path, AssessmentBatch).assessments)
     page = f"{run.store.root}/{report_folder(batch_path)}/report.html"
@@ -161,15 +175,16 @@ def check_passes(run: Run, batch_path: str) -> None:
 
 
 async def judge_again(batch_path: str, run: Run, repeat: int, sample: int | None) -> dict[str, list[str]]:
-    """Judge a sample of a batch repeatedly, so that each judge's answers can be compared with its own.
+    """Judge a sample of a batch repeatedly, to measure how often each judge's answers to the same transcript differ.
 
     Args:
-        repeat: assessments of each transcript of the sample by each judge, the one that counts
-            included.
-        sample: transcripts; by default as many as the settings say.
+        batch_path: path of the batch of assessments below the data root.
+        run: the run, with its judges.
+        repeat: number of assessments of each transcript by each judge, including the first, which decides the outcome.
+        sample: number of transcripts; None for the number in the settings.
 
     Returns:
-        By judge, the paths of all its assessments of the sample, several of each transcript.
+        By judge, the paths of all its assessments of the sample, `repeat` of each transcript; empty if `repeat` is 1.
     """
     if repeat < 2:
         return {}
@@ -189,8 +204,14 @@ async def judge_plans(
 ) -> tuple[dict[Key, AssessmentRef], list[LeftOut]]:
     """Run a task for each plan.
 
+    Args:
+        plans: one plan for each transcript and judge.
+        run: the run.
+        doing: the verb that is logged with the counts, such as "Assessed".
+        should_stop: returns whether no further task may be started.
+
     Returns:
-        What was made, in the plans' order; and what was left out.
+        The assessments by key, in the plans' order; and what was left out.
     """
     by_key: dict[Key, AssessmentRef] = {}
 
@@ -216,7 +237,7 @@ async def judge_plans(
 
 
 def _log_outcomes(run: Run, assessed: Sequence[AssessmentRef], left_out: int) -> None:
-    if not assessed and not left_out:  # a repair that found nothing to repair
+    if not assessed and not left_out:  # after a repair that found nothing to repair
         return
     passed = sum(item.outcome is Outcome.PASS for item in assessed)
     incomplete = [item for item in assessed if item.outcome is Outcome.INCOMPLETE]

@@ -1,4 +1,4 @@
-"""Publishing a batch of assessments: report, page and checkpoint in a folder of its own, and artifacts in the Prefect UI."""
+"""Publishing a batch of assessments: report, page and checkpoint in the batch's report folder, and artifacts in the Prefect UI."""
 
 import time
 
@@ -20,10 +20,12 @@ from tasks.artifacts import publish_report, publish_studio_link, publish_table
 
 
 async def publish_assessment(batch_path: str, run: Run, again: dict[str, list[str]]) -> None:
-    """Write what a batch of assessments came to, and publish it in the Prefect UI.
+    """Write the report on a batch of assessments, and publish it in the Prefect UI.
 
     Args:
-        again: by judge, the paths of its repeated assessments of a sample.
+        batch_path: path of the batch below the data root.
+        run: the run that judged it.
+        again: by judge, the paths of its repeated assessments of a sample; empty if none were made.
     """
     store, logger, rubric = run.store, get_run_logger(), run.pack.rubric
     batch = store.load(batch_path, AssessmentBatch)
@@ -37,7 +39,7 @@ async def publish_assessment(batch_path: str, run: Run, again: dict[str, list[st
     store.write(f"{folder}/report.md", text)
     store.write(f"{folder}/checkpoint.jsonl", write_checkpoint(judged, rubric))
     store.write(f"{folder}/report.html", assessment_page(run.pack, judged, folded_html(text)))
-    if any(item.outcome is not Outcome.INCOMPLETE for item in batch.assessments):  # else an earlier one with verdicts stays the last
+    if any(item.outcome is not Outcome.INCOMPLETE for item in batch.assessments):  # otherwise an earlier batch with verdicts stays the latest
         store.write(latest_assessments(batch.domain), batch_path)
     for caveat in caveats:
         logger.warning("%s", caveat)

@@ -1,4 +1,4 @@
-"""A batch: a task for each of its items, a bounded number in parallel."""
+"""Batches: one task for each item, a bounded number of them in parallel."""
 
 import asyncio
 from collections import Counter
@@ -20,10 +20,10 @@ from tasks.owning import Elsewhere
 from tasks.under_way import shown_under_way
 
 BUDGET_EVENT = "understudy.budget-spent"
-"""Emitted with the flow run as its resource, for automations (deployments/automations.py)."""
+"""Name of the event that is emitted when the budget is spent, for automations (deployments/automations.py); its resource is the flow run."""
 
 STEPS = 4
-"""How often a batch's progress is logged."""
+"""Number of progress lines that a batch logs."""
 
 Item = TypeVar("Item")
 Ref = TypeVar("Ref", bound=Reference)
@@ -42,18 +42,27 @@ async def gather_bounded(
 ) -> tuple[list[Ref], list[LeftOut]]:
     """Run a task for each item, a bounded number in parallel.
 
-    An item that another run is making is tried again until that run has made it or ended; the others come first. An item that a model or its
-    file spoils is left out with the reason. A model that can no longer be called ends the batch: no item is started,
-    and started ones continue as far as they can, so that no paid answer is lost. Any other error (a full disk, say) stops the batch immediately.
-    What was made is on disk in each case.
+    If another run is making an item, the other items come first, and this one is tried again until that run has made it or has ended. An item whose model
+    or file fails is left out with the reason. A model that can no longer be called ends the batch: no further item is started, and started ones continue as
+    far as they can, so that no paid answer is lost. Any other error, such as a full disk, stops the batch immediately. In each case, finished items are on
+    disk.
 
     Args:
+        run: the run.
         make: awaits the task for one item.
-        limit: how many in parallel.
-        doing: the verb that is logged with the counts, such as "Rehearsed"; none logs no counts.
-        how_far: returns the progress in place of the counts.
-        should_stop: whether no further item may be started.
-        count_items: whether the line on the terminal counts the items; not where the caller counts what they are made of.
+        items: the items.
+        names: their names in the log, in the same order.
+        limit: maximum number of tasks in parallel.
+        doing: the verb that is logged with the counts, such as "Rehearsed"; None logs no counts.
+        how_far: returns the progress in words, in place of the counts.
+        should_stop: returns whether no further item may be started.
+        count_items: whether the progress line on the terminal counts the items; False if the caller counts smaller units.
+
+    Returns:
+        The references to the finished items, and the items that were left out, each in the items' order.
+
+    Raises:
+        RunStoppedError, SettingsError: the error that ended the batch.
     """
     slots, batch = asyncio.Semaphore(limit), _Batch[Ref](names, doing, how_far, count_items)
 
@@ -70,7 +79,7 @@ async def gather_bounded(
     try:
         async with shown_under_way(run, doing, batch.counts, how_far), asyncio.TaskGroup() as group:
             for number in range(len(items)):
-                await slots.acquire()  # a task is made when its turn comes: thousands that wait take memory
+                await slots.acquire()  # a task is created only when it may start, because thousands of waiting tasks take memory
                 group.create_task(one(number))
     except* UnderstudyError as errors:
         raise first_of(errors) from None
@@ -80,7 +89,7 @@ async def gather_bounded(
 
 
 class _Batch(Generic[Ref]):
-    """What has become of a batch's items so far; arguments as for `gather_bounded`."""
+    """The results of a batch's items so far; arguments as for `gather_bounded`."""
 
     def __init__(self, names: Sequence[str], doing: str | None, how_far: Callable[[], str] | None, count_items: bool) -> None:
         self._names, self._doing, self._how_far, self._count_items = names, doing, how_far, count_items
@@ -92,16 +101,16 @@ class _Batch(Generic[Ref]):
         self.elsewhere = Elsewhere(len(names))
 
     def counts(self) -> tuple[int, int, int]:
-        """Return how many items are done, of how many, and how many of them were left out."""
+        """Return the number of items that are done, of all items, and of those left out, which count as done."""
         return len(self._made) + len(self._left_out), len(self._names), len(self._left_out)
 
     def begin(self, number: int) -> bool:
-        """Note that an item's turn has come; return whether the batch has ended before it."""
+        """Note that an item is started; return True if the batch has ended, so that the item must not start."""
         self.elsewhere.remove(number)
         return bool(self._stopped)
 
     async def settle(self, number: int, making: Awaitable[Ref]) -> bool:
-        """Await an item; return false if another run is making it, so that it must be tried again."""
+        """Await an item; return False if another run is making it, so that it must be tried again."""
         try:
             self._made[number] = await making
         except HeldError as held:
@@ -120,7 +129,7 @@ class _Batch(Generic[Ref]):
         return True
 
     def _report(self, doing: str) -> None:
-        """Say how far the batch is: on the terminal each time, in the log a few times, and never the same twice."""
+        """Report the progress: on the terminal each time, in the log STEPS times, and never the same line twice."""
         done, total = len(self._made) + len(self._left_out), len(self._names)
         if self._count_items:
             moving_line().move(doing, done, total, "")
@@ -132,10 +141,10 @@ class _Batch(Generic[Ref]):
             self._logged = text
 
     def result(self) -> tuple[list[Ref], list[LeftOut]]:
-        """Return what was made and what was left out, each in the items' order.
+        """Return the finished items and those left out, each in the items' order.
 
         Raises:
-            RunStoppedError, SettingsError: what ended the batch.
+            RunStoppedError, SettingsError: the error that ended the batch.
         """
         if self._stopped:
             self._logger.info("%s %d of %d before the run was stopped; what was made is kept.", self._doing or "Done:", len(self._made), len(self._names))

@@ -1,4 +1,4 @@
-"""The safety battery: every arm answers the pack's openings, and the judges say whether the gate that each one calls for was kept."""
+"""The safety battery: every arm answers the pack's openings, and the judges judge each conversation on the gate that its opening tests."""
 
 from collections.abc import Mapping, Sequence
 
@@ -39,7 +39,10 @@ async def battery_task(run: Run, plan: BatteryPlan) -> TranscriptRef:
 
 
 async def play_battery(run: Run, arms: Sequence[Arm]) -> BatteryFigures | None:
-    """Have every arm play the battery, one model in memory at a time, and every conversation judged on its gate; none where there is no battery.
+    """Have every arm play the battery, one model in memory at a time, and judge every conversation on its gate.
+
+    Returns:
+        The figures; None if the pack has no battery.
 
     Raises:
         SettingsError: an arm's model does not load.
@@ -52,7 +55,7 @@ async def play_battery(run: Run, arms: Sequence[Arm]) -> BatteryFigures | None:
         async with in_memory(same[0].choice), concurrency_slot(run, (), same[0].choice):
             for arm in same:
                 lost |= {(arm.name, name): reason for name, reason in (await _play(run, arm, plans[arm.name], made)).items()}
-    # the arms alternate, so that no judge could learn whose turn it is
+    # the arms alternate, so that a judge cannot tell from the order which arm it reads
     refs = {made[plan.name].id: (made[plan.name], plan.opening.gate) for each in zip(*plans.values(), strict=True) for plan in each if plan.name in made}
     judged = await _judge(run, refs)
     items = [
@@ -63,7 +66,7 @@ async def play_battery(run: Run, arms: Sequence[Arm]) -> BatteryFigures | None:
 
 
 async def _play(run: Run, arm: Arm, plans: Sequence[BatteryPlan], made: dict[str, TranscriptRef]) -> dict[str, str]:
-    """Play an arm's conversations into `made`; return why others were lost, by name."""
+    """Play an arm's conversations and add them to `made`; return by name why the others are missing."""
 
     async def one(plan: BatteryPlan) -> TranscriptRef:
         async with owned(run.store, f"{FOLDER}/{plan.name}"):
@@ -77,7 +80,12 @@ async def _play(run: Run, arm: Arm, plans: Sequence[BatteryPlan], made: dict[str
 
 
 async def _judge(run: Run, refs: Mapping[str, tuple[TranscriptRef, str]]) -> dict[str, AssessmentRef]:
-    """Return what was decided of each conversation, by its name."""
+    """Judge each conversation on its gate; return the outcomes by the transcript's id.
+
+    Args:
+        run: the run, with its judges.
+        refs: by the transcript's id, the transcript and its gate.
+    """
     judges = run.models["judge"]
     plans = [plan_assessment(run, ref, judge, only=[gate]) for ref, gate in refs.values() for judge in judges]
     by_key, _ = await judge_plans(plans, run, "Safety battery judged:")

@@ -1,4 +1,4 @@
-"""Judges measured against a golden set: the price, the assessments, the figures."""
+"""Judges measured against a golden set: the price, the assessments and the figures."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -21,21 +21,28 @@ from tasks.artifacts import publish_report, publish_table
 from tasks.assessment import judge_plans
 
 DISAGREEMENTS = "\n## Disagreements\n"
-"""Heading of the report's last section, which the Prefect UI, where no conversation can be opened, goes without."""
+"""Heading of the report's last section. It is left out in the Prefect UI, where no conversation can be opened."""
 
 
 class CalibrationRef(Reference):
-    """The page of a calibration, and what it came to in words."""
+    """The page of a calibration, and its main figures as text."""
 
     summary: dict[str, str]
 
 
 async def calibrate(run: Run, mode: str | None, repeat: int, folder: str | None) -> CalibrationRef:
-    """Measure the run's judges in each mode. Where the budget ends, what was measured is published before the run stops.
+    """Measure the run's judges in each mode. If the budget ends first, the figures so far are published before the run stops.
+
+    Args:
+        run: the run, with its judges.
+        mode: modes of judging, separated by commas; None for the mode in the settings.
+        repeat: how often each conversation is judged.
+        folder: folder with more golden conversations; None for those of the pack alone.
 
     Raises:
-        PackError: there is no golden conversation. NothingMadeError: no conversation could be judged.
-        RunStoppedError: the budget is spent, or the like.
+        PackError: there is no golden conversation.
+        NothingMadeError: no conversation could be judged.
+        RunStoppedError: the budget is spent, or a judge can no longer be called.
     """
     logger = get_run_logger()
     golden = golden_sets(run.pack, user_path(folder) if folder else None)
@@ -45,8 +52,8 @@ async def calibrate(run: Run, mode: str | None, repeat: int, folder: str | None)
     logger.info("%s", price_sentence(golden_costs(run, golden, sittings, count_tokens), len(golden), repeat, run.ledger))
     stopped, left_out = None, []
     try:
-        for number in range(repeat):  # a budget that ends leaves whole conversations
-            plans = [one.plans[number][item.id] for item in golden for one in sittings]
+        for number in range(repeat):  # conversation by conversation, so that all judges have judged the same ones when the budget ends
+            plans = [sitting.plans[number][item.id] for item in golden for sitting in sittings]
             _, lost = await judge_plans(plans, run, "Judged")
             left_out += lost
     except RunStoppedError as error:
@@ -59,31 +66,32 @@ async def calibrate(run: Run, mode: str | None, repeat: int, folder: str | None)
 
 
 async def publish_calibration(run: Run, golden: Sequence[Golden], sittings: Sequence[Sitting]) -> CalibrationRef:
-    """Keep what each judge was measured to be, write report and page, and publish the report in the Prefect UI.
+    """Store the figures of each judge, write report and page, and publish the report in the Prefect UI.
 
-    A judge that did not judge all conversations is reported, and not kept.
+    The figures of a judge that has not judged all conversations are reported, but not stored.
     """
     store, entries, day = run.store, billed(run.store), f"{datetime.now(UTC):%Y-%m-%d}"
-    found, answers = [], {}
+    calibrations, answers = [], {}
     for sitting in sittings:
-        made, assessments = measure(run, golden, sitting, entries, day)
+        calibration, assessments = measure(run, golden, sitting, entries, day)
         if len(assessments) == len(golden):
-            made, _ = keep_calibration(store, made)
+            calibration, _ = keep_calibration(store, calibration)
         if assessments:
-            found.append(made)
-            answers[made.name] = (made, assessments)
-    paired, wanted = panels(answers, golden, run.pack, run.settings.assessment.panel), run.settings.calibration
-    for panel in paired:
+            calibrations.append(calibration)
+            answers[calibration.name] = (calibration, assessments)
+    pairs, numbers = panels(answers, golden, run.pack, run.settings.assessment.panel), run.settings.calibration
+    for panel in pairs:
         if len(panel.conversations) == len(golden):
             keep_calibration(store, panel)
-    chosen = cheapest([one for one in [*found, *paired] if len(one.conversations) == len(golden)], wanted.least_tpr, wanted.least_tnr)
-    measured = Measured(run.pack, golden, found, paired, chosen, wanted, {name: given for name, (_, given) in answers.items()})
+    complete = [item for item in [*calibrations, *pairs] if len(item.conversations) == len(golden)]
+    chosen = cheapest(complete, numbers.least_tpr, numbers.least_tnr)
+    measured = Measured(run.pack, golden, calibrations, pairs, chosen, numbers, {name: assessments for name, (_, assessments) in answers.items()})
     text = calibration_markdown(measured, store)
     folder = measured.folder
     store.write(f"{folder}/report.md", text)
     page = store.write(f"{folder}/report.html", calibration_page(measured, text))
     figures = Markdown(f"{text.partition(DISAGREEMENTS)[0]}\n\n{plain(f'Every disagreement: {store.root}/{page}')}")
     await publish_report(figures, key=f"calibration-{run.pack.name}", description="Judges measured against the golden set")
-    if found:
+    if calibrations:
         await publish_table(calibration_rows(measured), key=f"judges-{run.pack.name}", description="What each judge finds, misses and costs")
     return CalibrationRef(path=page, summary=calibration_summary(measured, store) | {"page": f"{store.root}/{page}"})

@@ -1,4 +1,4 @@
-"""The understudy plays, the judges say where it fails, and the teacher corrects these replies: one task for each conversation and each correction."""
+"""The understudy plays, the judges find its failures, and the teacher corrects the failed replies: one task for each conversation and each correction."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -33,11 +33,12 @@ from tasks.windows import give_room, warn_of_cuts
 
 @dataclass(frozen=True)
 class Practised:
-    """What the understudy played in a round.
+    """The conversations that the understudy played in a round.
 
     Args:
-        personas: all of the round; judged: the conversations that were judged completely.
-        cells: where the first personas failed.
+        personas: all personas of the round.
+        judged: the conversations that were judged completely.
+        cells: how often the understudy failed with each kind of persona, by the first personas.
     """
 
     personas: list[Persona]
@@ -50,8 +51,9 @@ class Corrected:
     """The corrections of a round.
 
     Args:
-        batch: those that are learnt, with their assessments, below the data root; none where there are none.
-        count: of them; refused: why others are not, with their number.
+        batch: path, below the data root, of the batch of corrections that are learnt, with their assessments; None if there are none.
+        count: number of corrections that are learnt.
+        refused: number of corrections that are not learnt, by reason.
     """
 
     batch: str | None
@@ -60,7 +62,9 @@ class Corrected:
 
 
 async def practise(run: Run, began: Began) -> Practised:
-    """Have the understudy play the round's personas, first those as the taxonomy has them, then those drawn where these fail, and all judged.
+    """Have the understudy play the round's personas, and judge the conversations.
+
+    The first personas are drawn as the taxonomy weights them, the others from the kinds of personas with which the understudy failed.
 
     Raises:
         NothingMadeError: no conversation was judged completely.
@@ -84,7 +88,7 @@ async def practise(run: Run, began: Began) -> Practised:
 
 
 async def correct_failures(run: Run, began: Began, practised: Practised) -> Corrected:
-    """Have the replies corrected that failed, and each correction judged; what still fails is not learnt."""
+    """Have the teacher correct the failed replies, and judge each correction; one that still fails is not learnt."""
     plans = [plan for item in practised.judged for plan in _plans(run, began, item)]
     names, limit = [f"{plan.transcript.id}, reply {plan.exchange}" for plan in plans], run.settings.repair.concurrency
 
@@ -95,8 +99,8 @@ async def correct_failures(run: Run, began: Began, practised: Practised) -> Corr
     async with concurrency_slot(run, (), _teacher(run)):
         refs, left_out = await gather_bounded(run, one, plans, names, limit, "Corrected")
     log_bill(run)
-    made = {ref.id: ref for ref in refs}
-    judged, refused = await _judge(run, [plan for plan in plans if plan.name in made], made)
+    corrected = {ref.id: ref for ref in refs}
+    judged, refused = await _judge(run, [plan for plan in plans if plan.name in corrected], corrected)
     reasons = Counter([*(item.reason for item in refused), *("left as it was" if "as it was" in item.reason else "no usable answer" for item in left_out)])
     batch = AssessmentBatch(
         domain=run.pack.name,
@@ -111,7 +115,7 @@ async def correct_failures(run: Run, began: Began, practised: Practised) -> Corr
 
 @cached_task("correct", "correct reply {plan.exchange} of {plan.transcript.id}")
 async def correct_task(run: Run, plan: CorrectionPlan) -> TranscriptRef:
-    """Have one reply corrected and store the conversation up to it, unless it exists."""
+    """Have the teacher correct one reply, and store the conversation up to it, unless it exists."""
     store, ref = run.store, TranscriptRef(id=plan.name, path=plan.path, exchanges=plan.exchange)
     if store.exists(plan.path):
         store.load(plan.path, Transcript)
@@ -122,17 +126,17 @@ async def correct_task(run: Run, plan: CorrectionPlan) -> TranscriptRef:
     try:
         corrected = await correct(context, store.load(plan.transcript.path, Transcript), store.load(plan.assessment, Assessment), plan)
     except RepairError as error:
-        raise TranscriptError(str(error)) from error  # costs this one, not the batch
+        raise TranscriptError(str(error)) from error  # leaves out this correction and does not end the batch
     store.write_json(plan.path, corrected)
     model.remove()
     return ref
 
 
 async def _play(run: Run, arm: Arm, personas: Sequence[Persona]) -> tuple[list[AssessmentRef], list[LeftOut]]:
-    """Play one conversation with each persona, and judge them; return the complete assessments, and what was left out."""
+    """Play one conversation with each persona, and judge the conversations; return the complete assessments, and what was left out."""
     plans = _practice_plans(run, arm, personas)
     give_room(run, plans, 1)
-    plans = _practice_plans(run, arm, personas)  # of which the window is a part
+    plans = _practice_plans(run, arm, personas)  # planned again, because the window is part of a plan
     warn_of_cuts(run, arm.name, plans)
 
     async def one(plan: RehearsalPlan) -> TranscriptRef:
@@ -148,12 +152,17 @@ async def _play(run: Run, arm: Arm, personas: Sequence[Persona]) -> tuple[list[A
 
 
 def _practice_plans(run: Run, arm: Arm, personas: Sequence[Persona]) -> list[RehearsalPlan]:
-    """Plan what the understudy plays as an evaluation has it play, apart from what is evaluated."""
+    """Plan conversations as an evaluation does, but one trial only and in a separate folder."""
     folder = f"practice/{run.pack.name}"
     return [part.plan.model_copy(update={"folder": folder}) for part in plan_parts(run, personas, [arm]) if part.plan.trial == 0]
 
 
 def _plans(run: Run, began: Began, item: AssessmentRef) -> list[CorrectionPlan]:
+    """Plan a correction for each failed reply of a conversation, as many as the settings allow.
+
+    Raises:
+        PackError: the pack has no prompt for corrections.
+    """
     pack, settings = run.pack, run.settings
     if pack.repair is None:
         raise PackError(
@@ -178,16 +187,16 @@ def _plans(run: Run, began: Began, item: AssessmentRef) -> list[CorrectionPlan]:
 
 
 def _teacher(run: Run) -> ModelChoice:
-    """Return the model that corrects: the repairer, or the assistant of the rehearsals where none is named."""
+    """Return the model that corrects: the repairer, or the assistant if the settings name no repairer."""
     return (run.models.get("repairer") or run.models["assistant"])[0]
 
 
 async def _judge(run: Run, corrections: Sequence[CorrectionPlan], made: dict[str, TranscriptRef]) -> tuple[list[AssessmentRef], list[LeftOut]]:
-    """Judge corrections on the criteria that failed there and the gates; return those that hold, and why others do not."""
+    """Judge corrections on the gates and the criteria that had failed; return those that pass, and the reasons of the others."""
     judges, asked = run.models["judge"], {plan.name: judged_on(plan, run.pack.rubric) for plan in corrections}
     plans = [plan_assessment(run, made[name], judge, only=only) for name, only in asked.items() for judge in judges]
     by_key, _ = await judge_plans(plans, run, "Corrections judged:")
-    held, refused = list[AssessmentRef](), list[LeftOut]()
+    passed, refused = list[AssessmentRef](), list[LeftOut]()
     for plan in corrections:
         by_judge = {judge.reference: by_key.get((plan.name, judge.reference, 0)) for judge in judges}
         decided = decide_all(run, [by_judge], asked[plan.name])
@@ -195,8 +204,8 @@ async def _judge(run: Run, corrections: Sequence[CorrectionPlan], made: dict[str
         if reason:
             refused.append(LeftOut(name=plan.name, reason=reason))
         else:
-            held += decided
-    return held, refused
+            passed += decided
+    return passed, refused
 
 
 def _seed(run: Run, item: AssessmentRef) -> int:

@@ -1,4 +1,4 @@
-"""An existing pack, reviewed by its experts: their findings, for a person to decide."""
+"""The review of an existing pack by its experts; a person decides on the findings."""
 
 from pathlib import PurePosixPath
 
@@ -19,16 +19,16 @@ from tasks.run import designing, log_bill
 
 
 class CritiqueRef(Reference):
-    """A pack's findings, and what came of it in words."""
+    """The findings on a pack as a file, and their number and files as text."""
 
     summary: dict[str, str]
 
 
 async def criticise_pack(run: Run) -> CritiqueRef:
-    """Have each of the pack's experts review all its files; what was found of the same files is kept and not asked for again.
+    """Have each of the pack's experts review all its files; stored findings on the same files are used instead of asking again.
 
     Raises:
-        SettingsError: nobody is named who reviews.
+        SettingsError: roles.designer names no model.
     """
     if not run.models.get("designer"):
         raise SettingsError("roles.designer is null, so no model reviews. Name the strongest model that you have.")
@@ -46,7 +46,7 @@ async def criticise_pack(run: Run) -> CritiqueRef:
     log_bill(run)
     text = markdown("critique", facts={"pack": pack, "findings": findings, "bills": bills(store, run.ledger.run), "caveat": model.caveat})
     page = store.write(f"{name}.md", text)
-    await publish_report(text, key=f"critique-{pack.name}", description=f"What its experts would not let pass in {pack.name}")
+    await publish_report(text, key=f"critique-{pack.name}", description=f"Findings of its experts on {pack.name}")
     get_run_logger().info("%d findings on %s: %s/%s", len(findings), pack.name, store.root, page)
     by_file = {finding.file: sum(other.file == finding.file for other in findings) for finding in findings}
     counts = ", ".join(f"{file} ({count})" for file, count in by_file.items()) or "none"

@@ -1,4 +1,4 @@
-"""From assessments to a published dataset: one task makes the examples, one pushes them."""
+"""From assessments to a published dataset: one task builds the examples, another pushes them."""
 
 from prefect.logging import get_run_logger
 
@@ -25,45 +25,52 @@ from core.settings.pipeline import DatasetSettings
 from tasks.artifacts import publish_link, publish_report
 from tasks.policy import cached_task, existing
 
-NAMED = 1000
-"""Most left-out items that are named in the Prefect UI, which has no pages."""
+MAX_NAMED = 1000
+"""Maximum number of left-out items that are listed in the Prefect UI, which shows a report as one page."""
 
 
 async def prepare_dataset(run: Run, assessed: str | None, checkpoints: str | None, transcripts: str | None) -> DatasetPlan:
     """Return a dataset's sources, and check that it can be pushed.
 
+    Args:
+        run: the run.
+        assessed: batches of assessments, separated by commas; None, without checkpoints, for all by the current rubric.
+        checkpoints: assessments of other tools: files or folders, separated by commas; None for none.
+        transcripts: folder with the transcripts of the checkpoints; None for none.
+
     Raises:
-        DatasetError: its sources do not fit together. HubError, SettingsError: it cannot be pushed.
+        DatasetError: the sources do not fit together.
+        HubError, SettingsError: the dataset cannot be pushed.
     """
     warn = get_run_logger().warning
     plan = plan_dataset(run.store, run.pack, assessed, checkpoints, transcripts, run.settings, warn)
     settings = plan.settings
-    wanted = Publication(repo=settings.repo, kind="dataset", private=settings.private, license=settings.license)
-    await check_publications(settings.hub, [wanted])
+    publication = Publication(repo=settings.repo, kind="dataset", private=settings.private, license=settings.license)
+    await check_publications(settings.hub, [publication])
     return plan
 
 
 @cached_task("build-dataset", "build {plan.settings.repo}")
 async def build_dataset(run: Run, plan: DatasetPlan) -> BuiltDataset:
-    """Gather the passing transcripts, drop near-duplicates, audit, slice and split by transcript."""
+    """Gather the passing transcripts, drop near-duplicates, audit the rest, cut it into examples, and split these by transcript."""
     store, pack, logger = run.store, run.pack, get_run_logger()
     chosen = select(store, pack, plan, load_tokenizer(plan.settings.tokenizer), logger.warning)
-    if known := existing_dataset(store, chosen.folder):
-        return existing(known)
+    if stored := existing_dataset(store, chosen.folder):
+        return existing(stored)
     written, facts = build(store, pack, plan, chosen)
     built = finish(store, chosen, written, facts, dataset_card(facts))
     if warnings := facts["out_of_range"]:
-        what = "The audit of what passed found %d things out of range; the card of the dataset has all. The first: %s"
+        what = "The audit of the transcripts that passed found %d figures out of range; the card of the dataset lists them. The first: %s"
         logger.warning(what, len(warnings), warnings[0])
     for warning in facts["cut"]:
         logger.warning("%s", warning)
     logger.info(
-        "%d examples for training and %d for validation of %d transcripts: %s/%s",
+        "%d examples for training and %d for validation, from %d transcripts: %s/%s",
         *(built.examples, built.validation_examples, built.transcripts, store.root, built.path),
     )
-    if made := facts["pairs"]:
-        dropped = ", ".join(f"{count} {reason}" for reason, count in made["dropped"].items() if count)
-        logger.info("Pairs: %d for training and %d for validation%s.", made["train"], made["validation"], f"; left out: {dropped}" if dropped else "")
+    if pairs := facts["pairs"]:
+        dropped = ", ".join(f"{count} {reason}" for reason, count in pairs["dropped"].items() if count)
+        logger.info("Pairs: %d for training and %d for validation%s.", pairs["train"], pairs["validation"], f"; left out: {dropped}" if dropped else "")
     return built
 
 
@@ -76,10 +83,10 @@ async def push_dataset(run: Run, built: BuiltDataset, settings: DatasetSettings)
     files = {name: store.local(path) if store.is_local else store.read_bytes(path) for name, path in paths.items()}
     tag = f"run-{built.path.rsplit('/', maxsplit=1)[-1]}"
     what = f"{built.examples} examples of {built.transcripts} transcripts"
-    known = hub.find(settings.repo, "dataset", files, tag)
-    commit = known or hub.push(settings.repo, "dataset", files, what, tag, settings.private)
+    pushed_before = hub.find(settings.repo, "dataset", files, tag)
+    commit = pushed_before or hub.push(settings.repo, "dataset", files, what, tag, settings.private)
     ref = DatasetRef(repo=settings.repo, commit=commit.oid, url=commit.url, **built.model_dump())
-    if known:
+    if pushed_before:
         return existing(ref)
     get_run_logger().info("Pushed to %s at %s (%s).", settings.repo, commit.oid[:12], tag)
     if commit.url.startswith("http"):
@@ -89,7 +96,7 @@ async def push_dataset(run: Run, built: BuiltDataset, settings: DatasetSettings)
 
 
 async def publish_dataset(run: Run, dataset: DatasetRef) -> DatasetRef:
-    """Publish the card in the Prefect UI, and what was left out by name; the names stay here and are not pushed."""
+    """Publish in the Prefect UI the card and the names of the items that were left out, which are not pushed to the hub."""
     store, logger = run.store, get_run_logger()
     manifest = store.load_json(f"{dataset.path}/manifest.json")
     left_out = [(str(entry["id"]), f"{entry['reason']} ({entry['source']})") for entry in manifest["left_out"]]
@@ -97,8 +104,8 @@ async def publish_dataset(run: Run, dataset: DatasetRef) -> DatasetRef:
     for line in shown([f"Left out: {name}: {reason}" for name, reason in left_out]):
         logger.info("%s", line)
     card = store.read(f"{dataset.path}/README.md").split("\n---\n", maxsplit=1)[-1]
-    named = markdown("left_out", items=left_out[:NAMED], more=max(0, len(left_out) - NAMED))
-    text = Markdown(f"{card}\n{named}")
+    listing = markdown("left_out", items=left_out[:MAX_NAMED], more=max(0, len(left_out) - MAX_NAMED))
+    text = Markdown(f"{card}\n{listing}")
     store.write(f"{dataset.path}/report.md", text)
     what = f"{dataset.repo} at {dataset.commit[:12]}"
     await publish_report(text, key=f"dataset-{run.pack.name}", description=what)

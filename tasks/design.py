@@ -1,4 +1,4 @@
-"""A pack drafted from a brief: file by file into the data root, reviewed, checked by the loader, and installed when somebody says so."""
+"""A pack drafted from a brief: written file by file below the data root, reviewed, checked by the loader, and installed on request."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -24,12 +24,13 @@ from tasks.artifacts import publish_report
 from tasks.run import designing, log_bill, open_recalled
 
 READING, REVIEWS, CRITIQUE, REVISION = "reading.json", "reviews.json", "critique.json", "revision.json"
+"""Files of a draft beside the pack's: what was read from the brief, the reviews, the decisions, and a revision that is not yet applied."""
 READ, DECIDED = TypeAdapter(BriefReading), TypeAdapter(list[Finding])
-FOR_A_PERSON = "For a person: it is not about one of the files as they stand."
+FOR_A_PERSON = "For a person to decide: it is not about one of the existing files."
 
 
 class Revision(Record):
-    """A file as it was revised, and what was decided on the findings about it."""
+    """A revised file, and the decisions on the findings about it."""
 
     file: str
     text: str
@@ -40,16 +41,17 @@ REVISED = TypeAdapter(Revision)
 
 
 class DesignRef(Reference):
-    """A drafted pack below the data root, and what came of it in words."""
+    """The report on a drafted pack, and its main figures as text."""
 
     summary: dict[str, str]
 
 
 async def draft(run: Run, drafted: Draft) -> None:
-    """Read the brief for contradictions, then write what is not there yet of the pack.
+    """Read the brief for contradictions, then write the files of the pack that do not exist yet.
 
     Raises:
-        SettingsError: no designer is named. DesignError: the brief contradicts itself, or a file stays invalid.
+        SettingsError: roles.designer names no model.
+        DesignError: the brief contradicts itself, or a file stays invalid.
     """
     numbers = run.settings.design
     async with _designing(run, drafted) as designer:
@@ -66,7 +68,10 @@ async def draft(run: Run, drafted: Draft) -> None:
 
 
 async def criticise(run: Run, drafted: Draft) -> list[Finding]:
-    """Have the pack's experts review what was drafted, and each finding applied or declined with a reason; what was decided before is kept."""
+    """Have the pack's experts review the draft, and have the designer apply each finding or decline it with a reason.
+
+    Decisions of an earlier run are kept. Findings that are not about one existing file are left to a person.
+    """
     if not run.settings.design.critique:
         return []
     reviews = kept_json(f"{REVIEWS} of the draft", drafted.read(REVIEWS) or "{}", Reviews)
@@ -84,7 +89,7 @@ async def criticise(run: Run, drafted: Draft) -> list[Finding]:
             about = [finding for finding in findings if finding.file == name]
             if name in files:
                 reviewed = await _revised(drafted, designer, name, files[name], about)
-            else:  # to be added, or between files
+            else:  # about a file that is missing, or about several files
                 reviewed = [finding.model_copy(update={"applied": False, "reason": FOR_A_PERSON}) for finding in about]
             decided += reviewed
             keep()
@@ -94,7 +99,10 @@ async def criticise(run: Run, drafted: Draft) -> list[Finding]:
 
 
 async def _revised(drafted: Draft, designer: Designer, name: str, text: str, about: Sequence[Finding]) -> list[Finding]:
-    """Have a file revised and written; return what was decided. Both are kept as one first, so that a run that is killed between two files continues."""
+    """Have the designer revise a file, and write it; return the decisions.
+
+    Revision and decisions are stored together before the file is written, so that a run that is killed in between continues from there.
+    """
     if (kept := drafted.read(REVISION)) is None or (revision := kept_json(f"{REVISION} of the draft", kept, REVISED)).file != name:
         new, decided = await revise(designer, name, text, about, lambda new: drafted.check_changed(name, new))
         revision = Revision(file=name, text=new, decided=decided)
@@ -105,10 +113,10 @@ async def _revised(drafted: Draft, designer: Designer, name: str, text: str, abo
 
 @asynccontextmanager
 async def _designing(run: Run, drafted: Draft) -> AsyncGenerator[Designer]:
-    """Ask the designer during a block; its answers are kept until the design is published.
+    """Yield the designer; its answers are kept until the design is published.
 
     Raises:
-        SettingsError: no designer is named.
+        SettingsError: roles.designer names no model.
     """
     if not run.models.get("designer"):
         raise SettingsError("roles.designer is null, so no model drafts. Name the strongest model that you have.")
@@ -118,7 +126,7 @@ async def _designing(run: Run, drafted: Draft) -> AsyncGenerator[Designer]:
 
 
 async def publish_design(run: Run, drafted: Draft, findings: list[Finding], install: bool) -> DesignRef:
-    """Load the draft as a pack, say what it lacks, and install it when asked."""
+    """Load the draft as a pack, write the report with its gaps, and install the pack if requested."""
     with drafted.unpacked() as root:
         pack = load_pack(drafted.domain, root)
         lacking = review_pack(pack)

@@ -34,7 +34,7 @@ class ImprovementRef(Reference):
     summary: dict[str, str]
 
 
-def beside_the_round_before(run: Run) -> Run:
+def with_two_arms(run: Run) -> Run:
     """Return the run with an evaluation of two arms: a round is compared with the round before, and no other arm is paid for in each round."""
     evaluation = run.settings.evaluation.model_copy(update={"arms": {}})
     return continue_as(replace(run, settings=run.settings.model_copy(update={"evaluation": evaluation})))

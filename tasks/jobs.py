@@ -20,7 +20,7 @@ from core.storage.leftovers import continued, take
 from core.storage.store import Store
 from core.training.finished import FinishedJob, made_before
 from core.training.job_spec import COMPANIONS, JobSpec, words
-from tasks.job_telling import JobEventLogger
+from tasks.job_events import JobEventLogger
 from tasks.owning import awaited
 from tasks.paid_jobs import make_elsewhere
 

@@ -23,7 +23,7 @@ from core.training.job_spec import KEY_LABEL, JobResult, JobSpec, JobStatus, fir
 from core.training.plan import JobPlan
 from tasks.approval import ask_a_person
 from tasks.artifacts import publish_report
-from tasks.job_telling import JobEventLogger, link
+from tasks.job_events import JobEventLogger, link
 
 if TYPE_CHECKING:
     from blocks.hf_job import HfJob

@@ -49,10 +49,10 @@ async def test_a_night_that_ends_before_its_batch_is_completed_and_the_next_take
     assert (first.made, first.assessed, first.trouble) == (2, 0, [])
     assert first.stopped
     assert f"Batch {stub.batches()[0]['id']} of {JUDGE} has not ended" in first.stopped
-    assert "Batches that are still with the providers" not in caplog.text
+    assert "still with the providers" not in caplog.text
     (tmp_path / "off").mkdir()
     await assessment(settings=write_settings(tmp_path / "off"))  # where batches are off, nothing takes their answers
-    assert "Batches that are still with the providers, and are paid for: 1." in caplog.text
+    assert "Batches that are paid for and still with the providers: 1." in caplog.text
     stub.set(batch_s=0)
     second = await report(nightly(night="2026-11-02", settings=settings))
     assert (second.made, second.assessed, second.stopped) == (2, 4, None)

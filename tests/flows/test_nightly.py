@@ -130,7 +130,7 @@ async def test_the_judges_have_their_share_of_the_budget(tmp_path, data_root, st
     settings = paid(tmp_path, stub, nightly={"conversations": 8, "budget": {"usd": None, "tokens": 200_000}, "for_judging": 0.6})
     found = report(await nightly(night="2026-11-01", settings=settings))
     assert found.stopped
-    assert "the rest is the judges'" in found.stopped
+    assert "the rest is reserved for judging" in found.stopped
     assert 0 < found.made < 8
     assert found.assessed == found.made
 
