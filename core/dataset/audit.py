@@ -1,6 +1,6 @@
-"""The quality of what passed, before it is trained on: what a judge of single transcripts cannot see, because it shows in many together.
+"""The audit of the transcripts to train on: it finds faults that a judge of one transcript cannot see because they show only across many.
 
-What the assistant says over and over is learned first. All figures are counts, each beside the number that it rests on.
+A model learns first what the assistant repeats most. Every figure is a count, reported with the total that it is a part of.
 """
 
 from array import array
@@ -21,30 +21,27 @@ from core.records import Transcript
 
 @dataclass(frozen=True)
 class AuditLimits:
-    """Where a figure of the dataset becomes a warning on its card.
+    """The bounds beyond which a figure of the dataset becomes a warning on its card.
 
     Args:
-        few: no warnings with fewer transcripts.
+        few: transcripts below which nothing is warned of.
         phrase_words: fewest and most words of a phrase.
-        short_phrase: words up to which a phrase is reported only if the assistant says it more often than ordinary English does
-            (config/ordinary_english.txt); longer ones are seldom plain.
-        ordinary_ratio: ratio to that from which it is reported.
-        phrase_share: share of transcripts above which a phrase of the assistant is reported.
-        phrase_ratio: minimum ratio of transcripts in which the assistant uses a phrase to those in
-            which users do; it excludes words of the topic.
-        phrase_part: a part of a reported phrase is reported as well only if it occurs in this many
-            times as many transcripts.
-        phrases: number of reported phrases, the most frequent first.
-        phrase_window: transcripts after which rare phrases are dropped from memory. More cost
-            memory; fewer undercount rare phrases.
-        opener_share: largest share of answers that start with the same words.
-        question_endings: largest share of answers that end with a question.
-        long_answer: ratio of an answer's words to the message's words from which it counts as long.
-        long_answers: largest share of long answers.
-        tics: number of figures of speech over their bounds that are warned of one by one.
-        copied, repeated: largest share of the answers' runs of four words that stand in the users' messages, or in earlier answers.
-        coverage: largest relative deviation of a topic's or flaw's share from its weight in the
-            taxonomy, unless chance explains it.
+        short_phrase: words up to which a phrase counts as short. A short phrase is reported only if the assistant uses it more often than ordinary
+            English does (config/ordinary_english.txt); longer phrases are rare in ordinary English.
+        ordinary_ratio: ratio of the assistant's use to that of ordinary English from which a short phrase is reported.
+        phrase_share: share of transcripts from which a phrase of the assistant is reported.
+        phrase_ratio: minimum ratio of the transcripts in which the assistant uses a phrase to those in which the user does; this excludes words of the topic.
+        phrase_part: a part of a reported phrase is reported too only if it occurs in more than this many times as many transcripts.
+        phrases: number of phrases to report, the most frequent ones.
+        phrase_window: transcripts after which rare phrases are dropped from memory. A larger window needs more memory; a smaller one undercounts
+            rare phrases.
+        opener_share: largest share of answers that may start with the same words.
+        question_endings: largest share of answers that may end with a question.
+        long_answer: ratio of an answer's words to the message's words from which the answer is long.
+        long_answers: largest share of answers that may be long.
+        tics: number of over-used figures of speech that are listed one by one.
+        copied, repeated: largest share of the answers' four-word runs that may also occur in the user's messages, or in earlier answers.
+        coverage: largest relative deviation of a topic's or flaw's share from its weight in the taxonomy, unless chance explains it.
     """
 
     few: int = 10
@@ -71,7 +68,7 @@ LIMITS = AuditLimits()
 
 @dataclass(frozen=True)
 class Opener:
-    """Words with which too many answers begin."""
+    """The first words of too many answers."""
 
     text: str
     answers: Counted
@@ -80,7 +77,7 @@ class Opener:
 
 @dataclass(frozen=True)
 class Tic:
-    """A figure of speech of the pack's, and where it occurs."""
+    """A figure of speech that the pack lists, with the answers and transcripts in which it occurs."""
 
     figure: Figure
     answers: Counted
@@ -88,14 +85,14 @@ class Tic:
 
     @property
     def over(self) -> bool:
-        """Whether it occurs more often than its bounds allow, by more than chance explains (95 %)."""
+        """Whether the figure occurs more often than its bounds allow, by more than chance explains (95 %)."""
         pairs = ((self.answers, self.figure.answers), (self.transcripts, self.figure.transcripts))
         return any(counted.count and wilson_interval(counted.count, counted.of)[0] > bound for counted, bound in pairs)
 
 
 @dataclass(frozen=True)
 class LengthClass:
-    """Transcripts of a length class of the taxonomy; `other`, without bounds, holds those outside all classes."""
+    """The transcripts of a length class of the taxonomy. The class `other` has no bounds and holds those outside all classes."""
 
     name: str
     exchanges: tuple[int, int] | None
@@ -105,15 +102,19 @@ class LengthClass:
 
 @dataclass(frozen=True)
 class Audit:
-    """What `audit` finds.
+    """The figures that `audit` measures.
 
     Args:
-        ratios, exchanges: 5 %, median, 95 % of an answer's words over the message's, and of the exchanges of a transcript; none where there are none.
-        phrases: longest first; phrases_found: how many there are, of which these are the most frequent.
+        ratios: 5 % quantile, median and 95 % quantile of an answer's words divided by the message's words; None without answers.
+        exchanges: the same quantiles of the exchanges of a transcript; None without transcripts.
+        phrases: the most frequent phrases, sorted by length, longest first.
+        phrases_found: number of phrases over the bounds, including those that are not in `phrases`.
         tics: the pack's figures of speech that occur, most frequent first.
-        copied, repeated: of the answers' runs of four words; longest: the longest copied run, and its transcript.
-        known: transcripts whose persona says its topics; coverage: of those.
-        mentioned: by topic, the users' messages that have its words, where the persona is not known.
+        copied, repeated: the answers' four-word runs that also occur in the user's messages, or in earlier answers.
+        longest: the longest copied run, and the id of its transcript.
+        known: transcripts whose persona names its topics.
+        coverage: topics and flaws of those personas.
+        mentioned: by topic, the user's messages that contain its words, in the transcripts whose persona names no topics.
     """
 
     transcripts: int
@@ -136,7 +137,7 @@ class Audit:
 
 
 def audit(transcripts: Iterable[Transcript], pack: Pack, limits: AuditLimits = LIMITS) -> Audit:
-    """Measure the transcripts that are to be trained on; they are read once, and no text is kept but phrases and the beginnings of answers."""
+    """Measure the transcripts to train on, in one pass; of their texts only phrases and first words of answers stay in memory."""
     tally = _Tally(pack, limits)
     for transcript in transcripts:
         tally.add(transcript)
@@ -144,7 +145,7 @@ def audit(transcripts: Iterable[Transcript], pack: Pack, limits: AuditLimits = L
 
 
 class _Tally:
-    """What is counted while the transcripts go by."""
+    """The counts, updated with one transcript at a time."""
 
     def __init__(self, pack: Pack, limits: AuditLimits) -> None:
         self._classes, self._limits = pack.taxonomy.length_classes, limits
@@ -152,7 +153,7 @@ class _Tally:
         self._ratios, self._lengths, self._questions = array("d"), array("d"), 0
         self._openers, self._openers_in = Counter[str](), Counter[str]()
         self._tics, self._uses, self._uses_in, self._words = pack.tics, Counter[str](), Counter[str](), 0
-        self._known = 0
+        self._known_words = 0
         self._echo, self._longest = Counter[str](), ("", "")
 
     def add(self, transcript: Transcript) -> None:
@@ -162,15 +163,15 @@ class _Tally:
         self._ratios.extend(length_ratios(transcript.exchanges))
         self._lengths.append(len(answers))
         self._questions += sum(map(ends_with_question, answers))
-        openers = [said for text in answers if (said := opener(text))]
+        openers = [first_words for text in answers if (first_words := opener(text))]
         self._openers.update(openers)
         self._openers_in.update(set(openers))
-        found = [name for text in answers for name in self._tics.search(text)]
-        self._uses.update(found)
-        self._uses_in.update(set(found))
-        said = [word for text in answers for word in words(text.replace("’", "'"))]
-        self._words += len(said)
-        self._known += ordinary_english().known(said)
+        tics = [name for text in answers for name in self._tics.search(text)]
+        self._uses.update(tics)
+        self._uses_in.update(set(tics))
+        answer_words = [word for text in answers for word in words(text.replace("’", "'"))]
+        self._words += len(answer_words)
+        self._known_words += ordinary_english().known(answer_words)
         self._add_echo(transcript)
 
     def _add_echo(self, transcript: Transcript) -> None:
@@ -182,11 +183,11 @@ class _Tally:
         total, answers, limits = len(self._lengths), len(self._ratios), self._limits
         enough = total >= limits.few
         openers = self._over_used_openers(total, answers) if enough else []
-        begins = {item.text for item in openers}
+        first_words = {item.text for item in openers}
         common = self._phrases.over_represented(limits.phrase_share, limits.phrase_ratio) if enough else []
-        phrases = [phrase for phrase in self._unusual(common) if phrase.text not in begins]
-        whole = list(without_parts(phrases, limits.phrase_part))
-        most = sorted(whole, key=lambda item: (-item.transcripts, item.text))[: limits.phrases]
+        phrases = [phrase for phrase in self._unusual(common) if phrase.text not in first_words]
+        distinct = list(without_parts(phrases, limits.phrase_part))
+        most_frequent = sorted(distinct, key=lambda item: (-item.transcripts, item.text))[: limits.phrases]
         return Audit(
             transcripts=total,
             answers=answers,
@@ -195,8 +196,8 @@ class _Tally:
             ratios=_spread(self._ratios),
             exchanges=_spread(self._lengths),
             openers=openers,
-            phrases=[phrase for phrase in whole if phrase in most],
-            phrases_found=len(whole),
+            phrases=[phrase for phrase in distinct if phrase in most_frequent],
+            phrases_found=len(distinct),
             tics=self._figures(total, answers),
             copied=Counted(self._echo["copied"], self._echo["runs"]),
             repeated=Counted(self._echo["repeated"], self._echo["runs"]),
@@ -216,12 +217,12 @@ class _Tally:
         ]
 
     def _unusual(self, phrases: Sequence[Phrase]) -> list[Phrase]:
-        """Leave out the short phrases that ordinary English has as often, and all short ones of another language, of which nothing says what is ordinary."""
+        """Drop short phrases that are as common in ordinary English; in another language, drop all short ones, since there is no reference for it."""
         limits, ordinary = self._limits, ordinary_english()
-        english = self._known >= ENGLISH * self._words
-        most = [limits.ordinary_ratio * ordinary.expected(phrase.text) * self._words for phrase in phrases]
+        english = self._known_words >= ENGLISH * self._words
+        bounds = [limits.ordinary_ratio * ordinary.expected(phrase.text) * self._words for phrase in phrases]
         return [
-            phrase for phrase, uses in zip(phrases, most, strict=True) if phrase.text.count(" ") >= limits.short_phrase or (english and phrase.uses >= uses)
+            phrase for phrase, bound in zip(phrases, bounds, strict=True) if phrase.text.count(" ") >= limits.short_phrase or (english and phrase.uses >= bound)
         ]
 
     def _figures(self, total: int, answers: int) -> list[Tic]:

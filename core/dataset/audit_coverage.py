@@ -1,4 +1,4 @@
-"""Topics and flaws of what is trained on, against the taxonomy's weights."""
+"""How often topics and flaws occur in the transcripts to train on, compared with the taxonomy's weights."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -10,32 +10,34 @@ from core.packs.word_search import place_of, plain
 from core.records import Transcript
 
 PLACES = {"topic": (("topics", "topic_seeds"), "category"), "flaw": (("flaws", "flaw_patterns"), "name")}
-"""Where a persona has its topics and flaws: our names, and the forerunner's."""
+"""By kind, the fields of a persona that list its topics or flaws (our name, then the forerunner's), and the key of an item's name."""
 
 
 @dataclass(frozen=True)
 class Counted:
-    """A count and what it is of."""
+    """A count and the total that it is a part of."""
 
     count: int
     of: int
 
     @property
     def share(self) -> float | None:
-        """The one over the other; none where there is nothing."""
+        """The count divided by the total; None if the total is 0."""
         return self.count / self.of if self.of else None
 
     def as_text(self, what: str = "") -> str:
-        """Say it as `41 of 60 transcripts (68 %)`."""
+        """Return the count as text, such as `41 of 60 transcripts (68 %)`."""
         return f"{self.count:,} of {self.of:,}" + (f" {what}" if what else "") + ("" if self.share is None else f" ({100 * self.share:.0f} %)")
 
 
 @dataclass(frozen=True)
 class Covered:
-    """How often a topic or a flaw came up, of all those of the known personas.
+    """How often a topic or flaw occurs among the personas that name their topics.
 
     Args:
-        kind: `topic` or `flaw`; weight: the taxonomy's, 0 where it has no such name.
+        kind: `topic` or `flaw`.
+        weight: the share that the taxonomy gives it; 0 for a name that the taxonomy lacks.
+        got: occurrences, of all topics or all flaws of these personas.
     """
 
     kind: str
@@ -45,12 +47,12 @@ class Covered:
 
     @property
     def due(self) -> float:
-        """How often its weight asks for it. What goes together with what is left aside."""
+        """The number of occurrences that its weight calls for; which topics tend to occur together is ignored."""
         return self.weight * self.got.of
 
 
 class CoverageTally:
-    """Counts topics and flaws while the transcripts go by; where a persona is not known, the topics that its messages touch."""
+    """Counts the topics and flaws of personas; for a persona that names no topics, it counts the topics that the user's messages mention."""
 
     def __init__(self, pack: Pack) -> None:
         groups = pack.taxonomy.topics
@@ -61,7 +63,7 @@ class CoverageTally:
         self._mentioned, self._messages, self._transcripts, self._known = Counter[str](), 0, 0, 0
 
     def add(self, transcript: Transcript) -> None:
-        """Count a transcript."""
+        """Add a transcript to the counts."""
         self._transcripts += 1
         if topics := _named(transcript, "topic"):
             self._known += 1
@@ -74,11 +76,11 @@ class CoverageTally:
 
     @property
     def known(self) -> Counted:
-        """Transcripts whose persona says its topics."""
+        """Transcripts whose persona names its topics."""
         return Counted(self._known, self._transcripts)
 
     def covered(self) -> list[Covered]:
-        """Return a row for each topic and flaw of the taxonomy, and for each other one that came up."""
+        """Return a row for each topic and flaw of the taxonomy, and for each other one that occurs; empty if no persona names its topics."""
         rows = []
         for kind, weights in self._weights.items():
             got = self._got[kind]
@@ -87,16 +89,18 @@ class CoverageTally:
         return rows if self._known else []
 
     def mentioned(self) -> dict[str, Counted]:
-        """Return for each topic the messages that touch it, of the transcripts whose persona is not known."""
+        """Return by topic the messages that mention it, in the transcripts whose persona names no topics."""
         return {name: Counted(self._mentioned[name], self._messages) for name in self._words} if self._messages else {}
 
 
 @dataclass(frozen=True)
 class Deviation:
-    """What of one kind is missing, too rare or too frequent.
+    """The topics, or the flaws, that are missing, too rare or too frequent.
 
     Args:
-        kind: `topic` or `flaw`; total: how many the personas have of it, of which `foreign` have names that the taxonomy has not.
+        kind: `topic` or `flaw`.
+        total: number of topics or flaws of the personas.
+        foreign: number of these whose names are not in the taxonomy.
     """
 
     kind: str
@@ -108,22 +112,23 @@ class Deviation:
 
 
 def deviations(rows: Sequence[Covered], by: float) -> list[Deviation]:
-    """Return what is missing, too rare or too frequent.
+    """Return by kind what is missing, too rare or too frequent.
 
-    A name that the taxonomy has not may be another's word for any of those that it has, so that it speaks against nothing being missing or rare.
+    A name outside the taxonomy may be a synonym of any name in it. A topic is therefore missing or rare only if all such names together could not make up
+    for it.
 
     Args:
-        by: how far a share may lie from the weight, relative to that; what a 95 % interval around the share explains is no fault.
+        by: largest relative deviation of a share from its weight. A weight within the 95 % interval around the share is no fault either.
     """
-    found = []
+    result = []
     for kind in PLACES:
         own = [row for row in rows if row.kind == kind and row.weight]
         foreign = sum(row.got.count for row in rows if row.kind == kind and not row.weight)
         total = own[0].got.of if own else 0
         low = [row for row in own if total and _below(row, row.got.count + foreign, by)]
         frequent = [row for row in own if total and _above(row, by)]
-        found.append(Deviation(kind, total, foreign, [row for row in low if not row.got.count], [row for row in low if row.got.count], frequent))
-    return found
+        result.append(Deviation(kind, total, foreign, [row for row in low if not row.got.count], [row for row in low if row.got.count], frequent))
+    return result
 
 
 def _below(row: Covered, most: int, by: float) -> bool:
@@ -135,7 +140,7 @@ def _above(row: Covered, by: float) -> bool:
 
 
 def _named(transcript: Transcript, kind: str) -> list[str]:
-    """Return a persona's topics or flaws, of whatever form the persona is."""
+    """Return the names of a persona's topics or flaws, whichever form the persona has."""
     places, key = PLACES[kind]
     persona = transcript.persona or {}
     items = next((persona[place] for place in places if isinstance(persona.get(place), list)), [])

@@ -1,4 +1,4 @@
-"""From assessed transcripts to the examples of a dataset, its manifest, and the facts on its card."""
+"""Builds a dataset from assessed transcripts: its examples, its manifest and the facts on its card."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -34,19 +34,23 @@ from core.storage.file_facts import damaged_files, file_facts
 from core.storage.store import Store
 
 FILES = [*split_files(), "rows.jsonl", CONVERSATION_ROWS, "README.md"]
-"""Of a dataset, beside the manifest, which is written last."""
+"""Files of a dataset, except the manifest, which is written last, and the pairs, which not every dataset has."""
 
 
 class DatasetPlan(Record):
-    """All that a dataset is made of.
+    """Everything that a dataset depends on.
 
     Args:
-        assessed: batches of assessments; checkpoints and transcripts: judged elsewhere; files: hash of what these hold.
+        assessed: batches of assessments.
+        checkpoints: files and folders of assessments made elsewhere, separated by commas.
+        transcripts: the folder of the transcripts that the checkpoints judge.
+        files: hash of the sources' contents (`content_of`).
         evaluation: first seed and number of the personas that the evaluation will play, and their fewest and most exchanges.
-        training_length: tokens after which the training cuts an example.
-        gather: what is asked of a transcript beside a pass.
+        training_length: tokens after which the training cuts an example; None if it does not.
+        gather: what a transcript must meet in addition to passing.
         mended: whether repaired transcripts are trained on, and their largest share.
-        replies: names of second replies; length_ratio: how many times as long as the other reply of its pair one may be.
+        replies: names of second replies.
+        length_ratio: largest ratio of the longer reply of a pair to the shorter one, in tokens.
     """
 
     domain: str
@@ -66,7 +70,7 @@ class DatasetPlan(Record):
 
 
 class BuiltDataset(Reference):
-    """A folder with `train.parquet` and `validation.parquet` of each configuration, `rows.jsonl`, `manifest.json` and the card."""
+    """A dataset's folder: `train.parquet` and `validation.parquet` of each configuration, `rows.jsonl`, `manifest.json` and the card."""
 
     examples: int
     validation_examples: int
@@ -75,12 +79,13 @@ class BuiltDataset(Reference):
 
 @dataclass(frozen=True)
 class Selection:
-    """What a dataset will be built of.
+    """What a dataset is built from.
 
     Args:
-        folder: named for the plan, all that was chosen and its words, so that the same is built once.
-        not_read: by place, why something in checkpoints and folder is not taken.
-        pairs: of a better and a worse reply; dropped: what became of the others.
+        folder: named by a hash of the plan, the chosen transcripts and their text, so that the same dataset is built only once.
+        not_read: by place, why part of the checkpoints or of the folder was not read.
+        pairs: pairs of a better and a worse reply.
+        dropped: counts of the other pairs, by reason.
     """
 
     folder: str
@@ -94,7 +99,16 @@ class Selection:
 def plan_dataset(
     store: Store, pack: Pack, assessed: str | None, checkpoints: str | None, transcripts: str | None, settings: Settings, warn: Warn
 ) -> DatasetPlan:
-    """Say what a dataset is made of: the batches that are named, or the checkpoints, or all batches of the domain by its present rubric."""
+    """Plan a dataset from the named batches, or else the checkpoints, or else all batches of the domain that were judged by the current rubric.
+
+    Args:
+        assessed: names of batches, separated by commas.
+        checkpoints, transcripts: assessments made elsewhere and the folder of their transcripts, as in `DatasetPlan`.
+        warn: called with a sentence about what is not used.
+
+    Raises:
+        DatasetError: checkpoints and transcripts are not both named, or the domain has no assessments.
+    """
     check_sources(checkpoints, transcripts)
     named = [find_batch(store, name.strip(), "assessments") for name in assessed.split(",")] if assessed else []
     length = load_training(settings.training).train.get("max-length")
@@ -118,26 +132,27 @@ def plan_dataset(
 
 
 def select(store: Store, pack: Pack, plan: DatasetPlan, tokenizer: Tokenizer, warn: Warn) -> Selection:
-    """Choose the transcripts: those that passed, without near-duplicates, repaired ones up to their share, and none of the evaluation.
+    """Choose the transcripts that passed, except near-duplicates, repaired ones beyond their share, and those of the evaluation's personas.
 
     Raises:
-        DatasetError, PersonaError: too few, or one of the evaluation's.
+        DatasetError: too few transcripts remain.
+        PersonaError: a transcript has a persona that is kept for the evaluation.
     """
     not_read: dict[str, str] = {}
     judged = list(candidates(store, plan.assessed, plan.checkpoints, plan.transcripts, pack, plan.gather, not_read, warn))
     gathered, dropped = gather(judged), PairReport()
     pairs = find_pairs(store, pack, judged, plan.replies, dropped)
     first, count, exchanges = plan.evaluation
-    evaluated = sample_batch(pack, first, 2 * count, exchanges)  # its own, and the block that confirms it
+    evaluated = sample_batch(pack, first, 2 * count, exchanges)  # the evaluation's, and as many that confirm it
     check_not_evaluated(chain(_read(store, gathered), (pair.of for pair in pairs)), evaluated, first)
     gathered = bound_mended(_without_duplicates(store, gathered), *plan.mended)
     check_enough(len(gathered.passing), len(gathered.passing) + len(gathered.left_out))
-    words = [fingerprint(item) for item in _read(store, gathered)]  # a file may have been edited under its name
+    words = [fingerprint(item) for item in _read(store, gathered)]  # a file may have been edited without a new name
     return Selection(f"datasets/{fingerprint([plan, gathered.manifest(), words, tokenizer.version])}", gathered, not_read, tokenizer, pairs, dropped)
 
 
 def existing_dataset(store: Store, folder: str) -> BuiltDataset | None:
-    """Return a dataset that was built before, if all its files are as they were."""
+    """Return the dataset that was built in a folder; None if there is none or one of its files is missing or changed."""
     name = f"{folder}/manifest.json"
     manifest = store.load_json(name) if store.exists(name) else {}
     if not manifest.get("files") or damaged_files(store, folder, manifest["files"]):
@@ -149,14 +164,14 @@ def existing_dataset(store: Store, folder: str) -> BuiltDataset | None:
 def build(store: Store, pack: Pack, plan: DatasetPlan, chosen: Selection) -> tuple[Written, dict[str, Any]]:
     """Audit the selection, slice it and split it by transcript; return the examples and the card's facts."""
     settings, gathered = plan.settings, chosen.gathered
-    audited = audit((item for item in _read(store, gathered) if not round_of(item)), pack)  # a correction is a part of a conversation, mostly not learnt
+    audited = audit((item for item in _read(store, gathered) if not round_of(item)), pack)  # a correction's earlier replies are not learnt
     apart = _kept_apart(store, gathered, settings)
     written = write_examples(store, chosen.folder, _read(store, gathered), pack.system_of, settings.slicing, chosen.tokenizer, apart, settings.provenance)
     return written, _facts(store, plan, pack, gathered, audited, written) | _pairs(store, pack, plan, chosen, apart)
 
 
 def _pairs(store: Store, pack: Pack, plan: DatasetPlan, chosen: Selection, apart: set[str]) -> dict[str, Any]:
-    """Write the pairs, on the side of the split that their conversation is on; return what the card says of them."""
+    """Write each pair on its conversation's side of the split, and return the facts about the pairs for the card."""
     settings, report = plan.settings, chosen.dropped
     examples = {item.mended or item.id: SPLITS[item.id in apart] for item in chosen.gathered.passing}
     people = {person_of(item): SPLITS[item.id in apart] for item in _read(store, chosen.gathered)}
@@ -168,15 +183,15 @@ def _pairs(store: Store, pack: Pack, plan: DatasetPlan, chosen: Selection, apart
 
 
 def finish(store: Store, chosen: Selection, written: Written, facts: dict[str, Any], card: str) -> BuiltDataset:
-    """Write the card and, last, the manifest, by which the dataset is known to be whole."""
+    """Write the card, then the manifest: a dataset with a manifest is complete."""
     folder = chosen.folder
     store.write(f"{folder}/README.md", card)
-    report, kept = written.report, {name: facts[name] for name in ("statistics", "warnings", "caveats")}
+    report, card_facts = written.report, {name: facts[name] for name in ("statistics", "warnings", "caveats")}
     cut: dict[str, Any] = {"shortened": report.shortened, "skipped": report.skipped, "too_short": report.too_short}
     cut |= {"transcripts_with_examples": dict(written.transcripts), "conversations": facts["conversations"], "rounds": dict(written.rounds)}
     cut |= {"gather": facts["gather"].model_dump(), "sources": facts["sources"], "pairs": facts["pairs"]}
     files = [*FILES, *([*PAIR_FILES, PAIR_ROWS] if PAIRS in facts["configurations"] else [])]
-    manifest = {**chosen.gathered.manifest(), "not_read": chosen.not_read, **cut, **kept, "files": file_facts(store, folder, files)}
+    manifest = {**chosen.gathered.manifest(), "not_read": chosen.not_read, **cut, **card_facts, "files": file_facts(store, folder, files)}
     store.write_json(f"{folder}/manifest.json", manifest)
     built = existing_dataset(store, folder)
     assert built, folder
@@ -184,18 +199,18 @@ def finish(store: Store, chosen: Selection, written: Written, facts: dict[str, A
 
 
 def training_seeds(store: Store, dataset: DatasetRef) -> list[int]:
-    """Return the persona seeds of the transcripts that a dataset was made from, where they are known."""
+    """Return the known persona seeds of a dataset's transcripts, sorted."""
     seeds = [transcript.provenance.get("seed") for transcript in _trained_on(store, dataset)]
     return sorted(seed for seed in seeds if isinstance(seed, int))
 
 
 def training_lengths(store: Store, dataset: DatasetRef) -> list[int]:
-    """Return how many exchanges each of the transcripts has that a dataset was made from; a correction ends where it was made, and says nothing of that."""
+    """Return the number of exchanges of each of a dataset's transcripts, without corrections: these end at the corrected reply."""
     return [len(transcript.exchanges) for transcript in _trained_on(store, dataset) if not round_of(transcript)]
 
 
 def origin_of(store: Store, dataset: DatasetRef) -> tuple[list[str], list[str]]:
-    """Return the judges that chose a dataset's conversations, and the models that wrote their answers, where that is known."""
+    """Return the judges that chose a dataset's conversations, and the models that wrote the answers, as far as they are known."""
     entries = store.load_json(f"{dataset.path}/manifest.json")["transcripts"]
     chosen_by = list(dict.fromkeys(name for entry in entries for name in entry["judge"].split(JOIN)))
     return chosen_by, list(dict.fromkeys(filter(None, map(writer_of, _trained_on(store, dataset)))))
@@ -206,7 +221,7 @@ def _trained_on(store: Store, dataset: DatasetRef) -> Iterator[Transcript]:
 
 
 def _read(store: Store, gathered: Gathered) -> Iterator[Transcript]:
-    """Read the transcripts that are trained on, one after the other."""
+    """Yield the chosen transcripts, each read when it is needed."""
     return (store.load(str(item.path), Transcript) for item in gathered.passing)
 
 
@@ -219,7 +234,10 @@ def _without_duplicates(store: Store, gathered: Gathered) -> Gathered:
 
 
 def _kept_apart(store: Store, gathered: Gathered, settings: DatasetSettings) -> set[str]:
-    """Choose the transcripts for validation; rehearsed ones are on both sides, and of each round all conversations with a person on one."""
+    """Choose the transcripts for validation.
+
+    Both sides of the split get rehearsed transcripts. Within a round, all conversations with the same person are on the same side.
+    """
     learnable = {item.id: (round_of(item), source_of(item), person_of(item)) for item in _read(store, gathered) if is_learnable(item, settings.slicing.first)}
     rehearsed = [name for name, (number, _, _) in learnable.items() if not number]
     if len(rehearsed) < 2:
@@ -238,7 +256,7 @@ def _kept_apart(store: Store, gathered: Gathered, settings: DatasetSettings) -> 
 
 
 def _facts(store: Store, plan: DatasetPlan, pack: Pack, gathered: Gathered, audited: Audit, written: Written) -> dict[str, Any]:
-    """Return what the card says."""
+    """Return the facts for the card."""
     lengths = {split: statistics(tokens, plan.training_length) for split, tokens in written.tokens.items()}
     scores = [item.score for item in gathered.passing if item.score is not None]
     reasons = Counter(entry["reason"].partition(":")[0].partition(" of ")[0] for entry in gathered.left_out)
@@ -293,9 +311,12 @@ def _facts(store: Store, plan: DatasetPlan, pack: Pack, gathered: Gathered, audi
 
 
 def _origins(store: Store, gathered: Gathered) -> tuple[dict[str, int], int, int, int, list[str]]:
-    """Return who wrote the conversations, how many are recorded and how many imported, of how many of these no consent was stated, and what must be known.
+    """Return where the conversations come from.
 
-    Only what was rehearsed here has a record of how it was made; what an imported file says of itself is a claim, and is not repeated.
+    Only a conversation rehearsed here has a record of how it was made. What an imported file says about itself is a claim, and is not repeated.
+
+    Returns:
+        The number of conversations by writer; the numbers of recorded ones, of imported ones, and of imported ones without stated consent; and the caveats.
     """
     imported, recorded, unstated = 0, 0, 0
     writers, caveats, shared, stated = Counter[str](), set[str](), Counter[str](), Counter[str]()

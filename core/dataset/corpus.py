@@ -1,4 +1,4 @@
-"""A corpus of conversations as one: the audit of what is in it, what is alike in it, and how it is spread over the pack."""
+"""Facts about a corpus of conversations: its audit, its near-duplicates, and its spread over the pack's topics and courses."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from core.judging.text_facts import opener
 from core.packs.pack import Pack
 from core.records import Transcript
 
-MOST_OPENERS = 5
-"""That are named."""
+MAX_OPENERS = 5
+"""Number of the most frequent first words of answers that a page names."""
 
 
 def corpus_facts(transcripts: Sequence[Transcript], pack: Pack) -> dict[str, Any]:
-    """Return what a page on a corpus says.
+    """Return the facts that a page about a corpus shows.
 
-    `spread` has, by what a persona has, how often each value occurs; of personas that are not known, or not of this product's form, nothing.
+    `spread` counts how often each value of a persona's fields occurs. It ignores transcripts without a persona, and personas of another form.
     """
     audited = audit(transcripts, pack)
     openers = Counter(opener(exchange.assistant) for item in transcripts for exchange in item.exchanges)
@@ -30,7 +30,7 @@ def corpus_facts(transcripts: Sequence[Transcript], pack: Pack) -> dict[str, Any
         "out_of_range": audit_warnings(audited),
         "duplicates": near_duplicates((item, 0.0) for item in transcripts),
         "likeness": LIKENESS,
-        "openers": openers.most_common(MOST_OPENERS),
+        "openers": openers.most_common(MAX_OPENERS),
         "distinct_openers": len(openers),
         "lengths": sorted(Counter(len(item.exchanges) for item in transcripts).items()),
         "spread": {name: counts.most_common() for name, counts in _spread(transcripts).items() if counts},

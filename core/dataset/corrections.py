@@ -1,6 +1,6 @@
-"""Replies of the understudy that the judges failed, corrected by the teacher at the same place: the understudy's own words lead there, as in use.
+"""Corrections: replies of the understudy that judges failed, rewritten by the teacher. The understudy's own replies precede them, as in real use.
 
-Each correction is a conversation up to and including the corrected reply, which alone is learnt.
+Each correction is a conversation up to and including the corrected reply. Only that reply is trained on.
 
 Source:
     Ross, Gordon & Bagnell, "A Reduction of Imitation Learning and Structured Prediction to No-Regret Online Learning", AISTATS (2011): DAgger.
@@ -16,17 +16,19 @@ from core.records import Answer, Assessment, ModelChoice, Record, Transcript, Tr
 from core.settings.faults import Fault
 
 FOLDER = "corrections/"
-"""Below the data root, where they are."""
+"""Folder of the corrections, below the data root."""
 
 
 class CorrectionPlan(Record):
-    """All that one correction depends on.
+    """Everything that one correction depends on.
 
     Args:
-        transcript: the understudy's conversation; assessment: where its verdicts are.
-        criteria: those that failed and cite the exchange.
-        round: of improvement, from 1 on.
-        prompt: hash of what the teacher is asked.
+        transcript: the understudy's conversation.
+        assessment: path of its assessment.
+        exchange: number of the exchange whose reply is corrected.
+        criteria: failed criteria whose verdicts cite the exchange.
+        round: round of improvement, from 1 on.
+        prompt: hash of the teacher's prompt.
     """
 
     transcript: TranscriptRef
@@ -47,18 +49,19 @@ class CorrectionPlan(Record):
 
     @property
     def path(self) -> str:
-        """Where it is put, below the data root."""
+        """The file of the corrected conversation, below the data root."""
         return f"{FOLDER}{self.domain}/{self.name}.json"
 
 
 def failing_exchanges(assessment: Assessment, exchanges: int, rubric: Rubric, most: int) -> dict[int, list[Verdict]]:
-    """Return by exchange the failed verdicts that cite it, of the exchanges that most of them cite; those that fail a gate come first.
+    """Return the failed verdicts by the exchange that they cite.
 
-    A criterion that a conversation up to an exchange is too short for does not count there: nobody could judge whether it was corrected.
+    Exchanges with failed gates are preferred, then those with the most failed verdicts, then the earliest. A criterion that does not apply to a conversation
+    that ends at the exchange is ignored there, since no judge could say whether the failure was corrected.
 
     Args:
         exchanges: length of the conversation.
-        most: exchanges that are returned; of equals the earlier ones.
+        most: largest number of exchanges to return.
     """
     failed = {*assessment.score.failed_checks, *assessment.score.failed_gates}
     cited: dict[int, list[Verdict]] = {}
@@ -68,23 +71,23 @@ def failing_exchanges(assessment: Assessment, exchanges: int, rubric: Rubric, mo
                 if rubric.criteria[verdict.criterion].head.from_exchange <= number <= exchanges:
                     cited.setdefault(number, []).append(verdict)
 
-    def first(number: int) -> tuple[int, int, int]:
+    def rank(number: int) -> tuple[int, int, int]:
         gates = sum(rubric.criteria[verdict.criterion].head.gate for verdict in cited[number])
         return -gates, -len(cited[number]), number
 
-    return {number: cited[number] for number in sorted(sorted(cited, key=first)[:most])}
+    return {number: cited[number] for number in sorted(sorted(cited, key=rank)[:most])}
 
 
 def judged_on(plan: CorrectionPlan, rubric: Rubric) -> list[str]:
-    """Return the criteria that a correction is judged on: those that failed there, and every gate."""
+    """Return the criteria that a correction is judged by: those that failed at its exchange, and every gate."""
     return [name for name, criterion in rubric.criteria.items() if criterion.head.gate or name in plan.criteria]
 
 
 async def correct(context: RepairContext, transcript: Transcript, assessment: Assessment, plan: CorrectionPlan) -> Transcript:
-    """Have the teacher write the reply that failed, after what was really said before it.
+    """Have the teacher rewrite the failed reply, given the conversation as it was up to there.
 
     Raises:
-        RepairError: the teacher left the reply as it was.
+        RepairError: the teacher left the reply unchanged.
         ModelError: the teacher gave no usable answer.
     """
     number, before = plan.exchange, list(transcript.exchanges[: plan.exchange])
@@ -95,32 +98,32 @@ async def correct(context: RepairContext, transcript: Transcript, assessment: As
     lineage = {"of": transcript.id, "before": before[-1].assistant, "criteria": plan.criteria, "played_by": transcript.provenance.get("assistant")}
     caveat = transcript.provenance.get("caveat") or context.model.caveat
     provenance = {**transcript.provenance, "round": plan.round, "corrected": [number], "correction": lineage, "caveat": caveat}
-    provenance["assistant"] = context.model.reference  # which wrote all that is learnt of it
+    provenance["assistant"] = context.model.reference  # the teacher wrote the only reply that is trained on
     corrected = before[-1].model_copy(update={"assistant": answer})
     return transcript.model_copy(update={"id": plan.name, "exchanges": [*before[:-1], corrected], "end_reason": None, "provenance": provenance})
 
 
 def objection(judged: Assessment, corrected: Sequence[int]) -> str | None:
-    """Return why a correction is not learnt; nothing where it is.
+    """Return why a correction is not trained on; None if it is.
 
-    What stands before it is the understudy's, and may still fail a criterion: that counts where the failed verdict cites a corrected reply, or none. A gate
-    must pass for all that is there.
+    The understudy's earlier replies may still fail a criterion, so a failed verdict counts only if it cites a corrected reply or cites nothing. The gates
+    must pass for the complete conversation.
 
     Args:
-        judged: the assessment of the conversation up to the correction, on the criteria that failed there and the gates.
-        corrected: numbers of the exchanges.
+        judged: assessment of the conversation up to the correction, by the criteria of `judged_on`.
+        corrected: numbers of the corrected exchanges.
     """
     if judged.score.errors:
         return "not judged: some criteria have no usable answer"
     if judged.score.failed_gates:
         return f"gate: {', '.join(judged.score.failed_gates)}"
     failed = (verdict for verdict in judged.verdicts if verdict.criterion in judged.score.failed_checks)
-    still = [verdict.criterion for verdict in failed if not _named(verdict) or _named(verdict) & set(corrected)]
-    return f"still fails {', '.join(still)}" if still else None
+    still_failed = [verdict.criterion for verdict in failed if not _named(verdict) or _named(verdict) & set(corrected)]
+    return f"still fails {', '.join(still_failed)}" if still_failed else None
 
 
 def learnt(transcript: Transcript) -> Transcript:
-    """Return a transcript with the exchanges alone of which the reply is learnt."""
+    """Return a transcript with only the exchanges whose replies are trained on."""
     numbers = transcript.provenance.get("corrected")
     if numbers is None:
         return transcript
@@ -128,7 +131,10 @@ def learnt(transcript: Transcript) -> Transcript:
 
 
 def source_of(transcript: Transcript) -> str:
-    """Return the id of the conversation that a transcript comes from, by which the split is made: all corrections and repairs of one are on the same side."""
+    """Return the id of the conversation that a transcript was corrected or repaired from, or its own id.
+
+    The split groups transcripts by this id, so that a conversation, its corrections and its repairs are on the same side.
+    """
     lineage = transcript.provenance.get("correction") or transcript.provenance.get("repair") or {}
     return str(lineage.get("of", transcript.id))
 

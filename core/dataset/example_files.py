@@ -1,6 +1,6 @@
-"""What is trained on as parquet, written while it is cut: the memory of one transcript, and the same bytes for the same input.
+"""Writes training examples as parquet files while transcripts are cut, with the memory of one transcript. The same input gives the same bytes.
 
-A dataset has configurations. `default` has the slices; `conversations` has each conversation once.
+A dataset has two configurations here: `default` has the slices; `conversations` has each conversation once.
 """
 
 import json
@@ -21,25 +21,25 @@ from core.storage.store import Store
 
 SPLITS = ("train", "validation")
 FLUSH = 16_000_000
-"""Characters of examples after which they are written; a transcript of 100 exchanges makes examples of about as many."""
+"""Characters of examples that are buffered before they are written, about as many as the examples of a transcript of 100 exchanges."""
 
 CONFIGURATIONS = {"default": "", "conversations": "conversations/"}
-"""The folder of each, in the repository and below the dataset's folder."""
+"""By configuration, its folder, both in the repository and below the dataset's folder."""
 CONVERSATION_ROWS = "conversations/rows.jsonl"
-"""What each conversation takes, part by part, by which a training is estimated; not published."""
+"""File with the tokens of each conversation's parts, from which a training is estimated; it is not published."""
 
 _MESSAGE = pyarrow.struct([("role", pyarrow.string()), ("content", pyarrow.string())])
 _MESSAGES = {"messages": pyarrow.list_(_MESSAGE)}
 _TAUGHT = {"slices": pyarrow.list_(pyarrow.int32())}
 ORIGIN = {"transcript_id": pyarrow.string(), "slice_point": pyarrow.int32(), "first_exchange": pyarrow.int32(), "tokens": pyarrow.int32()}
-"""Columns that say where an example comes from."""
+"""Columns that identify the source of an example, with their types."""
 CONVERSATION_ORIGIN = {"transcript_id": pyarrow.string(), "round": pyarrow.int32(), "tokens": pyarrow.int32()}
-WHOLE = (*CONVERSATION_ORIGIN, "frame", "sizes", "slices")
+CONVERSATION_FACTS = (*CONVERSATION_ORIGIN, "frame", "sizes", "slices")
 _COLUMNS = {"default": (_MESSAGES, ORIGIN), "conversations": (_MESSAGES | _TAUGHT, CONVERSATION_ORIGIN)}
 
 
 def split_files() -> list[str]:
-    """Return the names of the files that are published beside the card."""
+    """Return the names of the parquet files that are published with the card."""
     return [f"{folder}{split}.parquet" for folder in CONFIGURATIONS.values() for split in SPLITS]
 
 
@@ -47,13 +47,13 @@ class ExampleFile:
     """A parquet file that is being written.
 
     Args:
-        file: to write to.
-        configuration: whose columns it has.
-        provenance: whether the columns tell where a row comes from.
+        file: the open file to write to.
+        configuration: the configuration that sets the columns.
+        provenance: whether to add the columns that identify a row's source.
     """
 
     def __init__(self, file: IO[bytes], configuration: str, provenance: bool) -> None:
-        """Begin the file."""
+        """Start the file."""
         columns, origin = _COLUMNS[configuration]
         self._schema = pyarrow.schema([*columns.items(), *(origin.items() if provenance else ())])
         self._writer = pyarrow.parquet.ParquetWriter(file, self._schema, compression="zstd")
@@ -68,7 +68,7 @@ class ExampleFile:
             self._flush()
 
     def close(self) -> None:
-        """Write what is left, and the end of the file."""
+        """Write the buffered rows and the end of the file."""
         self._flush()
         self._writer.close()
 
@@ -81,13 +81,14 @@ class ExampleFile:
 
 @dataclass
 class Written:
-    """What was written.
+    """Counts of what was written.
 
     Args:
-        tokens: of each example, by split.
-        transcripts: by split, how many have an example.
-        conversations: by split, how many there are; replies: how many of their replies are learnt.
-        rounds: by round of improvement, how many conversations there are.
+        tokens: by split, the tokens of each example.
+        transcripts: by split, the number of transcripts with at least one example.
+        conversations: by split, the number of conversations.
+        replies: by split, the number of replies that are trained on.
+        rounds: by round of improvement, the number of conversations.
     """
 
     report: SliceReport = field(default_factory=SliceReport)
@@ -108,21 +109,22 @@ def write_examples(
     kept_apart: set[str],
     provenance: bool,
 ) -> Written:
-    """Cut transcripts into examples and write the files of all configurations, with `rows.jsonl`, which tells where each row comes from.
+    """Cut transcripts into examples and write the files of both configurations, and `rows.jsonl`, which names the source of each row.
 
     Args:
-        folder: below the data root.
-        transcripts: read once, one after the other.
-        system_of: returns the short system prompt that is trained in with a transcript.
-        kept_apart: ids of the transcripts that are for validation.
+        folder: folder of the dataset, below the data root.
+        transcripts: read once, one at a time.
+        system_of: returns the short system prompt of a transcript's examples.
+        kept_apart: ids of the transcripts for validation.
+        provenance: whether the parquet files identify the source of each row.
 
     Raises:
-        DatasetError: one side of the split has no example; nothing is written then.
+        DatasetError: one side of the split has no example. Nothing is written in this case.
     """
     written = Written()
     with ExitStack() as stack:
         rows = stack.enter_context(store.writing(f"{folder}/rows.jsonl"))
-        whole_rows = stack.enter_context(store.writing(f"{folder}/{CONVERSATION_ROWS}"))
+        conversation_rows = stack.enter_context(store.writing(f"{folder}/{CONVERSATION_ROWS}"))
         files = {
             (name, split): ExampleFile(stack.enter_context(store.writing(f"{folder}/{place}{split}.parquet")), name, provenance)
             for name, place in CONFIGURATIONS.items()
@@ -131,7 +133,7 @@ def write_examples(
         for conversation, examples in cut(transcripts, system_of, slicing, tokenizer, written.report):
             split = SPLITS[conversation.transcript_id in kept_apart]
             files["conversations", split].add(conversation)
-            whole_rows.write(_line({"split": split, "row": written.conversations[split], **_facts(conversation, WHOLE)}))
+            conversation_rows.write(_line({"split": split, "row": written.conversations[split], **_facts(conversation, CONVERSATION_FACTS)}))
             for example in examples:
                 files["default", split].add(example)
                 rows.write(_line({"split": split, "row": len(written.tokens[split]), **_facts(example, ORIGIN)}))
@@ -164,10 +166,11 @@ def _check_sides(written: Written) -> None:
 
 
 def statistics(tokens: Sequence[int], training_length: int | None) -> dict[str, Any]:
-    """Return how long examples are: least, mean, most, a histogram by powers of two, and how many are longer than what is trained on.
+    """Return statistics on the lengths of examples: minimum, mean, maximum, a histogram by powers of two, and the number that training will cut.
 
     Args:
-        training_length: tokens after which the training cuts an example; none where it does not.
+        tokens: tokens of each example.
+        training_length: tokens after which the training cuts an example; None if it does not.
     """
     buckets = Counter(1 << max(0, count - 1).bit_length() for count in tokens)
     return {

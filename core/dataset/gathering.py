@@ -1,4 +1,4 @@
-"""Which transcripts are trained on: those that passed, once each, and for every other one the reason."""
+"""Gathers the transcripts to train on: those that passed, each once. For every other one it records why it is left out."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,19 +13,21 @@ from core.fingerprint import fingerprint
 from core.records import Outcome, Persona, Record, Transcript
 
 NOT_GATHERED = "passed, not gathered"
-"""Begins the reason of a transcript that passed and does not meet what is asked beside that."""
+"""Start of the reason for a transcript that passed but does not meet the gathering rule."""
 
 
 class Candidate(Record):
     """A transcript that was judged.
 
     Args:
-        path: the transcript's; none where its file is missing.
-        source: the batch or checkpoint that has the verdict; assessment: where it stands there.
-        unmet: what is asked of it beside a pass (core/judging/gather_rule.py) and not met.
-        mended: id of the transcript that it was mended from (core/dataset/repair.py), where it was.
-        reason: why it cannot be trained on, where that is known beforehand.
-        round: of improvement that it is a correction of; 0 for all others.
+        path: the transcript's file, below the data root; None if the file is missing.
+        source: the batch or checkpoint that holds the verdict.
+        assessment: the file of the assessment, or the place of the verdict in a checkpoint.
+        score: None if there is no verdict on the complete conversation.
+        unmet: parts of the gathering rule (core/judging/gather_rule.py) that it does not meet.
+        mended: id of the transcript that it was repaired from (core/dataset/repair.py); None if it was not repaired.
+        reason: why it cannot be trained on whatever the verdict; None if nothing prevents it.
+        round: the round of improvement, for a correction; 0 for all others.
     """
 
     id: str
@@ -45,18 +47,22 @@ class Candidate(Record):
 
 @dataclass(frozen=True)
 class Gathered:
-    """What is trained on, sorted by id, and what is left out with the reason."""
+    """The candidates to train on, sorted by id, and those left out, each with the reason."""
 
     passing: list[Candidate]
     left_out: list[dict[str, str]]
 
     def without(self, dropped: dict[str, str]) -> "Gathered":
-        """Leave more out: by id, the reason."""
+        """Return a copy that leaves out more candidates.
+
+        Args:
+            dropped: by id, the reason.
+        """
         more = [{"id": item.id, "reason": dropped[item.id], "source": item.source} for item in self.passing if item.id in dropped]
         return Gathered([item for item in self.passing if item.id not in dropped], sorted([*self.left_out, *more], key=lambda entry: entry["id"]))
 
     def manifest(self) -> dict[str, Any]:
-        """Return what the dataset is made of as plain data: `count`, `transcripts` and `left_out`."""
+        """Return the transcripts of the dataset as plain data: `count`, `transcripts` and `left_out`."""
         transcripts = [
             {"id": item.id, "source_file": item.path, "score": item.score, "judge": item.judge, "rubric_hash": item.rubric_hash, "assessment": item.assessment}
             | ({"mended_from": item.mended} if item.mended else {})
@@ -67,13 +73,13 @@ class Gathered:
 
 
 def gather(candidates: Iterable[Candidate]) -> Gathered:
-    """Choose the training transcripts; the first verdict on an id counts, later sources are ignored.
+    """Choose the transcripts to train on. The first verdict on an id counts; later ones are ignored.
 
-    A transcript that passed is left out if it does not meet what is asked beside that. An incomplete assessment is no verdict, and neither is one of which
-    the transcript is missing.
+    A transcript that passed is left out if it does not meet the gathering rule. An incomplete assessment is no verdict, nor is one whose transcript is
+    missing.
 
     Raises:
-        DatasetError: fewer than two transcripts passed, so that none is left for training once one is kept for validation.
+        DatasetError: fewer than two transcripts passed, so none is left for training once one is kept for validation.
     """
     first: dict[str, Candidate] = {}
     left_out: list[dict[str, str]] = []
@@ -81,7 +87,7 @@ def gather(candidates: Iterable[Candidate]) -> Gathered:
         earlier = first.get(item.id)
         if earlier is None:
             first[item.id] = item
-        elif _is_none(earlier) and not _is_none(item):
+        elif _has_no_verdict(earlier) and not _has_no_verdict(item):
             first[item.id] = item
             left_out.append({"id": item.id, "reason": f"duplicate id: a later verdict counts; this is none ({_reason(earlier)})", "source": earlier.source})
         else:
@@ -94,15 +100,16 @@ def gather(candidates: Iterable[Candidate]) -> Gathered:
 
 
 def missed_by(reason: str) -> list[str]:
-    """Return the parts of a rule that a transcript was left out by, from the reason."""
+    """Return the unmet parts of the gathering rule that a reason names; empty for another reason."""
     kind, _, missed = reason.partition(": ")
     return missed.split("; ") if kind == NOT_GATHERED else []
 
 
 def bound_mended(gathered: Gathered, allowed: bool, share: float) -> Gathered:
-    """Leave repaired transcripts out: all of them, or those beyond a share of the training set, the lowest scores first.
+    """Leave out all repaired transcripts, or those with the lowest scores that exceed a share of the dataset.
 
     Args:
+        allowed: whether repaired transcripts may be in the dataset at all.
         share: largest share of repaired transcripts among all that remain.
     """
     mended = sorted((item for item in gathered.passing if item.mended), key=lambda item: (-(item.score or 0.0), item.id))
@@ -113,10 +120,10 @@ def bound_mended(gathered: Gathered, allowed: bool, share: float) -> Gathered:
 
 
 def check_enough(passing: int, judged: int) -> None:
-    """Check that there is one transcript to train on and one to validate with.
+    """Check that one transcript can be trained on and another validated with.
 
     Raises:
-        DatasetError: there are fewer than two.
+        DatasetError: fewer than two passed.
     """
     if passing < 2:
         raise DatasetError(
@@ -125,8 +132,8 @@ def check_enough(passing: int, judged: int) -> None:
         )
 
 
-def _is_none(item: Candidate) -> bool:
-    """Say whether a candidate has no verdict, or its transcript is missing."""
+def _has_no_verdict(item: Candidate) -> bool:
+    """Return whether a candidate has no verdict that counts, or its transcript is missing."""
     return item.outcome is Outcome.INCOMPLETE or item.path is None or item.reason is not None
 
 
@@ -145,14 +152,19 @@ def _reason(item: Candidate) -> str | None:
 
 
 def check_not_evaluated(transcripts: Iterable[Transcript], evaluation: Sequence[Persona], first_seed: int) -> None:
-    """Check that nothing that the evaluation will ask about is trained on.
+    """Check that no transcript has a persona that is kept for the evaluation.
 
-    A transcript of our own counts by its seed: all seeds from `first_seed` on are the evaluation's. Others number their personas as they like, so they
-    count if their seed is one of those that will be played, or if their persona is one of those under another number. (Of our own, two personas of a small
-    domain may well be alike and be two all the same.)
+    For a transcript made by this product the seed decides: all seeds from `first_seed` on are kept for the evaluation. Other transcripts number their
+    personas in their own way, so such a transcript is refused if its seed is one that the evaluation will play, or if its persona equals one of those. (The
+    personas of this product are not compared: in a small domain two different seeds may well give equal personas.)
+
+    Args:
+        transcripts: those to train on.
+        evaluation: the personas that the evaluation will play.
+        first_seed: the first seed of the evaluation.
 
     Raises:
-        PersonaError: names those that are.
+        PersonaError: names the transcripts.
     """
     seeds, personas = {persona.seed for persona in evaluation}, {_person(persona.model_dump()) for persona in evaluation}
     kept_apart = []
@@ -163,9 +175,9 @@ def check_not_evaluated(transcripts: Iterable[Transcript], evaluation: Sequence[
         if later or seed in seeds or (not ours and item.persona and _person(item.persona) in personas):
             kept_apart.append(f"{item.id} (seed {seed})")
     if kept_apart:
-        shown = ", ".join(kept_apart[:5]) + (f" and {len(kept_apart) - 5} more" if len(kept_apart) > 5 else "")
+        names = ", ".join(kept_apart[:5]) + (f" and {len(kept_apart) - 5} more" if len(kept_apart) > 5 else "")
         raise PersonaError(
-            f"{len(kept_apart)} transcripts have personas that are kept for the evaluation: {shown}. Seeds from {first_seed} on are never trained on. "
+            f"{len(kept_apart)} transcripts have personas that are kept for the evaluation: {names}. Seeds from {first_seed} on are never trained on. "
             "Leave them out, or raise evaluation.first_seed."
         )
 
@@ -175,9 +187,9 @@ def _person(persona: dict[str, Any]) -> str:
 
 
 def person_of(transcript: Transcript) -> str:
-    """Return what tells the simulated people of our own conversations apart, by which the split is made; of others, the conversation they come from.
+    """Return the key by which the split groups conversations: the simulated person, or for an imported conversation its source.
 
-    Conversations with one person share what that person brings: on both sides of the split, the validation loss would reward what was learnt by heart.
+    Conversations with one person share that person's story. If they were on both sides of the split, the validation loss would reward memorising it.
     """
     seed, persona = transcript.provenance.get("seed"), transcript.persona
     return fingerprint([seed, _person(persona)]) if _is_ours(transcript) and isinstance(seed, int) and persona else source_of(transcript)
@@ -188,6 +200,6 @@ def _is_ours(transcript: Transcript) -> bool:
 
 
 def judges_of(gathered: Gathered) -> list[str]:
-    """Return who judged what is trained on, most frequent first."""
+    """Return the judges of the transcripts to train on, the most frequent first."""
     judges = (item.judge if item.assessment.endswith(".json") else f"{item.judge} (as its checkpoint says)" for item in gathered.passing)
     return [judge for judge, _ in Counter(judges).most_common()]

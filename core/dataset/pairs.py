@@ -1,4 +1,4 @@
-"""Pairs of a better and a worse reply to the same message: what repair mended, and what the assistant did better when it was asked again."""
+"""Pairs of a better and a worse reply to the same message: from repaired transcripts, and from second replies of the assistant."""
 
 import json
 from collections import Counter
@@ -27,7 +27,7 @@ PAIRS = "pairs"
 """Name of the configuration, and of its folder in a dataset."""
 PAIR_FILES = [f"{PAIRS}/{split}.parquet" for split in SPLITS]
 PAIR_ROWS = f"{PAIRS}/rows.jsonl"
-"""Of the local copy alone: which conversation each row is of."""
+"""File with the conversation of each row; it is not published."""
 
 _MESSAGES = pyarrow.list_(pyarrow.struct([("role", pyarrow.string()), ("content", pyarrow.string())]))
 SCHEMA = pyarrow.schema(
@@ -45,9 +45,11 @@ class Pair(Record):
     """Two replies to the same messages.
 
     Args:
-        conversation: id of the transcript that was mended or asked again.
-        of: the transcript whose exchanges stand before the replies.
-        criteria: that the rejected reply failed and the chosen one passes.
+        conversation: id of the conversation that was repaired or in which the assistant was asked again.
+        of: the transcript whose exchanges precede the replies.
+        source: `repair`, or `sampled` for a second reply of the assistant.
+        criteria: criteria that the rejected reply failed and the chosen one passes.
+        exchange: number of the exchange of the replies.
     """
 
     conversation: str
@@ -62,13 +64,14 @@ class Pair(Record):
 
 @dataclass
 class PairReport:
-    """What became of the pairs.
+    """Counts of the pairs that were written and of those that were dropped.
 
     Args:
-        dropped: reasons, each with the number of pairs.
-        differences: tokens of the chosen reply less those of the rejected one, by split.
-        sources: of the pairs that were written, by split.
-        tokens: of both replies of each pair, each with its prompt, by split; longest: of a prompt and its longer reply.
+        dropped: the number of pairs by the reason why they were dropped.
+        differences: by split, for each pair the tokens of the chosen reply minus those of the rejected one.
+        sources: by split, the number of pairs by source.
+        tokens: by split, the tokens of both replies of each pair, each with its prompt.
+        longest: largest number of tokens of a prompt and its longer reply.
     """
 
     dropped: Counter[str] = field(default_factory=Counter)
@@ -79,14 +82,14 @@ class PairReport:
     caveats: set[str] = field(default_factory=set)
 
     def facts(self) -> dict[str, Any] | None:
-        """Return what the card says; none where there are no pairs."""
+        """Return the facts for the card; None if no pair was found."""
         if not all(self.differences.values()):
             return {"train": 0, "validation": 0, "sources": {}, "dropped": dict(self.dropped.most_common())} if self.dropped else None
-        every = [one for each in self.differences.values() for one in each]
+        differences = [tokens for split in self.differences.values() for tokens in split]
         return {
             **{split: len(each) for split, each in self.differences.items()},
             "sources": {name: sum(of[name] for of in self.sources.values()) for name in ("repair", "sampled")},
-            "longer": round(mean(every), 1),
+            "longer": round(mean(differences), 1),
             "tokens": self.tokens,
             "longest": self.longest,
             "dropped": dict(self.dropped.most_common()),
@@ -94,28 +97,29 @@ class PairReport:
 
 
 def stored_replies(store: Store, domain: str) -> list[str]:
-    """Return the names of a domain's second replies, which say all that they depend on."""
+    """Return the names of a domain's second replies. A name contains a hash of everything that the reply depends on."""
     return sorted(store.names(f"{FOLDER}/{domain}", ".json"))
 
 
 def find_pairs(store: Store, pack: Pack, candidates: Sequence[Candidate], replies: Sequence[str], report: PairReport) -> list[Pair]:
-    """Return the pairs that judged transcripts give, sorted by conversation and exchange.
+    """Return the pairs from judged transcripts, sorted by conversation and exchange.
 
-    Only what was judged as it stands is chosen: the reply of a repaired transcript that passed whole, or one that passed every gate when it was judged. Of
-    several rewritten replies the first alone makes a pair, since the later failed ones were said after words that the repair replaced.
+    A chosen reply was itself judged: it is from a repaired transcript that passed, or it is a second reply that passed its criteria and every gate. If a repair
+    rewrote several replies, only the first makes a pair, since the later rejected replies follow text that the repair replaced.
 
     Args:
-        candidates: all that was judged, whatever the verdict.
+        candidates: all judged transcripts, whatever the verdict.
         replies: names of second replies.
+        report: updated with the pairs that are dropped.
     """
     failed_gate = {item.id for item in candidates if item.failed_gates}
-    known = {item.id for item in candidates if item.path}
-    found = [pair for item in {item.id: item for item in reversed(candidates)}.values() if (pair := _of_repair(store, pack, item, failed_gate, report))]
-    read, _ = store.load_all(replies, SecondReply)
-    for again in read.values():
-        if again.transcript.id in known and again.chosen is not None and again.rubric_hash == pack.rubric.hash:
+    readable = {item.id for item in candidates if item.path}
+    pairs = [pair for item in {item.id: item for item in reversed(candidates)}.values() if (pair := _of_repair(store, pack, item, failed_gate, report))]
+    second_replies, _ = store.load_all(replies, SecondReply)
+    for again in second_replies.values():
+        if again.transcript.id in readable and again.chosen is not None and again.rubric_hash == pack.rubric.hash:
             transcript = store.load(again.transcript.path, Transcript)
-            found.append(
+            pairs.append(
                 Pair(
                     conversation=source_of(transcript),
                     of=transcript,
@@ -127,7 +131,7 @@ def find_pairs(store: Store, pack: Pack, candidates: Sequence[Candidate], replie
                     caveat=again.caveat,
                 )
             )
-    return sorted(found, key=lambda pair: (pair.conversation, pair.exchange, pair.source, pair.chosen))
+    return sorted(pairs, key=lambda pair: (pair.conversation, pair.exchange, pair.source, pair.chosen))
 
 
 def _of_repair(store: Store, pack: Pack, item: Candidate, failed_gate: set[str], report: PairReport) -> Pair | None:
@@ -138,7 +142,7 @@ def _of_repair(store: Store, pack: Pack, item: Candidate, failed_gate: set[str],
         return None
     mended, assessment = store.load(item.path, Transcript), store.load(item.assessment, Assessment)
     first, *others = mended.provenance["repair"]["changed"]
-    report.dropped["said after words that the repair replaced"] += len(others)
+    report.dropped["follows text that the repair replaced"] += len(others)
     answers = {verdict.criterion: verdict.answer for verdict in assessment.verdicts}
     if any(name in answers and value_of(pack.rubric.criteria[name], answers[name]) != 1 for name in first["criteria"]):
         report.dropped["the repaired reply's criterion still fails"] += 1
@@ -156,7 +160,10 @@ def _of_repair(store: Store, pack: Pack, item: Candidate, failed_gate: set[str],
 
 
 def may_be_learnt(pairs: Sequence[Pair], conversations: Container[str], report: PairReport) -> list[Pair]:
-    """Return the pairs of conversations that were rehearsed here or that the dataset has; what is said of an imported one's people stands with those."""
+    """Return the pairs of conversations that were rehearsed here or are in the dataset.
+
+    An imported conversation may be of real people, whose consent the card states only for the dataset's own conversations.
+    """
     kept = [pair for pair in pairs if is_rehearsed(pair.of) or pair.conversation in conversations]
     if len(kept) < len(pairs):
         report.dropped["imported, and not among the dataset's conversations"] += len(pairs) - len(kept)
@@ -164,45 +171,51 @@ def may_be_learnt(pairs: Sequence[Pair], conversations: Container[str], report: 
 
 
 def sides(pairs: Sequence[Pair], examples: Mapping[str, str], people: Mapping[str, str], share: float) -> dict[str, str]:
-    """Return the split of each conversation: that of its examples, or of its person's, so that neither is on both sides; others are split by their ids.
+    """Return by conversation the split of its pairs.
+
+    It is the split of the conversation's examples or else of its person's, so that neither conversation nor person is on both sides. Others are split by id.
 
     Args:
-        examples: by conversation, the split that its examples are in; people: by person (`person_of`), the split that their conversations are in.
+        examples: by conversation, the split of its examples.
+        people: by person (`person_of`), the split of the person's conversations.
+        share: share of the other conversations that is kept for validation.
     """
     person = {pair.conversation: person_of(pair.of) for pair in pairs}
-    known = {name: side for name, own in person.items() if (side := examples.get(name) or people.get(own))}
-    free = {name: own for name, own in person.items() if name not in known}
+    fixed = {name: side for name, own in person.items() if (side := examples.get(name) or people.get(own))}
+    free = {name: own for name, own in person.items() if name not in fixed}
     apart = split_groups(free, share)
-    if len(set(free.values())) == 1 and known and "validation" not in known.values():
+    if len(set(free.values())) == 1 and fixed and "validation" not in fixed.values():
         apart = set(free)
-    return known | {name: SPLITS[name in apart] for name in free}
+    return fixed | {name: SPLITS[name in apart] for name in free}
 
 
 def write_pairs(
     store: Store, folder: str, pairs: Sequence[Pair], split_of: Mapping[str, str], pack: Pack, count: Count, ratio: float, provenance: bool, report: PairReport
 ) -> list[str]:
-    """Write the configuration `pairs` of a dataset; return the files' names, none where one side of the split would be empty.
+    """Write the configuration `pairs` of a dataset, and return the names of its files; empty if one side of the split would have no pair.
 
     Args:
-        folder: of the dataset, below the data root.
-        count: tokens of a text.
-        ratio: how many times as long as the other reply the longer one may be.
-        provenance: whether the rows name their transcripts; otherwise each conversation has a number that says nothing else.
+        folder: folder of the dataset, below the data root.
+        split_of: by conversation, the split.
+        count: returns the tokens of a text.
+        ratio: largest ratio of the longer reply to the shorter one, in tokens.
+        provenance: whether the rows name their transcripts; if not, a hash stands for the name.
+        report: updated with the pairs that are written or dropped.
     """
     rows: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     kept: dict[str, list[tuple[Pair, int]]] = {split: [] for split in SPLITS}
-    written = set[str]()
+    seen = set[str]()
     for pair in pairs:
         row, lengths = _row(pair, pack, provenance), sorted([max(1, count(pair.chosen)), max(1, count(pair.rejected))])
         chosen, rejected = (row[name][0]["content"].strip() for name in ("chosen", "rejected"))
-        words = fingerprint([pair.conversation, row["prompt"], chosen, rejected])
-        reason = "the replies are the same" if chosen == rejected else "the same pair is there already" if words in written else None
+        key = fingerprint([pair.conversation, row["prompt"], chosen, rejected])
+        reason = "the replies are the same" if chosen == rejected else "duplicate of another pair" if key in seen else None
         if reason is None and lengths[1] > ratio * lengths[0]:
             reason = "the replies differ too much in length"
         if reason:
             report.dropped[reason] += 1
             continue
-        written.add(words)
+        seen.add(key)
         split = split_of[pair.conversation]
         rows[split].append(row)
         prompt = sum(count(message["content"]) + OVERHEAD for message in row["prompt"])

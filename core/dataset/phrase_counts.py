@@ -1,4 +1,4 @@
-"""Which phrases stand in how many transcripts, counted in bounded memory."""
+"""Counts the transcripts in which each phrase occurs, in bounded memory."""
 
 import itertools
 from collections import Counter, defaultdict
@@ -11,12 +11,13 @@ from core.judging.ordinary_english import runs
 
 @dataclass(frozen=True)
 class Phrase:
-    """A run of words within a sentence of the assistant's.
+    """A run of words within a sentence of the assistant.
 
     Args:
-        transcripts: in which the assistant says it; by_users: in which the user does.
-        uses: how often the assistant says it in all.
-        example: id of a transcript in which the assistant says it.
+        transcripts: number of transcripts in which the assistant uses it.
+        by_users: number of transcripts in which the user uses it.
+        uses: how often the assistant uses it in all transcripts.
+        example: id of a transcript in which the assistant uses it.
     """
 
     text: str
@@ -35,17 +36,17 @@ class _Count(NamedTuple):
 
 
 class PhraseCounts:
-    """Counts of phrases by the transcripts that have them.
+    """The number of transcripts that contain each phrase.
 
-    Lossy counting: at the end of each window the phrases that came up least are forgotten, so that memory holds little more than a window's phrases. A
-    count may be too low by at most one for each whole window, and never too high; a phrase that is common from the first window on is counted exactly.
+    This is lossy counting: at the end of each window of transcripts the rarest phrases are dropped, so that memory holds little more than the phrases of one
+    window. A count is never too high, and too low by at most one per complete window. A phrase that is common from the first window on is counted exactly.
 
     Source:
         Manku & Motwani, "Approximate frequency counts over data streams", VLDB (2002): 346–357, with a window's transcripts for its bucket.
     """
 
     def __init__(self, sizes: tuple[int, int], window: int) -> None:
-        """Count phrases of `sizes` words (lowest, highest), and forget rare ones after every `window` transcripts."""
+        """Count phrases of `sizes` words (fewest, most), and drop rare ones after every `window` transcripts."""
         self._sizes, self._window = range(sizes[0], sizes[1] + 1), window
         self._counts: dict[str, _Count] = {}
         self._transcripts = 0
@@ -54,9 +55,14 @@ class PhraseCounts:
         return len(self._counts)
 
     def add(self, name: str, assistant: Sequence[str], user: Sequence[str]) -> None:
-        """Count a transcript's phrases, each once for each side."""
+        """Add the phrases of a transcript.
+
+        Args:
+            name: id of the transcript.
+            assistant, user: the messages of each side; a phrase counts once per side.
+        """
         windows, counts = self._transcripts // self._window, self._counts
-        first = _Count(1, 0, 1, windows, name)  # one for nearly all new phrases of the transcript: most come up once and are forgotten
+        first = _Count(1, 0, 1, windows, name)  # shared by nearly all new phrases of the transcript: most occur once and are dropped
         for phrase, uses in self._phrases(assistant).items():
             before = counts.get(phrase)
             if before:
@@ -72,7 +78,12 @@ class PhraseCounts:
             self._counts = {text: item for text, item in self._counts.items() if item.assistant + item.user + item.missed > windows + 1}
 
     def over_represented(self, share: float, ratio: float) -> list[Phrase]:
-        """Return the phrases that the assistant says in this share of the transcripts, and at least `ratio` times more often than users, longest first."""
+        """Return the phrases that the assistant over-uses, longest first.
+
+        Args:
+            share: smallest share of the transcripts in which the assistant uses it.
+            ratio: smallest ratio of the transcripts in which the assistant uses it to those in which the user does.
+        """
         phrases = [
             Phrase(text, item.assistant, item.user, item.uses, item.example)
             for text, item in self._counts.items()
@@ -85,24 +96,24 @@ class PhraseCounts:
 
 
 def without_parts(phrases: Sequence[Phrase], same: float) -> Iterator[Phrase]:
-    """Leave out what a longer phrase says already, and of a sentence's overlapping phrases all but the first.
+    """Yield phrases, without those that are part of a longer one; of overlapping phrases of a sentence only the first is yielded.
 
     Args:
         phrases: longest first.
-        same: ratio of transcripts up to which a phrase counts as part of the longer one that contains it.
+        same: ratio of their transcripts up to which a phrase counts as part of the longer one that contains it.
     """
     beginning, ending, covered = _by_edge(phrases, slice(None, -1)), _by_edge(phrases, slice(1, None)), dict[str, int]()
     for phrase in phrases:
         if phrase.transcripts <= same * covered.get(phrase.text, 0):
             continue
         group, first = [phrase], phrase
-        for member in group:  # grows while it is gone through
-            said = member.text.split()
-            before, after = ending[" ".join(said[:-1])], beginning[" ".join(said[1:])]
+        for member in group:  # the list grows during the loop
+            words = member.text.split()
+            before, after = ending[" ".join(words[:-1])], beginning[" ".join(words[1:])]
             group += [item for item in [*before, *after] if item not in group and phrase.transcripts / same <= item.transcripts <= same * phrase.transcripts]
             if member is first:
                 first = next((item for item in before if item in group and item.text not in covered), first)
-            for part in _parts(said):
+            for part in _parts(words):
                 covered[part] = max(covered.get(part, 0), member.transcripts)
         yield first
 
@@ -114,5 +125,5 @@ def _by_edge(phrases: Sequence[Phrase], edge: slice) -> dict[str, list[Phrase]]:
     return by_edge
 
 
-def _parts(said: Sequence[str]) -> Iterator[str]:
-    return (" ".join(said[start : start + size]) for size in range(2, len(said) + 1) for start in range(len(said) - size + 1))
+def _parts(words: Sequence[str]) -> Iterator[str]:
+    return (" ".join(words[start : start + size]) for size in range(2, len(words) + 1) for start in range(len(words) - size + 1))

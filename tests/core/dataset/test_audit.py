@@ -56,7 +56,7 @@ def test_a_phrase_that_the_assistant_says_in_most_transcripts_is_reported_with_i
     batch = [transcript(n, said[n] if n < 41 else None, [HARD] if n == 3 else None) for n in range(60)]
     found = audited(batch)
     assert [(item.text, item.transcripts, item.by_users, item.example) for item in found.phrases] == [(HARD, 41, 1, "t0")]
-    assert audit_warnings(found) == [f"“{HARD}” stands in the answers of 41 of 60 transcripts (68 %), in the users' messages of 1."]
+    assert audit_warnings(found) == [f"“{HARD}” occurs in the answers of 41 of 60 transcripts (68 %), and in the users' messages of 1."]
     assert f"| {HARD} | 41 of 60 | 1 | t0 |" in fragment(found)
 
 
@@ -135,7 +135,7 @@ def test_many_phrases_are_cut_to_the_most_frequent_and_the_rest_is_counted():
     batch = [transcript(n, [f"{text(f'phrase {k}', 5)}" for k in range(4) if n < 20 - 2 * k]) for n in range(20)]
     found = audited(batch, phrases=2, phrase_words=(5, 5))
     assert sorted(item.transcripts for item in found.phrases) == [18, 20]
-    assert "2 more phrases stand in the answers of at least 40 % of the transcripts." in audit_warnings(found)
+    assert "2 more phrases occur in the answers of at least 40 % of the transcripts." in audit_warnings(found)
 
 
 def test_an_opener_of_too_many_answers_is_reported_with_its_transcripts():
@@ -153,8 +153,8 @@ def test_questions_at_most_ends_and_answers_that_are_too_long_are_reported():
     assert found.question_endings.as_text() == "60 of 80 (75 %)"
     assert found.ratios == (1.0, 5.0, 5.0)
     assert audit_warnings(found) == [
-        "60 of 80 answers (75 %) end with a question; up to 50 % is in order.",
-        "40 of 80 answers (50 %) have at least 4 times as many words as the message before; up to 10 % is in order.",
+        "60 of 80 answers (75 %) end with a question; up to 50 % is acceptable.",
+        "40 of 80 answers (50 %) have at least 4 times as many words as the message before; up to 10 % is acceptable.",
     ]
     assert audit_warnings(audited(batch), replace(LIMITS, question_endings=0.75, long_answers=0.5)) == []
 
@@ -197,7 +197,7 @@ def test_what_chance_explains_is_not_complained_of():
 def test_names_that_the_taxonomy_has_not_are_reported_and_nothing_is_called_missing_that_they_may_stand_for():
     persona = {"topic_seeds": [{"category": "anxiety"}], "flaw_patterns": [{"name": "catastrophizing"}]}  # as the forerunner has them
     found = audited([transcript(n, persona=persona) for n in range(60)])
-    assert "60 of 60 flaws of the personas (100 %) have names that the taxonomy has not; of those it has, more may be there." in audit_warnings(found)
+    assert "60 of 60 flaws of the personas (100 %) have names that are not in the taxonomy; some may be synonyms of names that are." in audit_warnings(found)
     assert not [warning for warning in audit_warnings(found) if "flaws" in warning and "missing" in warning]
     assert "| flaw | catastrophizing | 60 of 60 (100 %) | not in the taxonomy |" in fragment(found)
 

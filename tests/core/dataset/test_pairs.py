@@ -92,7 +92,7 @@ def test_both_replies_follow_the_same_messages_so_only_the_first_rewritten_one_m
     assert original.exchanges[:place] == transcript.exchanges[:place]
     assert original.exchanges[place].assistant == pair.rejected
     assert transcript.exchanges[place].assistant == pair.chosen
-    assert report.dropped["said after words that the repair replaced"] == 1
+    assert report.dropped["follows text that the repair replaced"] == 1
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_pair_counts_once_and_replies_that_are_learnt_as_the_same_words_are_no
     alike = pairs[0].model_copy(update={"chosen": "A caf\u00e9.", "rejected": "A cafe\u0301."})
     write_pairs(store, "d", [*pairs, again, alike], {"a": "train", "b": "validation"}, PACK, len, 5.0, True, report)
     assert (report.facts() or {})["train"] == 1
-    assert (report.dropped["the same pair is there already"], report.dropped["the replies are the same"]) == (1, 1)
+    assert (report.dropped["duplicate of another pair"], report.dropped["the replies are the same"]) == (1, 1)
 
 
 def test_a_pair_is_on_the_side_of_other_conversations_with_its_person(store):
