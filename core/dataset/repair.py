@@ -1,4 +1,4 @@
-"""Transcripts that almost passed: which can be repaired, one answer at a time, and how much of the conversation remains."""
+"""Repairs transcripts that almost passed: chooses the answers to rewrite, rewrites them one at a time, and cuts off what no longer follows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,10 +28,14 @@ FOLLOWS_SCHEMA: dict[str, Any] = {
 
 
 PASSED = "it passed"
+"""Reason not to repair a transcript that passed and is gathered."""
+
+REFUSED = "cannot be repaired: "
+"""Text between the transcript's id and the reason in a `RepairError` of `mend`; the report counts reasons without the id."""
 
 
 class Follows(BaseModel):
-    """Whether the user's next message can stand after a rewritten answer."""
+    """The model's verdict on whether the user's next message still follows a rewritten answer."""
 
     model_config = ConfigDict(extra="forbid")
     reasoning: str
@@ -39,7 +43,7 @@ class Follows(BaseModel):
 
 
 class Change(Record):
-    """An answer that was rewritten, and the criteria for which it was."""
+    """A rewritten answer, with its old text and the failed criteria for which it was rewritten."""
 
     exchange: int
     before: str
@@ -51,10 +55,11 @@ class RepairContext:
     """What a repair needs.
 
     Args:
-        model: that rewrites; guards: faults for which it is asked again.
-        numbers: how much may be rewritten, and how much must remain.
-        minimum: exchanges that must remain where a transcript is cut.
-        gather: what is asked of a transcript beside a pass.
+        model: the model that rewrites.
+        numbers: which transcripts may be repaired, and how many answers may be rewritten.
+        minimum: exchanges that must remain if a transcript is cut.
+        guards: faults of a rewritten answer for which the model is asked again.
+        gather: what a transcript must meet in addition to passing.
     """
 
     pack: Pack
@@ -68,9 +73,9 @@ class RepairContext:
 def exchanges_to_mend(
     transcript: Transcript, assessment: Assessment, pack: Pack, numbers: RepairSettings, gather: GatherRule
 ) -> dict[int, list[Verdict]] | str:
-    """Return by exchange the failed verdicts that cite it, or why the transcript is not repaired.
+    """Return the failed verdicts by the exchange that they cite, or the reason why the transcript is not repaired.
 
-    Of a transcript that passed and is not gathered these are the verdicts for which it is not.
+    For a transcript that passed but does not meet the gathering rule, these are the verdicts that keep it out.
     """
     score, pass_at = assessment.score, pack.rubric.numbers.pass_at
     blocked = {verdict.criterion: verdict for verdict in blocking(assessment, gather, pack.rubric)}
@@ -99,18 +104,18 @@ def exchanges_to_mend(
 
 
 async def mend(context: RepairContext, transcript: Transcript, assessment: Assessment, name: str) -> Transcript:
-    """Rewrite the answers that failed, one after the other; if the user's next message no longer follows, the rest is cut off.
+    """Return a repaired copy of a transcript: failed answers are rewritten in order, and it is cut where the user's next message no longer follows.
 
     Args:
         name: the new transcript's id.
 
     Raises:
-        RepairError: it must not be repaired, nothing was changed, or too little would remain.
+        RepairError: the transcript must not be repaired, no answer was changed, or too little would remain.
         ModelError: the model gave no usable answer.
     """
     failed = exchanges_to_mend(transcript, assessment, context.pack, context.numbers, context.gather)
     if isinstance(failed, str):
-        raise RepairError(f"{transcript.id} cannot be repaired: {failed}.")
+        raise RepairError(f"{transcript.id} {REFUSED}{failed}.")
     exchanges, changes, cut = list(transcript.exchanges), [], None
     for number, verdicts in failed.items():
         if number > len(exchanges):
@@ -126,10 +131,10 @@ async def mend(context: RepairContext, transcript: Transcript, assessment: Asses
         if not follows:
             cut, exchanges = number, exchanges[:number]
     if not changes:
-        raise RepairError(f"{transcript.id} cannot be repaired: the repairer left every answer as it was.")
+        raise RepairError(f"{transcript.id} {REFUSED}the repairer left every answer as it was.")
     if len(exchanges) < context.minimum:
         raise RepairError(
-            f"{transcript.id} cannot be repaired: the user's message {len(exchanges) + 1} no longer follows, and only {len(exchanges)} "
+            f"{transcript.id} {REFUSED}the user's message {len(exchanges) + 1} no longer follows, and only {len(exchanges)} "
             f"exchanges precede it; at least {context.minimum} are needed."
         )
     lineage = {
@@ -146,10 +151,10 @@ async def mend(context: RepairContext, transcript: Transcript, assessment: Asses
 
 
 def check_lineage(original: Transcript, mended: Transcript) -> None:
-    """Check that a repaired transcript keeps the user's messages, and changes only the answers that it records.
+    """Check that a repaired transcript keeps the user's messages and changes only the answers that it records as changed.
 
     Raises:
-        RepairError: it does not.
+        RepairError: it differs in another way.
     """
     changed = {change["exchange"]: change["before"] for change in mended.provenance["repair"]["changed"]}
     for old, new in zip(original.exchanges, mended.exchanges, strict=False):
@@ -169,25 +174,26 @@ async def rewrite(context: RepairContext, exchanges: Sequence[Exchange], verdict
     """Return a better answer to the last of some exchanges.
 
     Args:
-        verdicts: what was found wanting.
-        following: the user's next message, which must still follow; none where the conversation ends here.
-        name: of what it is written for.
+        exchanges: the conversation up to the answer to rewrite.
+        verdicts: the failed verdicts on that answer.
+        following: the user's next message, which must still follow; None at the end of the conversation.
+        name: id of the transcript that the answer is for.
 
     Raises:
         ModelError: the model gave no usable answer.
     """
     pack, number, answer = context.pack, len(exchanges), exchanges[-1].assistant
-    assert pack.repair is not None  # the flow has checked it
+    assert pack.repair is not None  # checked by the flow
     criteria = pack.rubric.criteria
     findings = [
         {"id": key, "name": criteria[key].head.name, "text": criteria[key].text, "reasoning": item.reasoning} for item in verdicts if (key := item.criterion)
     ]
-    plain = [exchange.model_dump() for exchange in exchanges]
-    earlier, heard = [exchange.assistant for exchange in exchanges[:-1]], [exchange.user for exchange in exchanges]
+    exchange_dicts = [exchange.model_dump() for exchange in exchanges]
+    earlier, user_messages = [exchange.assistant for exchange in exchanges[:-1]], [exchange.user for exchange in exchanges]
     hidden = Hidden([pack.repair.text], [text for finding in findings for text in (finding["text"], finding["reasoning"])])
 
     def check(reply: Reply) -> None:
-        if fault := find_fault(pack.guards, "assistant", reply.text, earlier, {Fault.EMPTY, *context.guards}, heard):
+        if fault := find_fault(pack.guards, "assistant", reply.text, earlier, {Fault.EMPTY, *context.guards}, user_messages):
             raise InvalidOutputError(f"the rewritten answer {number} was refused ({fault[0].value.replace('_', ' ')}: {fault[1][:80]!r}).")
         if leak := find_leak(reply.text, hidden):
             raise InvalidOutputError(f"the rewritten answer {number} was refused (it repeats what only the repairer was given: {leak[:80]!r}).")
@@ -195,7 +201,7 @@ async def rewrite(context: RepairContext, exchanges: Sequence[Exchange], verdict
     request = ChatRequest(
         role="repairer",
         system="",
-        messages=(Message("user", pack.repair.render(exchanges=plain, answer=answer, findings=findings, next_message=following or "")),),
+        messages=(Message("user", pack.repair.render(exchanges=exchange_dicts, answer=answer, findings=findings, next_message=following or "")),),
         max_tokens=context.numbers.max_tokens,
         seed=seed_of("repair", name, number),
         volatile=1,

@@ -1,4 +1,7 @@
-"""Which transcripts are repaired: those that almost passed, or passed and are not gathered, and failed no gate; and the outcome, for the report."""
+"""Chooses the transcripts to repair, and collects the facts for the report.
+
+A transcript is repaired if it almost passed, or passed but does not meet the gathering rule. One that failed a gate is never repaired.
+"""
 
 import re
 from collections import Counter
@@ -6,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.dataset.repair import PASSED, exchanges_to_mend
+from core.dataset.repair import PASSED, REFUSED, exchanges_to_mend
 from core.dataset.sources import PILOTS
 from core.errors import DamagedError, PackError, SettingsError, TranscriptError
 from core.fingerprint import fingerprint
@@ -21,10 +24,12 @@ from core.storage.batches import find_batch, latest_assessments
 
 
 class RepairPlan(Record):
-    """All that one repair depends on.
+    """Everything that one repair depends on.
 
     Args:
-        prompt: hash of the repairer's prompt.
+        assessment: path of the transcript's assessment.
+        prompt: hash of the repairer's prompt and the rubric.
+        minimum: exchanges that must remain if the transcript is cut.
     """
 
     transcript: TranscriptRef
@@ -44,13 +49,13 @@ class RepairPlan(Record):
 
     @property
     def path(self) -> str:
-        """Where it is put, below the data root."""
+        """The file of the repaired transcript, below the data root."""
         return f"repaired/{self.domain}/{self.name}.json"
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """The transcripts of a batch to repair, and for all others that cannot be trained on the reason why not."""
+    """The transcripts of a batch to repair, and the reason for each other one that cannot be trained on."""
 
     batch: AssessmentBatch
     plans: list[RepairPlan]
@@ -64,7 +69,8 @@ def choose_repairs(run: Run, assessed: str | None) -> Chosen:
         assessed: a batch of assessments; by default the domain's latest.
 
     Raises:
-        SettingsError: no repairer is named. PackError: the pack does not say how to repair.
+        SettingsError: the settings name no repairer.
+        PackError: the pack has no prompt for repairs.
         TranscriptError: there is no batch.
     """
     store, pack = run.store, run.pack
@@ -97,7 +103,7 @@ def choose_repairs(run: Run, assessed: str | None) -> Chosen:
 
 
 def repair_facts(run: Run, chosen: Chosen, batch: AssessmentBatch) -> dict[str, Any]:
-    """Return what was repaired, what passes now, and the cost of a repaired transcript beside that of a new one.
+    """Return the facts for the report: what was repaired, what passes now, and the cost of a repaired transcript and of a new one.
 
     Args:
         batch: the assessments of the repaired transcripts.
@@ -144,7 +150,7 @@ def _plan(run: Run, item: AssessmentRef, gather: GatherRule) -> RepairPlan:
 
 
 def _unmet(run: Run, item: AssessmentRef) -> list[str]:
-    """Return what a repaired transcript that passed misses of the rule of gathering."""
+    """Return the parts of the gathering rule that a transcript does not meet."""
     return unmet_by(run.store.load(item.path, Assessment), gather_rule(run.pack.rubric, run.settings.gather), run.pack.rubric)
 
 
@@ -161,7 +167,7 @@ def _row(transcript: Transcript, item: AssessmentRef, unmet: Sequence[str]) -> d
 
 
 def _cost_of_new(run: Run, batch: AssessmentBatch) -> float | None:
-    """Return what each transcript of a batch that can be trained on cost to make and to judge, by all bills; none where nothing was paid or none can."""
+    """Return the USD that each usable transcript of a batch cost to generate and to judge; None if nothing was paid or no transcript is usable."""
     store, ids = run.store, {item.transcript.id for item in batch.assessments}
     names = sorted({folder.rpartition("/")[2] for folder in store.names("ledger")})
     entries = (entry for name in names for entry in read_entries(store, name) if entry["item"] in ids and entry["role"] != "repairer")
@@ -172,5 +178,5 @@ def _cost_of_new(run: Run, batch: AssessmentBatch) -> float | None:
 
 
 def _kind(reason: str) -> str:
-    """Return a reason without the numbers and names in which it differs from others of its kind."""
-    return re.sub(r"\b\d+(?:\.\d+)?\b", "…", reason.rpartition("cannot be mended: ")[2])
+    """Return a reason without the transcript's id and the numbers, so that equal reasons are counted together."""
+    return re.sub(r"\b\d+(?:\.\d+)?\b", "…", reason.rpartition(REFUSED)[2])

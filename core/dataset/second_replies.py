@@ -1,4 +1,4 @@
-"""A reply that failed and one that passes, to the same message: the assistant is asked again where a judge cites a failure, and judged up to there."""
+"""Asks the assistant again at an exchange where a judge cites a failure, until a reply passes: the failed and the passing reply make a pair."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,14 +21,14 @@ from core.storage.locks import Lock
 from core.storage.store import Store
 
 AGAIN = 1000
-"""Added to the number of a try, so that the assistant's draw is none of a conversation's own trials."""
+"""Offset of a try's number, so that the assistant's seed differs from the seeds of the conversation's own attempts."""
 
 
 class Tried(Record):
-    """A reply that was asked for again.
+    """One new reply of the assistant.
 
     Args:
-        failed: criteria and gates that it does not pass on the conversation up to there; none of one that passes.
+        failed: criteria and gates that the conversation up to this reply does not pass; empty if the reply passes.
     """
 
     text: str
@@ -36,13 +36,14 @@ class Tried(Record):
 
 
 class SecondReply(Record):
-    """What came of asking again at an exchange.
+    """The result of asking again at an exchange.
 
     Args:
-        rejected: the reply that failed.
-        chosen: the first that passes; none where no try did.
-        judge: as a panel's assessment names it.
-        caveat: why the pair must not be taken for more than it is.
+        criteria: criteria that the old reply failed.
+        rejected: the old reply.
+        chosen: the first new reply that passes; None if no try did.
+        judge: the judges' name in the assessment; empty if no try was judged.
+        caveat: what limits the pair's worth, such as a scripted model; None if nothing does.
     """
 
     transcript: TranscriptRef
@@ -62,10 +63,12 @@ class AskContext:
     """What asking again needs.
 
     Args:
-        judges: by reference; contexts: how many tokens each holds, where that is known.
+        judges: models by reference.
+        contexts: context length in tokens by the judge's reference; None if it is not known.
         count: counts a text's tokens.
-        store: keeps each answer as it arrives; lock: of the run that makes the pair.
-        logs: filled in on the way: what was kept of the answers, to be removed once the second reply is stored.
+        store: stores each answer as it arrives.
+        lock: lock of the run that makes the pair.
+        logs: filled in with the logs of the answers, which are to be removed once the second reply is stored.
     """
 
     pack: Pack
@@ -79,13 +82,13 @@ class AskContext:
 
 
 async def ask_again(context: AskContext, plan: SecondReplyPlan, transcript: Transcript) -> SecondReply:
-    """Ask for the reply that failed again until one passes, at most as often as the plan says.
+    """Ask for a new reply until one passes, at most `plan.attempts` times.
 
-    A reply passes if the judges pass the conversation up to there on the criteria that it failed and on every gate. What was answered is kept, so that a run
-    that was stopped asks nothing twice.
+    A reply passes if the conversation up to it passes the criteria that the old reply failed, and every gate. All answers are stored, so that a run that is
+    resumed asks nothing twice.
 
     Raises:
-        TranscriptError: no reply passes, and what a judge said of one cannot be used; it is judged again next time.
+        TranscriptError: no reply passes, and a judge's answer on one of them cannot be used. That reply is judged again in the next run.
         ModelError: the assistant gave no usable reply.
     """
     pack, before = context.pack, transcript.exchanges[: plan.exchange]
@@ -97,10 +100,10 @@ async def ask_again(context: AskContext, plan: SecondReplyPlan, transcript: Tran
         if text == rejected or any(text == tried.text for tried in tries):
             tries.append(Tried(text=text, failed=plan.criteria))
             continue
-        up_to = transcript.model_copy(
+        conversation = transcript.model_copy(
             update={"id": f"{plan.name}-{number}", "exchanges": [*before[:-1], before[-1].model_copy(update={"assistant": text})], "provenance": {}}
         )
-        judged = await _judge(context, plan, up_to, number)
+        judged = await _judge(context, plan, conversation, number)
         judge = judged.judge
         caveats.add(judged.caveat)
         failed = [verdict.criterion for verdict in judged.verdicts if value_of(criteria[verdict.criterion], verdict.answer) != 1]
@@ -126,7 +129,7 @@ async def ask_again(context: AskContext, plan: SecondReplyPlan, transcript: Tran
 
 
 async def _reply(context: AskContext, plan: SecondReplyPlan, transcript: Transcript, number: int) -> str:
-    """Return a reply to the user's message of the exchange, as a rehearsal asks for it."""
+    """Return a new reply to the user's message of the exchange, asked for in the same way as in a rehearsal."""
     log = TurnLog(context.store, f"{plan.name}-{number}", lock=context.lock)
     context.logs.append(log)
     turns = [turn for exchange in transcript.exchanges[: plan.exchange] for turn in _turns(exchange)]
@@ -134,7 +137,7 @@ async def _reply(context: AskContext, plan: SecondReplyPlan, transcript: Transcr
         log.add(turn)
     if len(log.turns) < len(turns):
         persona = plays_again(transcript)
-        assert persona is not None  # the plan has checked it
+        assert persona is not None  # checked by the plan
         player = Player(context.assistant, *plan.tokens, tuple(plan.guards))
         cast = Cast(player, player, context.pack.instructions("assistant", persona.country), plan.exchange, noted=True)
         scene = Scene(context.pack, persona, cast, f"{plan.name}-{number}", AGAIN + number, log, "")
@@ -146,28 +149,29 @@ def _turns(exchange: Exchange) -> tuple[Turn, Turn]:
     return Turn(side="user", text=exchange.user), Turn(side="assistant", text=exchange.assistant)
 
 
-async def _judge(context: AskContext, plan: SecondReplyPlan, up_to: Transcript, number: int) -> Assessment:
+async def _judge(context: AskContext, plan: SecondReplyPlan, conversation: Transcript, number: int) -> Assessment:
     """Have the judges, one after the other, assess the conversation up to the new reply."""
-    narrow, by_judge = narrowed(context.pack, plan.asked_of(context.pack)), dict[str, Assessment]()
+    narrowed_pack, by_judge = narrowed(context.pack, plan.asked_of(context.pack)), dict[str, Assessment]()
     for place, (name, model) in enumerate(context.judges.items()):
         log = JudgementLog(context.store, f"{plan.name}-{number}-{place}", context.lock)
         context.logs.append(log)
         room = (plan.judging, plan.max_judge_tokens, context.contexts[name], context.count, 0)
-        by_judge[name] = await assess(JudgeContext(narrow, model, up_to, *room, log))
-    return next(iter(by_judge.values())) if len(by_judge) == 1 else combine_judges(narrow, by_judge, plan.panel, plan.exchange)
+        by_judge[name] = await assess(JudgeContext(narrowed_pack, model, conversation, *room, log))
+    return next(iter(by_judge.values())) if len(by_judge) == 1 else combine_judges(narrowed_pack, by_judge, plan.panel, plan.exchange)
 
 
-def reply_facts(chosen: ChosenExchanges, found: Sequence[SecondReply], failed: Sequence[LeftOut]) -> dict[str, Any]:
-    """Return what asking again came to, for the report.
+def reply_facts(chosen: ChosenExchanges, replies: Sequence[SecondReply], failed: Sequence[LeftOut]) -> dict[str, Any]:
+    """Return the facts for the report.
 
     Args:
-        found: the second replies; failed: exchanges that gave none.
+        replies: the results of asking again.
+        failed: exchanges at which asking again gave no result.
     """
-    passed = [item for item in found if item.chosen is not None]
+    passed = [item for item in replies if item.chosen is not None]
     return {
         "exchanges": len(chosen.plans),
         "pairs": len(passed),
-        "replies": sum(len(item.tries) for item in found),
+        "replies": sum(len(item.tries) for item in replies),
         "rows": [
             {
                 "id": item.transcript.id,
@@ -177,7 +181,7 @@ def reply_facts(chosen: ChosenExchanges, found: Sequence[SecondReply], failed: S
                 "passes": item.chosen is not None,
                 "failed": ", ".join(sorted({name for tried in item.tries for name in tried.failed})),
             }
-            for item in found
+            for item in replies
         ],
         "reasons": Counter(item.reason for item in [*chosen.left_out, *failed]).most_common(),
     }

@@ -1,4 +1,4 @@
-"""Where the assistant is asked again: at the first exchange that a judge cites for each criterion that a conversation failed."""
+"""Chooses where the assistant is asked again: at the first exchange that a judge cites for each criterion that a conversation failed."""
 
 from dataclasses import dataclass
 
@@ -18,16 +18,17 @@ from core.settings.faults import Fault
 from core.storage.batches import find_batch, latest_assessments
 
 FOLDER = "pairs"
-"""Below the data root: a file for each exchange at which the assistant was asked again."""
+"""Folder below the data root with a file for each exchange at which the assistant was asked again."""
 
 
 class SecondReplyPlan(Record):
-    """All that a second reply depends on.
+    """Everything that a second reply depends on.
 
     Args:
         said: hash of the conversation up to the exchange.
-        criteria: that its reply failed.
-        tokens: room for a reply, and the most that a prompt and its reply may take together.
+        exchange: number of the exchange at which the assistant is asked again.
+        criteria: criteria that the reply of the exchange failed.
+        tokens: largest number of tokens of a reply, and of a prompt with its reply.
         attempts: how often the assistant may be asked.
     """
 
@@ -49,22 +50,22 @@ class SecondReplyPlan(Record):
 
     @property
     def name(self) -> str:
-        """By which its calls are billed and its file is called."""
+        """The name of the file, under which the calls are billed."""
         return f"{self.transcript.id}-again-{self.exchange}-{fingerprint(self)}"
 
     @property
     def path(self) -> str:
-        """Where it is put, below the data root."""
+        """The file of the second reply, below the data root."""
         return f"{FOLDER}/{self.domain}/{self.name}.json"
 
     def asked_of(self, pack: Pack) -> list[str]:
-        """Return the criteria that a new reply is judged on: those that the old one failed, and every gate."""
+        """Return the criteria that a new reply is judged by: those that the old one failed, and every gate."""
         return [name for name, criterion in pack.rubric.criteria.items() if name in self.criteria or criterion.head.gate]
 
 
 @dataclass(frozen=True)
 class ChosenExchanges:
-    """The exchanges of a batch at which the assistant is asked again, and of the transcripts that failed something why there are none."""
+    """The exchanges of a batch at which the assistant is asked again, and the reason for each transcript that has none."""
 
     batch: AssessmentBatch
     plans: list[SecondReplyPlan]
@@ -88,32 +89,36 @@ def choose_exchanges(run: Run, assessed: str | None) -> ChosenExchanges:
     plans, left_out = [], []
     for item in batch.assessments:
         try:
-            found = _exchanges(run, item)
+            exchanges = _exchanges(run, item)
         except DamagedError as damaged:
-            found = str(damaged)
-        if isinstance(found, str):
-            left_out.append(LeftOut(name=item.transcript.id, reason=found))
+            exchanges = str(damaged)
+        if isinstance(exchanges, str):
+            left_out.append(LeftOut(name=item.transcript.id, reason=exchanges))
         else:
-            plans += found
+            plans += exchanges
     return ChosenExchanges(batch, plans, left_out)
 
 
 def cited_failures(assessment: Assessment, pack: Pack, exchanges: int) -> dict[int, list[str]]:
     """Return the failed criteria by the first exchange that the judge cites for each.
 
-    Only there is what comes before free of the failure, as far as the judge saw. A criterion that does not apply to so short a conversation is left out.
+    As far as the judge saw, the conversation before that exchange is free of the failure. A criterion that does not apply to a conversation so short is
+    ignored.
+
+    Args:
+        exchanges: length of the conversation.
     """
-    found: dict[int, list[str]] = {}
+    by_exchange: dict[int, list[str]] = {}
     for verdict in assessment.verdicts:
         criterion = pack.rubric.criteria[verdict.criterion]
         first = min((number for number in verdict.cited if number <= exchanges), default=None)
         if value_of(criterion, verdict.answer) == 0 and first is not None and criterion.head.from_exchange <= first:
-            found.setdefault(first, []).append(verdict.criterion)
-    return dict(sorted(found.items()))
+            by_exchange.setdefault(first, []).append(verdict.criterion)
+    return dict(sorted(by_exchange.items()))
 
 
 def plays_again(transcript: Transcript) -> Persona | None:
-    """Return the persona of a conversation that can be continued as a rehearsal; none of one that was held otherwise."""
+    """Return the persona of a conversation that can be continued as a rehearsal; None if it was not made by a rehearsal."""
     if transcript.opening is not None or not is_rehearsed(transcript):
         return None
     try:
@@ -123,7 +128,7 @@ def plays_again(transcript: Transcript) -> Persona | None:
 
 
 def is_rehearsed(transcript: Transcript) -> bool:
-    """Return whether a conversation was rehearsed here or is one of a pack's recorded ones, so that nobody in it is real."""
+    """Return whether a conversation was rehearsed here or recorded in a pack, so that no real person is in it."""
     return "pack_hash" in transcript.provenance or RECORDED in transcript.provenance
 
 

@@ -1,4 +1,4 @@
-"""From a transcript to what is trained on: the conversation, and its prefixes, cut at points that depend on its id alone."""
+"""Cuts a transcript into training data: the complete conversation, and prefixes of it that end at points which depend only on its id."""
 
 import bisect
 import hashlib
@@ -13,20 +13,20 @@ from core.records import Exchange, Transcript
 from core.settings.pipeline import Slicing
 
 OVERHEAD = 4
-"""Tokens that a message's frame takes in a chat template, about."""
+"""Approximate number of tokens that a chat template adds to a message."""
 
 Count = Callable[[str], int]
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """How tokens are counted.
+    """Counts tokens.
 
     Args:
-        name: of the vocabulary, as the settings name it.
-        count: tokens of a text.
-        system, user, assistant: tokens that the frame of such a message takes.
-        version: of its files, where the name does not say it.
+        name: name of the vocabulary in the settings.
+        count: returns the tokens of a text.
+        system, user, assistant: tokens that the chat template adds to a message of this role.
+        version: version of the vocabulary's files; empty if the name determines it.
     """
 
     name: str
@@ -39,7 +39,12 @@ class Tokenizer:
 
 @dataclass(frozen=True)
 class Example:
-    """One SFT row: a system prompt and a stretch of a conversation that ends with an answer."""
+    """One row for supervised fine-tuning: a system prompt and a part of a conversation that ends with an answer.
+
+    Args:
+        slice_point: number of the last exchange.
+        first_exchange: number of the first exchange.
+    """
 
     transcript_id: str
     slice_point: int
@@ -50,12 +55,13 @@ class Example:
 
 @dataclass(frozen=True)
 class Conversation:
-    """One row of the configuration `conversations`: a whole conversation, of which each reply is there once.
+    """One row of the configuration `conversations`: a complete conversation, which has each reply once.
 
     Args:
-        slices: for each reply, how many slices teach it; 0 is context that is not learnt, and 1 also a reply that no slice has room for.
-        round: of improvement; 0 is rehearsed.
-        frame: tokens of the system prompt; sizes: tokens of each exchange.
+        round: round of improvement; 0 if the conversation was rehearsed.
+        slices: for each reply, the number of slices that contain it. A reply that no slice has room for has 1 too; 0 means that the reply is only context.
+        frame: tokens of the system prompt.
+        sizes: tokens of each exchange.
     """
 
     transcript_id: str
@@ -69,7 +75,7 @@ class Conversation:
 
 @dataclass
 class SliceReport:
-    """What happened to the slices: shortened or skipped ones (exchanges before and after, tokens after), and transcripts that were too short."""
+    """The slices that were shortened or skipped, with their exchanges and tokens, and the transcripts that were too short."""
 
     shortened: list[dict[str, str | int]] = field(default_factory=list)
     skipped: list[dict[str, str | int]] = field(default_factory=list)
@@ -77,11 +83,11 @@ class SliceReport:
 
 
 def slice_points(transcript_id: str, exchanges: int, settings: Slicing) -> list[int]:
-    """Return the exchanges after which a conversation is cut, the last always among them.
+    """Return the exchanges after which a slice ends; the last is always among them.
 
     Args:
-        transcript_id: seeds the draw, so that the same file gives the same slices everywhere.
-        exchanges: length of the conversation; below `settings.first` there is no slice.
+        transcript_id: seeds the random gaps, so that the same transcript gives the same slices everywhere.
+        exchanges: length of the conversation; if it is below `settings.first`, there is no slice.
     """
     if exchanges < settings.first:
         return []
@@ -97,7 +103,7 @@ def slice_points(transcript_id: str, exchanges: int, settings: Slicing) -> list[
 def slices(
     transcripts: Iterable[Transcript], system_of: Callable[[Transcript], str], settings: Slicing, tokenizer: Tokenizer, report: SliceReport
 ) -> Iterator[Example]:
-    """Cut transcripts into examples; arguments as for `cut`."""
+    """Yield the examples of transcripts; the arguments are those of `cut`."""
     for _, examples in cut(transcripts, system_of, settings, tokenizer, report):
         yield from examples
 
@@ -105,14 +111,14 @@ def slices(
 def cut(
     transcripts: Iterable[Transcript], system_of: Callable[[Transcript], str], settings: Slicing, tokenizer: Tokenizer, report: SliceReport
 ) -> Iterator[tuple[Conversation, list[Example]]]:
-    """Yield each conversation with its slices, one transcript at a time. Each message is counted once, and prefix sums do the rest.
+    """Yield each conversation with its slices, one transcript at a time. The tokens of each message are counted only once.
 
-    A transcript whose provenance has `corrected` teaches these exchanges alone, and one of a later round has no slices: those would teach what was not
-    corrected.
+    If the provenance has `corrected`, only the replies of these exchanges are trained on. A transcript of a later round has no slices, since they would also
+    teach replies that were not corrected.
 
     Args:
-        system_of: returns the short system prompt that is trained in with a transcript.
-        report: filled in on the way.
+        system_of: returns the short system prompt of a transcript's examples.
+        report: updated with the slices that are shortened or skipped.
     """
     for transcript in transcripts:
         if not is_learnable(transcript, settings.first):
@@ -122,7 +128,7 @@ def cut(
         points = slice_points(transcript.id, last, settings) if corrected is None else []
         system = system_of(transcript)
         whole = _conversation(transcript, system, tokenizer)
-        later = chat(system, [])  # the greeting goes with the first exchange
+        later = chat(system, [])  # without the greeting, which belongs to the first exchange
         sums, taught, examples = [0, *itertools.accumulate(whole.sizes)], [0] * last, list[Example]()
         for point in points:
             start = min(bisect.bisect_left(sums, whole.frame + sums[point] - settings.max_tokens), point)
@@ -142,28 +148,31 @@ def cut(
 
 
 def is_learnable(transcript: Transcript, first: int) -> bool:
-    """Return whether a transcript has something to teach: corrected exchanges, or as many exchanges as a first slice."""
+    """Return whether a transcript can be trained on: it has corrected exchanges, or enough exchanges for a first slice."""
     corrected = transcript.provenance.get("corrected")
     last = len(transcript.exchanges)
     return last >= first if corrected is None else any(1 <= number <= last for number in corrected)
 
 
 def round_of(transcript: Transcript) -> int:
-    """Return the round of improvement that a transcript comes from; 0 is rehearsed."""
+    """Return the round of improvement that a transcript comes from; 0 if it was rehearsed."""
     return int(transcript.provenance.get("round", 0))
 
 
 def _conversation(transcript: Transcript, system: str, tokenizer: Tokenizer) -> Conversation:
-    """Return a transcript as one row, with what its parts take; how often a reply is taught is not known yet."""
+    """Return a transcript as one row, with the tokens of its parts; `slices` is still empty."""
     count, frames = tokenizer.count, tokenizer.user + tokenizer.assistant
-    begun, frame = system_with(system, transcript.opening), count(system) + tokenizer.system
+    opened, frame = system_with(system, transcript.opening), count(system) + tokenizer.system
     sizes = [count(exchange.user) + count(exchange.assistant) + frames for exchange in transcript.exchanges]
-    sizes[0] += count(begun) - count(system)
-    return Conversation(transcript.id, round_of(transcript), frame + sum(sizes), chat(begun, transcript.exchanges), [], frame, sizes)
+    sizes[0] += count(opened) - count(system)
+    return Conversation(transcript.id, round_of(transcript), frame + sum(sizes), chat(opened, transcript.exchanges), [], frame, sizes)
 
 
 def chat(system: str, exchanges: Sequence[Exchange]) -> list[dict[str, str]]:
-    """Return a conversation as chat messages, composed (NFC): a tokenizer may compose a letter and its accent, and llama.cpp does not."""
+    """Return a conversation as chat messages in Unicode form NFC.
+
+    A tokenizer may compose a letter with its accent, which llama.cpp does not do; composed text has the same tokens in both.
+    """
     messages = [{"role": "system", "content": system}]
     for exchange in exchanges:
         messages += [{"role": "user", "content": exchange.user}, {"role": "assistant", "content": exchange.assistant}]
@@ -171,9 +180,12 @@ def chat(system: str, exchanges: Sequence[Exchange]) -> list[dict[str, str]]:
 
 
 def split_off(ids: Sequence[str], share: float) -> set[str]:
-    """Choose the transcripts that are kept for validation: by id, at least one and never all.
+    """Choose the transcripts for validation by their ids: at least one, and never all.
 
-    A transcript's side does not depend on which others there are, but for the guarantee that neither side is empty.
+    A transcript's side does not depend on the other transcripts, except where one side would be empty otherwise.
+
+    Args:
+        share: share of the transcripts to choose, from 0 to 1.
     """
     chosen = {name for name in ids if rank(name) < share}
     if not chosen:
@@ -184,10 +196,11 @@ def split_off(ids: Sequence[str], share: float) -> set[str]:
 
 
 def split_groups(groups: Mapping[str, str], share: float) -> set[str]:
-    """Choose the ids that are kept for validation, all of a group or none: the first id of each decides. Of a single group nothing is kept.
+    """Choose the ids for validation, so that no group is split; a group's first id decides. If there is only one group, nothing is chosen.
 
     Args:
-        groups: by id, the group that it belongs to.
+        groups: by id, its group.
+        share: share of the groups to choose, from 0 to 1.
     """
     first: dict[str, str] = {}
     for name in sorted(groups):
@@ -197,5 +210,5 @@ def split_groups(groups: Mapping[str, str], share: float) -> set[str]:
 
 
 def rank(transcript_id: str) -> float:
-    """Return a number from 0 to 1 that an id alone decides: those below the validation share are kept apart."""
+    """Return a number from 0 to 1 that depends only on the id; ids below the validation share are for validation."""
     return int(hashlib.sha256(f"split:{transcript_id}".encode()).hexdigest()[:8], 16) / 16**8

@@ -1,4 +1,4 @@
-"""What a dataset is gathered from: batches of assessments, and checkpoints beside a folder of transcripts."""
+"""The sources of a dataset: batches of assessments, or checkpoints together with a folder of transcripts."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -20,23 +20,24 @@ from core.records import Assessment, AssessmentBatch, AssessmentRef, Outcome, Tr
 from core.storage.store import Store
 
 PILOTS = "pilots/"
-"""Below the data root, what is never trained on."""
+"""Folder of pilot transcripts below the data root; they are never trained on."""
 
 Warn = Callable[[str], object]
-"""Takes a sentence that a person is to know."""
+"""Shows a sentence to the user."""
 
 
 def candidates(
     store: Store, assessed: list[str], checkpoints: str | None, transcripts: str | None, pack: Pack, rule: GatherRule, not_read: dict[str, str], warn: Warn
 ) -> Iterator[Candidate]:
-    """Find what was judged, in the order of the sources.
+    """Yield the judged transcripts, in the order of the sources.
 
     Args:
-        assessed: batches of assessments below the data root.
+        assessed: batches of assessments, below the data root.
         checkpoints: files and folders, separated by commas.
-        transcripts: the folder with the transcripts that the checkpoints are about.
-        rule: what is asked of a transcript beside a pass.
-        not_read: filled in on the way: by place, why something in checkpoints and folder is not taken.
+        transcripts: the folder of the transcripts that the checkpoints judge.
+        rule: what a transcript must meet in addition to passing.
+        not_read: filled in by place with the reason why part of the sources is not read.
+        warn: called with a sentence about what is not used.
 
     Raises:
         DatasetError: a batch is of another domain.
@@ -56,10 +57,10 @@ def candidates(
 
 
 def check_sources(checkpoints: str | None, transcripts: str | None) -> None:
-    """Check that checkpoints and the folder that they are about are given together.
+    """Check that checkpoints and the folder of their transcripts are named together.
 
     Raises:
-        DatasetError: only one of them is.
+        DatasetError: only one of them is named.
     """
     if transcripts and not checkpoints:
         raise DatasetError(
@@ -70,7 +71,10 @@ def check_sources(checkpoints: str | None, transcripts: str | None) -> None:
 
 
 def batches_of(store: Store, pack: Pack, warn: Warn) -> list[str]:
-    """Return all batches of assessments of a domain by its present rubric, sorted by name.
+    """Return all batches of assessments of a domain that were judged by its current rubric, sorted by name.
+
+    Args:
+        warn: called with a sentence about batches that are not used.
 
     Raises:
         DatasetError: there is none.
@@ -82,9 +86,9 @@ def batches_of(store: Store, pack: Pack, warn: Warn) -> list[str]:
         warn(f"Not taken: {reason}")
     for name, batch in read.items():
         if batch.domain == pack.name and batch.assessments:
-            present = f"/{pack.rubric.hash}/" in batch.assessments[0].path
-            current += [name] if present else []
-            older += not present
+            is_current = f"/{pack.rubric.hash}/" in batch.assessments[0].path
+            current += [name] if is_current else []
+            older += not is_current
     if older:
         warn(f"Not taken: {older} batches that were judged by another rubric. Judge those transcripts again (understudy assess), or name the batches.")
     if not current:
@@ -93,15 +97,15 @@ def batches_of(store: Store, pack: Pack, warn: Warn) -> list[str]:
 
 
 def content_of(store: Store, checkpoints: str | None, transcripts: str | None, assessed: Sequence[str] = ()) -> str:
-    """Return a hash of all that a dataset rests on and no name in its plan tells, by which one made of the same is found again.
+    """Return a hash of the inputs of a dataset that may change without a new name, so that a dataset is reused only if they are the same.
 
-    It is over what checkpoints and a folder of transcripts hold, names and words, what was stated when the folder was imported, and which assessments of
-    the batches have come to a verdict since the batch was written.
+    It covers the names and contents of the checkpoints and of the files in the folder, the terms that were stated when the folder was imported, and the
+    assessments that were incomplete when their batch was written and are complete now.
     """
     places = [path.strip() for path in (checkpoints or "").split(",") if path.strip()] + ([transcripts] if transcripts else [])
     terms = terms_of(store, user_path(transcripts)) if transcripts else None
-    open_then = [item.path for name in assessed for item in store.load(name, AssessmentBatch).assessments if item.outcome is Outcome.INCOMPLETE]
-    read, _ = store.load_all([path for path in open_then if store.exists(path)], Assessment)
+    incomplete = [item.path for name in assessed for item in store.load(name, AssessmentBatch).assessments if item.outcome is Outcome.INCOMPLETE]
+    read, _ = store.load_all([path for path in incomplete if store.exists(path)], Assessment)
     digest = hashlib.sha256(fingerprint([terms, [path for path, item in read.items() if item.score.outcome is not Outcome.INCOMPLETE]]).encode())
     for place in places:
         path = user_path(place)
@@ -149,7 +153,7 @@ def _judged_here(store: Store, item: AssessmentRef, source: str, pack: Pack, rul
 
 
 def _corrected(store: Store, item: AssessmentRef, source: str) -> Candidate:
-    """Return a correction, which is taken by the replies that it teaches; it has no score of a whole conversation."""
+    """Return a correction, which passes if nothing objects to its corrected replies; it has no score, since no complete conversation was judged."""
     judged, provenance = store.load(item.path, Assessment), store.load(item.transcript.path, Transcript).provenance
     return Candidate(
         id=item.transcript.id,
@@ -173,11 +177,11 @@ def _judged_elsewhere(store: Store, checkpoints: str, folder: str, pack: Pack, r
         warn(line)
     not_read |= judgements.damaged | judgements.repeated | read.left_out
     transcripts, terms = {item.id: item for item in read.transcripts.values()}, terms_of(store, user_path(folder))
-    for name, counting in judgements.lines.items():
-        place, line = counting
+    for name, entry in judgements.lines.items():
+        place, line = entry
         versions = [transcripts[name], *read.doubles.get(name, [])] if name in transcripts else []
         transcript = versions[0] if len(versions) == 1 else next((item for item in versions if words_of(item) == line.words), None)
-        unknown = "missing file" if not versions else f"{len(versions)} files have this id and other words; which of them was judged is not known"
+        unknown = "missing file" if not versions else f"{len(versions)} files with different texts have this id; which of them was judged is not known"
         if transcript:
             place, line, adopted = adopt_first(judgements, transcript, name, pack)
         else:

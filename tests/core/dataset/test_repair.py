@@ -5,15 +5,19 @@ import json
 import pytest
 
 from core.dataset.repair import PASSED, RepairContext, check_lineage, exchanges_to_mend, mend
+from core.dataset.repair_plan import Chosen, repair_facts
 from core.errors import InvalidOutputError, RepairError
 from core.judging.gather_rule import unmet_by
 from core.judging.panel import combine_judges
 from core.llm.chat import Reply, Usage
+from core.llm.ledger import Ledger
+from core.llm.run import Run
 from core.packs.pack import load_pack
-from core.records import Outcome
+from core.records import AssessmentBatch, LeftOut, Outcome
 from core.settings.assessment import PanelSettings
 from core.settings.faults import Fault
 from core.settings.pipeline import load_settings
+from core.storage.store import Store
 from tests.core.judged import assessment, conversation
 
 PACK = load_pack("therapeutic-coaching")
@@ -137,6 +141,20 @@ async def test_an_answer_out_of_its_part_is_refused_and_an_unchanged_one_is_no_r
         await mend(context(Editor({2: "   "})), transcript, judged, "b")
     with pytest.raises(RepairError, match="left every answer as it was"):
         await mend(context(Editor({2: transcript.exchanges[1].assistant})), transcript, judged, "b")
+
+
+async def test_repairs_that_fail_for_the_same_reason_are_counted_together(tmp_path):
+    failures = []
+    for name in ("fox", "owl"):
+        transcript = conversation(name, exchanges=6)
+        unchanged = {2: transcript.exchanges[1].assistant}
+        with pytest.raises(RepairError) as error:
+            await mend(context(Editor(unchanged)), transcript, failed(transcript, {"MT1": [2], "MT6": [2]}), f"{name}-mended")
+        failures.append(LeftOut(name=name, reason=str(error.value)))
+    store = Store(str(tmp_path))
+    run = Run("repair", PACK, load_settings(), store, {}, Ledger(store, "repair", load_settings().budget))
+    batch = AssessmentBatch(domain=PACK.name, judges=[], assessments=[], left_out=failures)
+    assert repair_facts(run, Chosen(batch, [], []), batch)["reasons"] == [("the repairer left every answer as it was.", 2)]
 
 
 async def test_a_repair_that_changes_the_users_words_is_refused():
