@@ -12,7 +12,7 @@ from core.judging.judge import MARGIN
 from core.judging.plan import judge_hash
 from core.llm.chat import ChatModel, ChatRequest, Message, Reply
 from core.llm.json_answers import json_answer
-from core.packs.openings import heard
+from core.packs.openings import exchanges_with_greeting
 from core.packs.pack import Pack
 from core.packs.prompts import load_shared
 from core.records import ModelChoice, Record, Transcript
@@ -119,7 +119,7 @@ def pairwise_prompt(pack: Pack, both: Sequence[Transcript]) -> str:
 
 
 def _inputs(pack: Pack, both: Sequence[Transcript]) -> dict[str, Any]:
-    conversations = [{"name": name, "exchanges": heard(transcript)} for name, transcript in zip("AB", both, strict=False)]
+    conversations = [{"name": name, "exchanges": exchanges_with_greeting(transcript)} for name, transcript in zip("AB", both, strict=False)]
     return {"conversations": conversations, "criteria": criteria_in_short(pack)}
 
 

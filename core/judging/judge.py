@@ -16,7 +16,7 @@ from core.judging.judgements import Form, Judgement, answer_schema, read_judgeme
 from core.judging.scoring import applicable, score, value_of
 from core.llm.chat import ChatModel, ChatRequest, Message, Reply
 from core.llm.families import shared_family, writer_of
-from core.packs.openings import heard
+from core.packs.openings import exchanges_with_greeting
 from core.packs.pack import Criterion, Pack, Rubric
 from core.records import Answer, Assessment, Opinion, Transcript, Verdict
 from core.settings.assessment import Judging
@@ -232,7 +232,7 @@ def request_of(context: JudgeContext, call: Call) -> ChatRequest:
     seed = seed_of("judge", judge.reference, transcript.id, context.repeat, again, *(criterion.id for criterion in criteria))
     in_order = random.Random(seed).sample(criteria, len(criteria)) if how.shuffle else list(criteria)
     inputs = {
-        "exchanges": heard(transcript),
+        "exchanges": exchanges_with_greeting(transcript),
         "facts": measure(transcript.exchanges, pack.tics),
         "criteria": [asked_of(pack.rubric, criterion, how.mode != "compact") for criterion in in_order],
         "alone": how.mode == "criterion",

@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from core.escaping import embedded, page_tokens, render_page
-from core.packs.openings import heard
+from core.packs.openings import exchanges_with_greeting
 from core.packs.pack import Pack, Rubric
 from core.records import Assessment, Judged, Opinion, Transcript, Verdict
 
@@ -62,7 +62,7 @@ def _criteria(rubric: Rubric) -> list[dict[str, Any]]:
 
 
 def _conversation(transcript: Transcript) -> list[tuple[int, str, str]]:
-    return [(exchange["exchange_number"], exchange["user"], exchange["assistant"]) for exchange in heard(transcript)]
+    return [(exchange["exchange_number"], exchange["user"], exchange["assistant"]) for exchange in exchanges_with_greeting(transcript)]
 
 
 def _result(assessment: Assessment | None) -> dict[str, Any] | None:

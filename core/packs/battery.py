@@ -1,4 +1,4 @@
-"""The schema of `battery.yaml`: openings that call for a gate, as fixed messages, so that every arm meets the same occasions."""
+"""The schema of `battery.yaml`: fixed opening messages that test a gate, the same for every arm."""
 
 from collections.abc import Collection, Mapping
 from typing import Annotated
@@ -16,9 +16,10 @@ class Opening(Strict):
     """The beginning of a conversation.
 
     Args:
-        gate: the gate that it calls for; clause: one of the gate's.
-        country: where the person lives, as `life.yaml` names it, where the assistant knows it.
-        messages: what the person writes, one after the other, whatever is answered.
+        gate: the gate that it tests.
+        clause: the clause of the gate that it tests.
+        country: name of the person's country in `life.yaml`; None if the assistant does not know it.
+        messages: the person's messages in order, whatever the assistant answers.
     """
 
     id: Slug
@@ -29,10 +30,10 @@ class Opening(Strict):
 
 
 class Battery(Strict):
-    """The whole file; a pack without one has no openings.
+    """`battery.yaml`; a pack without this file has no openings.
 
     Args:
-        margins: by gate, how much larger the share of failed openings may be than the base's.
+        margins: by gate, how much the share of failed openings may exceed the base's.
     """
 
     margins: dict[str, Within] = Field(default_factory=dict)
@@ -53,21 +54,22 @@ class Battery(Strict):
 
 
 def check_battery(path: object, battery: Battery, gates: Mapping[str, Collection[str]], countries: Collection[str]) -> None:
-    """Check that openings are about what the pack has.
+    """Check that openings name gates, clauses and countries of the pack.
 
     Args:
-        path: of the file.
+        path: of `battery.yaml`, for the error.
+        battery: the file's content.
         gates: clauses by gate.
-        countries: where personas live; with none, no opening names one.
+        countries: names of the countries in `life.yaml`.
 
     Raises:
-        PackError: an opening is not.
+        PackError: an opening names something that the pack does not have.
     """
     for opening in battery.openings:
-        for what, found, allowed in (
+        for what, name, allowed in (
             ("gate", opening.gate, gates),
             ("clause", opening.clause, gates.get(opening.gate, ())),
             ("country", opening.country, countries),
         ):
-            if found is not None and found not in allowed:
-                raise PackError(f"{path}: {opening.id} has the {what} {found!r}.{nearest(found, allowed)} Allowed: {', '.join(sorted(allowed)) or 'none'}.")
+            if name is not None and name not in allowed:
+                raise PackError(f"{path}: {opening.id} has the {what} {name!r}.{nearest(name, allowed)} Allowed: {', '.join(sorted(allowed)) or 'none'}.")

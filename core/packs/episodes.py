@@ -1,4 +1,4 @@
-"""The schema of `episodes.yaml`: the edge cases that a persona may meet, each once or twice in a conversation and never in all of it."""
+"""The schema of `episodes.yaml`: edge cases that a persona may meet, each once or twice in a conversation and never throughout it."""
 
 from typing import Annotated
 
@@ -9,10 +9,10 @@ from core.quantities import Exchanges, Share
 from core.yaml_files import Strict
 
 MIN_MESSAGES = 2
-"""Messages that any episode takes: the one in which it comes, and what follows the answer to it."""
+"""Minimum messages of an episode: the one in which it arrives, and the reply to the assistant's answer."""
 
 Direction = Annotated[str, Field(min_length=1)]
-"""A stage direction for the user simulator: what the message shows and holds back."""
+"""A stage direction for the user simulator: what the message shows and what it holds back."""
 
 Exercises = Annotated[list[str], Field(description="Clauses of criteria that it exercises, such as CQ9.passive.")]
 
@@ -21,6 +21,8 @@ class Variant(Strict):
     """One way in which an episode continues after the assistant's answer.
 
     Args:
+        weight: probability of the variant.
+        exercises: clauses that it exercises.
         plays: stage direction for the message after the answer.
     """
 
@@ -33,12 +35,13 @@ class EpisodeKind(Strict):
     """An edge case, played over consecutive messages: `builds`, `arrives`, `plays` of a variant, `after`.
 
     Args:
-        description: for people.
-        words: that give it away in a text, as those of a subtopic do.
-        fewest_exchanges: of a conversation that may have it.
-        urgent: whether safety comes before length, so that an answer may have any.
-        life: facts of the persona that it replaces.
-        builds, arrives, after: stage directions; `returns` is that of a second arrival.
+        weight: probability of the episode among all episodes.
+        description: text for people.
+        words: words that show the episode in a text, as those of a subtopic do.
+        fewest_exchanges: minimum length of a conversation with the episode.
+        urgent: whether safety comes before length, so that an answer may have any length.
+        life: facts of the persona that the episode replaces.
+        builds, arrives, after, returns: stage directions; `returns` is for a second arrival.
     """
 
     weight: Weight
@@ -57,7 +60,7 @@ class EpisodeKind(Strict):
 
     @property
     def clauses(self) -> set[str]:
-        """All clauses that it exercises, in any variant."""
+        """All clauses that the episode exercises, in any variant."""
         parts = (self.exercises, *(variant.exercises for variant in self.variants.values()))
         return {clause for part in parts for clause in part}
 
@@ -66,9 +69,9 @@ class Episodes(Strict):
     """`episodes.yaml`.
 
     Args:
-        share: of personas that have an episode.
-        second: of the long conversations, the share that has another one.
-        most_of_messages: share of a batch's messages that may be a part of an episode.
+        share: share of personas with an episode.
+        second: share of the long conversations with a second one.
+        most_of_messages: maximum share of a batch's messages that are part of an episode.
     """
 
     share: Share = 0.0

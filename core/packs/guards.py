@@ -1,4 +1,4 @@
-"""The patterns and numbers by which guards find unusable messages: `config/guards.yaml` with a domain's `guards.yaml`."""
+"""The schemas of `config/guards.yaml` and of a domain's `guards.yaml`: patterns and numbers with which guards find unusable messages."""
 
 import sys
 import unicodedata
@@ -13,34 +13,42 @@ from core.records import Side
 from core.yaml_files import Strict
 
 _OPTIONS = re2.Options()
-_OPTIONS.log_errors = False  # what is wrong is said in the error of the pack
-_OPTIONS.max_mem = 64 * 2**20  # many patterns are compiled as one
+_OPTIONS.log_errors = False  # the pack's error states the problem
+_OPTIONS.max_mem = 64 * 2**20  # bytes; many patterns are compiled as one
 _SAMPLES = ("", "Yes, a word.")
-"""In which a pattern that matches no character finds something."""
+"""Texts in which a pattern that can match the empty string finds an empty match."""
 
 
 def finder(*patterns: str, flags: str = "im") -> Any:
-    """Return what finds any of some patterns, without regard to case; with the flag `m`, `^` is the beginning of a line."""
+    """Return a compiled RE2 expression that finds any of the patterns.
+
+    Args:
+        flags: RE2's flags; by default case is ignored and `^` matches the beginning of a line.
+    """
     return re2.compile("|".join(f"(?{flags}:{pattern})" for pattern in patterns), options=_OPTIONS)
 
 
 def finder_of_each(patterns: Iterable[str], flags: str = "im") -> Any:
-    """Return what says in one pass which of some patterns stand in a text: `Match` returns their places in the list, in any order, or none."""
-    found = re2.Set.SearchSet(_OPTIONS)
+    """Return a compiled RE2 set; its `Match` returns the indices of the patterns that occur in a text, in any order, or None.
+
+    Args:
+        flags: as for `finder`.
+    """
+    pattern_set = re2.Set.SearchSet(_OPTIONS)
     for pattern in patterns:
-        found.Add(f"(?{flags}:{pattern})")
-    found.Compile()
-    return found
+        pattern_set.Add(f"(?{flags}:{pattern})")
+    pattern_set.Compile()
+    return pattern_set
 
 
 def _compiles(pattern: str) -> str:
     try:
-        found = finder(pattern)
+        compiled = finder(pattern)
     except re2.error as broken:
         raise ValueError(f"not a regular expression of RE2: {broken.args[0].decode(errors='replace')}") from broken
-    if found.groupindex:
-        raise ValueError(f"it has the named group {next(iter(found.groupindex))!r}, which another pattern could also have; write the group without a name")
-    if any(match and not match.group() for match in map(found.search, _SAMPLES)):
+    if compiled.groupindex:
+        raise ValueError(f"it has the named group {next(iter(compiled.groupindex))!r}, which another pattern could also have; write the group without a name")
+    if any(match and not match.group() for match in map(compiled.search, _SAMPLES)):
         raise ValueError("it also matches an empty text, and so every message; let it match at least one character")
     return pattern
 
@@ -56,19 +64,25 @@ Script = Annotated[str, AfterValidator(_is_script)]
 
 
 class Patterns(Strict):
-    """Regular expressions (RE2's) for one kind of fault, searched in a message without regard to case; `^` is the beginning of a line."""
+    """RE2 regular expressions for one kind of fault. Case is ignored, and `^` matches the beginning of a line."""
 
     both: tuple[Pattern, ...] = ()
     user: tuple[Pattern, ...] = ()
     assistant: tuple[Pattern, ...] = ()
 
     def of(self, side: Side) -> tuple[Pattern, ...]:
-        """Return those that a side's messages are searched for."""
+        """Return the patterns for a side's messages."""
         return (*self.both, *(self.user if side == "user" else self.assistant))
 
 
 class Repeats(Strict):
-    """When a message repeats an earlier one of its side: this share of its runs of `run` words stands in that one, and it has at least `fewest_words`."""
+    """When a message repeats an earlier one of its side.
+
+    Args:
+        run: words of a run.
+        share: minimum share of the message's runs that occur in the earlier one.
+        fewest_words: minimum words of the message; a shorter one is not compared this way.
+    """
 
     run: Words
     share: Part
@@ -76,12 +90,13 @@ class Repeats(Strict):
 
 
 class Persons(Strict):
-    """Words by which one tells of oneself or speaks to the other, and how a few sentences in a row give away that they are the other side's.
+    """Words of the first and second person, and the counts that show that a few consecutive sentences belong to the other side.
 
     Args:
-        sentences: how many in a row are looked at.
-        user: least words of the second person, most of the first, and one of the domain's `answering` patterns.
-        assistant: least words of the first person and most of the second.
+        first, second: lower-case words of the first and the second person.
+        sentences: number of consecutive sentences in which words are counted.
+        user: minimum words of the second person and maximum words of the first; a match of the domain's `answering` patterns is required too.
+        assistant: minimum words of the first person and maximum words of the second.
     """
 
     first: tuple[str, ...]
@@ -95,11 +110,15 @@ class Guards(Strict):
     """`config/guards.yaml`, with what the domain's own `guards.yaml` adds.
 
     Args:
-        script: Unicode's name of the script that messages are written in.
-        foreign_share: share of a message's letters in other scripts from which it is refused; foreign_run: letters in a row.
-        punctuated: words from which a message of whole sentences must end like one.
-        verbatim: patterns that are searched in quotations, too.
-        answering: what only the assistant's part says often; together with the persons of a few sentences it shows that a user plays it.
+        script: Unicode's name of the script of the messages.
+        foreign_share: share of letters in other scripts from which a message is refused.
+        foreign_run: number of consecutive letters in other scripts from which a message is refused.
+        repeats: when a message repeats an earlier one.
+        punctuated: minimum words of a message that must end like a complete sentence.
+        persons: how words of the first and second person show that a side plays the other's part.
+        leaked_reasoning, meta, role_inversion: patterns of these faults.
+        verbatim: patterns of the fault `meta` that are searched in quotations too.
+        answering: patterns typical of an assistant; see `Persons.user`.
     """
 
     script: Script
@@ -116,7 +135,7 @@ class Guards(Strict):
 
 
 class DomainGuards(Strict):
-    """A domain's `guards.yaml`: patterns added to the general ones, and the script and the pronouns where its language has others."""
+    """A domain's `guards.yaml`: patterns added to the general ones, and the script and the pronouns if its language needs others."""
 
     script: Script | None = None
     persons: Persons | None = None
@@ -127,12 +146,12 @@ class DomainGuards(Strict):
 
 
 def merged(general: Guards, domain: DomainGuards) -> Guards:
-    """Return the general guards with what a domain adds."""
+    """Return the general guards with a domain's additions and replacements."""
 
     def both(name: str) -> Patterns:
-        mine, more = getattr(general, name).model_dump(), getattr(domain, name).model_dump()
-        return Patterns(**{side: (*mine[side], *more[side]) for side in mine})
+        base, more = getattr(general, name).model_dump(), getattr(domain, name).model_dump()
+        return Patterns(**{side: (*base[side], *more[side]) for side in base})
 
     added = {name: both(name) for name in ("leaked_reasoning", "meta", "role_inversion")}
-    own = {"script": domain.script or general.script, "persons": domain.persons or general.persons, "answering": domain.answering}
-    return general.model_copy(update=own | added)
+    replaced = {"script": domain.script or general.script, "persons": domain.persons or general.persons, "answering": domain.answering}
+    return general.model_copy(update=replaced | added)

@@ -1,4 +1,4 @@
-"""`help.yaml`: the kinds of help that an assistant gives, by the words that give them away, and how long its answers are."""
+"""The schema of `help.yaml`: the kinds of help that an assistant gives, the words that show them, and the length of answers."""
 
 from functools import cached_property, lru_cache
 from typing import Annotated
@@ -15,9 +15,9 @@ class Kind(Strict):
     """A kind of help.
 
     Args:
-        label: as the rest of a sentence such as "Lately you gave …".
-        words: lower-case beginnings of words that give it away; the kind without any is that of an answer in which nothing else is found.
-        suggests: whether a sentence with them is a suggestion, which is to be followed up.
+        label: the end of a sentence such as "Lately you gave …".
+        words: lower-case beginnings of words that show the kind. A kind without words is that of an answer in which no other kind is found.
+        suggests: whether a sentence with one of the words is a suggestion, which needs a follow-up.
     """
 
     label: Text
@@ -26,11 +26,12 @@ class Kind(Strict):
 
 
 class Length(Strict):
-    """How many words an answer has, in proportion to the message's.
+    """The length of an answer in proportion to the message's, both in words.
 
     Args:
-        target: from and to; most: beyond which an answer is written again.
-        floor: words that a shorter message counts as.
+        target: lowest and highest ratio that the assistant should keep to.
+        most: ratio above which an answer is written again.
+        floor: a message with fewer words is treated as if it had this many.
     """
 
     target: Ratios = (1.0, 1.5)
@@ -44,24 +45,27 @@ class Length(Strict):
         return self
 
     def bounds(self, message_words: int) -> tuple[int, int, int]:
-        """Return the words of an answer to a message: the target's least and most, and the bound."""
+        """Return the lowest and highest target length and the maximum length of an answer to a message, in words."""
         counted = max(self.floor, message_words)
         low, high = self.target
         return round(low * counted), round(high * counted), int(self.most * counted)
 
 
 class Help(Strict):
-    """The whole file; a pack without one has no kinds, and the usual length."""
+    """`help.yaml`; a pack without this file has no kinds and the default length."""
 
     kinds: dict[str, Kind] = Field(default_factory=dict, description="An answer is of the first kind that is found in it.")
-    uptake: tuple[Word, ...] = Field(default=(), description="Words with which a user comes back to a suggestion; with one word of it they are enough.")
+    uptake: tuple[Word, ...] = Field(
+        default=(), description="Words with which a user comes back to a suggestion. A sentence with one of them and one word of the suggestion is enough."
+    )
     reports: tuple[Word, ...] = Field(
-        default=(), description="Words that open a plain report ('Rang at eight'); with one word from around the suggestion they are enough."
+        default=(),
+        description="Words that open a plain report ('Rang at eight'). A sentence with one of them and one word of the suggestion's paragraph is enough.",
     )
     length: Length = Length()
 
     def kind_of(self, answer: str) -> str | None:
-        """Return the name of an answer's kind; none where none is found."""
+        """Return the name of an answer's kind, or None if no kind is found."""
         return _kind_of(self._words, answer)
 
     @cached_property
@@ -69,20 +73,20 @@ class Help(Strict):
         return tuple((name, kind.words) for name, kind in self.kinds.items())
 
     def comes_back(self, sentence: str) -> bool:
-        """Say whether a user's sentence has words with which one comes back to a suggestion."""
+        """Return whether a user's sentence has a word with which users come back to a suggestion."""
         return place_of(self.uptake, plain(sentence)) is not None
 
     def reports_back(self, sentence: str) -> bool:
-        """Say whether a user's sentence opens as a plain report of something done."""
+        """Return whether a user's sentence opens like a plain report of something done."""
         return place_of(self.reports, plain(sentence).lstrip()) == 0
 
     @cached_property
     def suggesting(self) -> tuple[str, ...]:
-        """Words of a sentence that suggests something to do."""
+        """Words of all kinds whose sentences are suggestions."""
         return tuple(word for kind in self.kinds.values() if kind.suggests for word in kind.words)
 
 
-@lru_cache(maxsize=4096)  # each answer is read again for every later one of its conversation
+@lru_cache(maxsize=4096)  # each answer is searched again for every later one of its conversation
 def _kind_of(kinds: tuple[tuple[str, tuple[str, ...]], ...], answer: str) -> str | None:
     searched = plain(answer)
     named = (name for name, words in kinds if place_of(words, searched) is not None)

@@ -1,4 +1,4 @@
-"""The schemas of `life.yaml` and `services.yaml`: what personas live on, where, and whom to call there."""
+"""The schemas of `life.yaml` and `services.yaml`: circumstances and countries of personas, and the emergency services there."""
 
 from collections.abc import Collection, Mapping
 from datetime import date
@@ -10,17 +10,19 @@ from core.packs.taxonomy import NotWith, Text, Weight, Word, goes_with, sums_to_
 from core.yaml_files import Strict
 
 TOPIC = "topic"
-"""In `not_with`, beside the names of dimensions: subtopics."""
+"""Key of `not_with` for subtopics; the other keys are names of dimensions."""
 
 
 class Country(Strict):
-    """Where a persona may live.
+    """A country where personas live.
 
     Args:
+        weight: probability of the country.
+        name: as it appears in a persona's place.
         english: how English is written there: spelling, idiom, institutions, money.
         places: towns and landscapes.
-        words: that give away a text from there, as those of a subtopic do.
-        names: given names of people who live there; those of the taxonomy where there are none.
+        words: words that show that a text is from there.
+        names: given names that are usual there; if empty, the taxonomy's are used.
     """
 
     weight: Weight
@@ -32,26 +34,26 @@ class Country(Strict):
 
 
 class Detail(Strict):
-    """A fact of a life, or something that happens between two messages.
+    """A fact of a persona's life, or an event between two messages.
 
     Args:
-        not_with: values of dimensions, and under `topic` subtopics, that it would contradict.
+        not_with: values of dimensions that it would contradict, and subtopics under the key `topic`.
     """
 
     text: Text
     not_with: NotWith = Field(default_factory=dict)
 
     def suits(self, drawn: Mapping[str, str], topics: Collection[str]) -> bool:
-        """Say whether it goes together with what a persona has of the dimensions, and with its subtopics."""
+        """Return whether the detail contradicts neither a persona's values of the dimensions nor its subtopics."""
         return not self.not_with or (goes_with(self.not_with, drawn) and not set(topics) & set(self.not_with.get(TOPIC, ())))
 
 
-def _detail(given: object) -> object:
-    return {"text": given} if isinstance(given, str) else given
+def _detail(value: object) -> object:
+    return {"text": value} if isinstance(value, str) else value
 
 
 Details = list[Annotated[Detail, BeforeValidator(_detail)]]
-"""Each a text, or a mapping with `text` and `not_with`."""
+"""In the file, each item is a text or a mapping with `text` and `not_with`."""
 
 
 class Life(Strict):
@@ -59,7 +61,9 @@ class Life(Strict):
 
     Args:
         by: the dimension that facts may depend on.
-        facts: of each, one text is drawn that goes with the persona: from a list, or from the list of the persona's value of `by`.
+        facts: for each fact, a list of texts, or a list for each value of the dimension `by`. One suitable text is drawn for a persona.
+        countries: countries by a short name.
+        events: what may happen between two messages.
     """
 
     by: str | None = None
@@ -70,8 +74,8 @@ class Life(Strict):
     @property
     def details(self) -> list[Detail]:
         """All facts and events."""
-        lists = [own for texts in self.facts.values() for own in (texts.values() if isinstance(texts, dict) else [texts])]
-        return [detail for own in [*lists, self.events] for detail in own]
+        lists = [details for texts in self.facts.values() for details in (texts.values() if isinstance(texts, dict) else [texts])]
+        return [detail for details in [*lists, self.events] for detail in details]
 
     @model_validator(mode="after")
     def _whole(self) -> "Life":
@@ -85,18 +89,18 @@ class Life(Strict):
         for name, texts in self.facts.items():
             if isinstance(texts, dict) and self.by is None:
                 raise ValueError(f"facts.{name} depends on a dimension; name it in `by`")
-            if not all(any(not text.not_with for text in own) for own in (texts.values() if isinstance(texts, dict) else [texts])):
-                raise ValueError(f"facts.{name} has a list without a text that goes with everybody; write at least one that has no `not_with`")
+            if not all(any(not text.not_with for text in details) for details in (texts.values() if isinstance(texts, dict) else [texts])):
+                raise ValueError(f"facts.{name} has a list without a text that suits every persona; write at least one without `not_with`")
         return self
 
 
 class Services(Strict):
-    """`services.yaml`: whom a person in danger can call, by the country they live in.
+    """`services.yaml`: emergency services for a person in danger, by country.
 
     Args:
-        checked: when somebody last looked each of them up.
-        unknown: what is named where the country is not known.
-        countries: the same names as in `life.yaml`.
+        checked: day on which somebody last verified all of them.
+        unknown: text for an unknown country.
+        countries: text by country, with the same names as in `life.yaml`.
     """
 
     checked: date

@@ -1,7 +1,7 @@
-"""A greeting by the assistant before the user's first message: context for a reader of the conversation, and never learnt.
+"""The assistant's greeting before the user's first message: context for a reader of the conversation, never a training target.
 
-Many chat templates refuse an assistant's turn before the user's, and training learns every turn of the assistant's. So the greeting goes into the system
-prompt of an example, and before the first message where a judge or another model reads the conversation.
+Many chat templates reject an assistant's turn before the user's, and every turn of the assistant is a training target. So in a training example the
+greeting is part of the system prompt. A judge or another model reads it before the first message.
 """
 
 from typing import Any
@@ -11,12 +11,12 @@ from core.records import Transcript
 
 
 def system_with(system: str, opening: str | None) -> str:
-    """Return the system prompt of an example that begins with the first exchange."""
+    """Return a system prompt with the greeting added, for an example that begins with the first exchange; unchanged if there is no greeting."""
     return load_shared("opening_said").render(system=system, opening=opening) if opening else system
 
 
-def heard(transcript: Transcript) -> list[dict[str, Any]]:
-    """Return the exchanges as plain data for a prompt, the greeting before the first message."""
+def exchanges_with_greeting(transcript: Transcript) -> list[dict[str, Any]]:
+    """Return the exchanges as plain data for a prompt, with the greeting before the first message."""
     exchanges = [exchange.model_dump() for exchange in transcript.exchanges]
     if transcript.opening:
         exchanges[0]["user"] = load_shared("opening_read").render(opening=transcript.opening, user=exchanges[0]["user"])

@@ -1,4 +1,4 @@
-"""Domain packs: the files that make a domain, checked against one another when they are loaded."""
+"""Domain packs: the files that define a domain, checked against one another when they are loaded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,30 +31,30 @@ from core.yaml_files import Strict, check, load_yaml
 
 Optional = TypeVar("Optional", bound=Strict)
 DEFAULT_DOMAIN = "therapeutic-coaching"
-LONGEST_NOTICE = 1000
-"""Characters."""
+MAX_NOTICE = 1000
+"""Maximum characters of a notice."""
 
 
 class GatherRule(Strict):
-    """What is asked of a transcript that passed before it is trained on; its score stays as it is."""
+    """What a transcript that passed must also meet to be used for training; its score is unaffected."""
 
     floors: Share = 0.5
-    """Lowest score of each category; 0 asks for none."""
+    """Minimum score of each category; 0 sets no minimum."""
     required: list[str] = Field(default_factory=list)
-    """Criteria that must pass, by id."""
+    """Ids of criteria that must pass."""
 
 
 class Forgives(Strict):
     """How many light lapses a criterion forgives; a grave one is never forgiven."""
 
     light: Annotated[int, Field(strict=True, ge=0, le=100)]
-    """Light lapses for each so many exchanges."""
+    """Light lapses forgiven per `per` exchanges."""
     per: Exchanges
-    """These exchanges; fractions are rounded down, but from three exchanges on one is forgiven."""
+    """Number of exchanges. The product is rounded down, but from three exchanges on at least one lapse is forgiven."""
 
 
 class RubricNumbers(Strict):
-    """`rubric.yaml`: what the rubric weighs. Its prose is in the criteria files."""
+    """`rubric.yaml`: the numbers of the rubric. Its text is in the criteria files."""
 
     pass_at: Part
     categories: dict[str, Weight] = Field(min_length=1)
@@ -76,7 +76,7 @@ class CriterionHead(Strict):
     gate: bool = False
     na: Literal["never", "allowed"]
     from_exchange: Exchanges = 1
-    clauses: dict[str, Text] = Field(default_factory=dict, description="What a conversation may hit of it, each by a short name, in a sentence.")
+    clauses: dict[str, Text] = Field(default_factory=dict, description="The parts of the criterion that a conversation may concern: a sentence by short name.")
 
     @model_validator(mode="after")
     def _placed(self) -> "CriterionHead":
@@ -86,7 +86,7 @@ class CriterionHead(Strict):
 
 
 class Expert(Strict):
-    """Who reviews a pack, as the rest of a sentence that begins with "You are", and what they look for."""
+    """A reviewer of a pack: the name ends a sentence that begins with "You are", and the view says what they look for."""
 
     name: Text
     view: Text
@@ -101,7 +101,7 @@ class Experts(Strict):
     def _apart(self) -> "Experts":
         names = [expert.name for expert in self.experts]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"experts: {twice} are named twice; each needs a name of their own")
+            raise ValueError(f"experts: {twice} are named twice; each expert needs a different name")
         return self
 
 
@@ -114,7 +114,7 @@ class Criterion:
 
     @property
     def id(self) -> str:
-        """Its short name, such as `MT1`."""
+        """The criterion's short name, such as `MT1`."""
         return self.head.id
 
 
@@ -132,23 +132,23 @@ class Pack:
     """A loaded domain pack.
 
     Args:
-        name: its folder's name.
-        hash: of everything that a model reads and every number that steers it.
-        judge_hash: of what a judge reads alone, so that nothing is judged again because a simulated user reads something else.
-        episodes: the edge cases that a persona may meet; none where the pack has no `episodes.yaml`.
-        life: what personas live on and where; nothing where the pack has no `life.yaml`.
-        services: whom a person in danger can call; none where the pack has no `services.yaml`.
-        programs: what personas bring; none where the pack has no `programs.yaml`.
+        name: name of the pack's folder.
+        episodes: the edge cases that a persona may meet; empty without `episodes.yaml`.
+        life: circumstances and countries of personas; empty without `life.yaml`.
+        services: emergency services; None without `services.yaml`.
+        programs: programs that personas bring; empty without `programs.yaml`.
         guards: what makes a rehearsed message unusable.
-        tics: figures of speech and phrases that the assistant may use seldom or never; none where the pack has no `tics.yaml`.
-        help: the kinds of help, and the length of answers; the usual length alone where the pack has no `help.yaml`.
-        note: what the assistant reads before each of its answers when data is made; none where the pack has no `assistant_note.md`.
-        phrases: what the scripted provider plays with; none where the pack has no `scripted.yaml`.
-        experts: who reviews the pack; those of `prompts/shared/experts.yaml` where it has no `experts.yaml`. Not part of the hash either.
-        repair: how an answer is mended; none where the pack has no `repair.md`. Not part of the hash: a change of it invalidates nothing.
-        intended_use: what a model of the domain is for and what not, for people; empty where the pack has no `intended-use.md`.
-        notice: what everybody who writes to a model of the domain reads first; empty where the pack has no `notice.md`. Not part of the hash.
-        battery: openings that call for a gate; none where the pack has no `battery.yaml`. Not part of the hash: it is for models that are evaluated.
+        tics: figures of speech and phrases that the assistant may use seldom or never; empty without `tics.yaml`.
+        help: the kinds of help and the length of answers; only the default length without `help.yaml`.
+        note: the note before each of the assistant's answers when data is generated; None without `assistant_note.md`.
+        phrases: sentences of the scripted provider; None without `scripted.yaml`.
+        intended_use: what a model of the domain is for and what not, for people; empty without `intended-use.md`. Not part of the hash.
+        repair: prompt that has an answer rewritten; None without `repair.md`. Not part of the hash, so changing it invalidates nothing.
+        experts: reviewers of the pack; without `experts.yaml`, those of `prompts/shared/experts.yaml`. Not part of the hash.
+        notice: text that every user of a model of the domain reads first; empty without `notice.md`. Not part of the hash.
+        battery: openings that test gates; empty without `battery.yaml`. Not part of the hash, because only evaluated models read it.
+        hash: hash of everything that a model reads in a rehearsal or an assessment and of the numbers that control it.
+        judge_hash: hash of what a judge reads, so that a change for simulated users causes no new assessments.
     """
 
     name: str
@@ -174,50 +174,55 @@ class Pack:
     judge_hash: str
 
     def help_at_hand(self, country: str | None) -> str:
-        """Return whom a person in danger can call, by the country where that is known."""
+        """Return the emergency services of a country; those for an unknown country if `country` is None, nothing if the pack has none."""
         if self.services is None:
             return ""
         return self.services.countries.get(country or "", self.services.unknown)
 
     def instructions(self, role: str, country: str | None = None) -> str:
-        """Return the assistant's instructions for a person who lives in a country, where that is known: those of `assistant`, or the short ones of `system`."""
+        """Return the assistant's instructions for a person who lives in a country.
+
+        Args:
+            role: `assistant` for the detailed instructions, `system` for the short ones.
+            country: None if it is unknown.
+        """
         return self.fill(self.prompts[role], country)
 
     def fill(self, prompt: Prompt, country: str | None = None) -> str:
-        """Return what an assistant reads of a prompt for a person who lives in a country, where that is known."""
+        """Return a prompt as an assistant reads it for a person who lives in a country; None if it is unknown."""
         return prompt.render(services=self.help_at_hand(country), tics=self.tics.figures)
 
     def system(self, country: str | None = None) -> str:
-        """Return the short system prompt for a person who lives in a country, where that is known."""
+        """Return the short system prompt for a person who lives in a country; None if it is unknown."""
         return self.instructions("system", country)
 
     def system_of(self, transcript: Transcript) -> str:
-        """Return the short system prompt of a transcript's persona; one from elsewhere may hold anything in the country's place."""
+        """Return the short system prompt for a transcript's persona; an imported persona may have a country of any type, which counts as unknown."""
         country = (transcript.persona or {}).get("country")
         return self.system(country if isinstance(country, str) else None)
 
 
 def recorded_conversations(name: str) -> Path | None:
-    """Return the folder with a pack's recorded conversations; none where it has none."""
+    """Return the folder with a pack's recorded conversations, or None if it has none."""
     folder = domains()[name] / "config/domains" / name / "recorded"
     return folder if any(folder.glob("*.json")) else None
 
 
 def load_pack(name: str, root: Path | None = None) -> Pack:
-    """Load and check a domain pack.
+    """Return a domain pack after checking it.
 
     Args:
-        name: the folder's name below `config/domains/` and `prompts/`.
-        root: the folder that holds `config/` and `prompts/`, where it is not one of `roots()`.
+        name: name of the pack's folders below `config/domains/` and `prompts/`.
+        root: the folder that contains `config/` and `prompts/`; None searches `roots()`.
 
     Raises:
-        PackError: an unknown domain, or the first thing found wrong in its files.
+        PackError: the domain is unknown, or its files have a fault; only the first one is reported.
     """
     folder = find_pack(name, root)
     config, prompts = folder / "config/domains" / name, folder / "prompts" / name
     files = sorted([*config.rglob("*"), *prompts.rglob("*")])
     inside = [folder.resolve() for folder in (config, prompts)]
-    for path in files:  # a pack comes from strangers, and what a link leads to would be sent to a model
+    for path in files:  # a stranger's pack must not send other files of this machine to a model
         if path.is_symlink() and not any(path.resolve().is_relative_to(folder) for folder in inside):
             raise PackError(f"{path} is a link that leads out of the pack. Put the file itself there.")
     files.append(find_data("config/guards.yaml"))
@@ -226,7 +231,7 @@ def load_pack(name: str, root: Path | None = None) -> Pack:
 
 @lru_cache(maxsize=4)
 def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int], ...]) -> Pack:
-    """Load a pack once for as long as none of its files changes; each task of a run asks for it."""
+    """Return a pack, loaded once until one of its files changes, because each task of a run asks for it."""
     taxonomy = load_yaml(config / "input-taxonomy.yaml", Taxonomy, PackError)
     flaws = load_yaml(config / "flaw-taxonomy.yaml", Flaws, PackError)
     try:
@@ -250,11 +255,11 @@ def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int]
     tics, assistance = _optional(config / "tics.yaml", Tics), _optional(config / "help.yaml", Help)
     note = load_prompt(prompts / f"{NOTE}.md") if (prompts / f"{NOTE}.md").exists() else None
     phrases = _load_phrases(config / "scripted.yaml", rubric, flaws, taxonomy, episodes) if (config / "scripted.yaml").exists() else None
-    people, steered = (
+    people, style = (
         [taxonomy, flaws, episodes, life, services, [(program.head, program.text) for program in programs]],
         [tics, assistance, note and note.text],
     )
-    whole = fingerprint([people, rubric.hash, {role: prompt.text for role, prompt in texts.items()}, _read_in_rehearsals(), guards, phrases, steered])
+    pack_hash = fingerprint([people, rubric.hash, {role: prompt.text for role, prompt in texts.items()}, _read_in_rehearsals(), guards, phrases, style])
     use = config / "intended-use.md"
     use_text = read_text(use, PackError).strip() if use.exists() else ""
     repair = load_prompt(prompts / "repair.md") if (prompts / "repair.md").exists() else None
@@ -282,13 +287,13 @@ def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int]
         experts=experts,
         notice=notice,
         battery=battery,
-        hash=whole,
+        hash=pack_hash,
         judge_hash=judge_hash_of(rubric, texts, tics),
     )
 
 
 def judge_hash_of(rubric: Rubric, prompts: Mapping[str, Prompt], tics: Tics) -> str:
-    """Return the hash of what a judge reads of a pack: this rubric, the prompts for judges, and what is counted for them."""
+    """Return the hash of what a judge reads of a pack: the rubric, the prompts for judges, the shared prompts, and the tics that are counted for judges."""
     return fingerprint([rubric.hash, {role: prompt.text for role, prompt in prompts.items() if role.startswith("assessor")}, _read_in_rehearsals(), tics])
 
 
@@ -297,21 +302,21 @@ def _read_in_rehearsals() -> dict[str, str]:
 
 
 def _optional(path: Path, model: type[Optional]) -> Optional:
-    """Read a file of the pack, or take the model's defaults where there is none."""
+    """Return the content of a pack's file, or the model's defaults if the file does not exist."""
     return load_yaml(path, model, PackError) if path.exists() else model()
 
 
 def load_notice(path: Path) -> str:
-    """Return a pack's notice; nothing where it has none.
+    """Return a pack's notice, or an empty string if the file does not exist.
 
     Raises:
-        PackError: it is empty, too long to be read before a conversation, or not plain text.
+        PackError: the notice is empty, too long to be read before a conversation, or not plain text.
     """
     if not path.exists():
         return ""
     text = read_text(path, PackError).strip()
-    if not 1 <= len(text) <= LONGEST_NOTICE:
-        raise PackError(f"{path} has {len(text)} characters. Allowed: 1 to {LONGEST_NOTICE}, since it is read before every conversation.")
+    if not 1 <= len(text) <= MAX_NOTICE:
+        raise PackError(f"{path} has {len(text)} characters. Allowed: 1 to {MAX_NOTICE}, since it is read before every conversation.")
     if printable(text) != text:
         raise PackError(f"{path} contains control characters. Write plain text.")
     return text
@@ -337,7 +342,7 @@ def _load_rubric(numbers_file: Path, criteria_folder: Path) -> Rubric:
     if unknown := sorted(set(numbers.gather.required) - set(criteria)):
         raise PackError(f"{numbers_file}: gather.required names {unknown[0]!r}.{nearest(unknown[0], criteria)} Allowed: {', '.join(criteria)}.")
     _check_forgives(numbers_file, numbers, criteria)
-    # what is gathered changes no assessment, and neither does what is not there
+    # `gather` does not affect assessments; an empty `forgives` is left out, so that packs from before this key keep their hash
     judged_by = numbers.model_dump(mode="json", exclude={"gather", *(() if numbers.forgives else ("forgives",))})
     return Rubric(numbers, criteria, fingerprint([judged_by, {key: [item.head, item.text] for key, item in criteria.items()}]))
 
@@ -346,22 +351,22 @@ def _check_forgives(numbers_file: Path, numbers: RubricNumbers, criteria: dict[s
     ordinary = [name for name, criterion in criteria.items() if not criterion.head.gate]
     for name in numbers.forgives:
         if name in criteria and name not in ordinary:
-            raise PackError(f"{numbers_file}: forgives names the gate {name}; a gate forgives nothing. Take it out.")
+            raise PackError(f"{numbers_file}: forgives names the gate {name}; a gate forgives nothing. Remove it.")
         if name not in ordinary:
             raise PackError(f"{numbers_file}: forgives names {name!r}.{nearest(name, ordinary)} Allowed: {', '.join(ordinary)}.")
 
 
 def _load_phrases(path: Path, rubric: Rubric, flaws: Flaws, taxonomy: Taxonomy, episodes: Episodes) -> ScriptedPhrases:
     phrases = load_yaml(path, ScriptedPhrases, PackError)
-    for place, found, allowed in (
+    for place, names, allowed in (
         ("judge", set(phrases.judge), set(rubric.criteria)),
         ("topics", set(phrases.topics), {name for group in taxonomy.topics.values() for name in group.subtopics}),
         ("user.feelings", set(phrases.user.feelings), set(taxonomy.moods)),
         ("user.flaws", set(phrases.user.flaws), set(flaws.kinds)),
         ("user.episodes", set(phrases.user.episodes), set(episodes.episodes)),
     ):
-        if found != allowed:
-            raise PackError(f"{path}: `{place}` is missing {sorted(allowed - found)} and has unknown {sorted(found - allowed)}. Name each once.")
+        if names != allowed:
+            raise PackError(f"{path}: `{place}` is missing {sorted(allowed - names)} and has unknown {sorted(names - allowed)}. Name each once.")
     for name, script in phrases.user.episodes.items():
         if set(script.plays) != (variants := set(episodes.episodes[name].variants)):
             raise PackError(f"{path}: `user.episodes.{name}.plays` has {sorted(script.plays)}. Allowed: the variants {', '.join(sorted(variants))}, each once.")

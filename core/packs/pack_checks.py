@@ -1,4 +1,4 @@
-"""Whether the files of a pack fit one another."""
+"""Checks that the files of a pack fit together."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -10,14 +10,14 @@ from core.packs.taxonomy import Flaws, Taxonomy, check_not_with
 
 
 def check_reached(bounds: Mapping[str, tuple[bool, int]], taxonomy: Taxonomy, folder: Path) -> None:
-    """Check that every criterion applies to some conversation of the pack, and every gate to all of them.
+    """Check that every criterion applies to some conversation of the pack, and every gate to all conversations.
 
     Args:
-        bounds: by criterion, whether it is a gate, and the exchange from which it applies.
-        folder: of the criteria.
+        bounds: for each criterion, whether it is a gate and the number of the first exchange to which it applies.
+        folder: folder of the criteria, for the error.
 
     Raises:
-        PackError: one does not.
+        PackError: a criterion or a gate does not.
     """
     shortest, longest = (pick(item.exchanges[end] for item in taxonomy.length_classes.values()) for end, pick in ((0, min), (1, max)))
     for name, (gate, first) in bounds.items():
@@ -31,10 +31,10 @@ def check_reached(bounds: Mapping[str, tuple[bool, int]], taxonomy: Taxonomy, fo
 
 
 def check_cooperation(config: Path, taxonomy: Taxonomy, flaws: Flaws) -> None:
-    """Check that the factors of dimensions are on weights that there are.
+    """Check that each cooperation factor of a dimension has a weight to multiply.
 
     Raises:
-        PackError: one is not.
+        PackError: a factor has none.
     """
     for dimension, values in taxonomy.dimensions.items():
         for name, value in values.items():
@@ -46,17 +46,17 @@ def check_cooperation(config: Path, taxonomy: Taxonomy, flaws: Flaws) -> None:
 
 
 def check_people(config: Path, taxonomy: Taxonomy, episodes: Episodes, life: Life, services: Services | None) -> None:
-    """Check that what personas are made of fits together.
+    """Check that taxonomy, episodes, life and services fit together.
 
     Raises:
-        PackError: the first thing that does not.
+        PackError: the first contradiction.
     """
     try:
         check_not_with("episodes", {name: kind.not_with for name, kind in episodes.episodes.items()}, taxonomy)
         shortest = min(item.exchanges[0] for item in taxonomy.length_classes.values())
         if episodes.episodes and shortest < MIN_MESSAGES:
             raise ValueError(f"an episode takes {MIN_MESSAGES} exchanges, and the shortest conversation of length_classes has {shortest}")
-        for detail in life.details:  # the same text may be there twice
+        for detail in life.details:  # one at a time, because two details may have the same text
             check_not_with("life.yaml", {detail.text: detail.not_with}, taxonomy, {TOPIC: taxonomy.subtopics})
         if life.by is not None and life.by not in taxonomy.dimensions:
             raise ValueError(f"life.yaml: `by` names the dimension {life.by!r}; allowed: {', '.join(taxonomy.dimensions)}")
@@ -73,13 +73,13 @@ def check_people(config: Path, taxonomy: Taxonomy, episodes: Episodes, life: Lif
 
 
 def check_clauses(config: Path, known: Collection[str], taxonomy: Taxonomy, episodes: Episodes) -> None:
-    """Check that what is said to be exercised is a clause of a criterion.
+    """Check that subtopics and episodes exercise clauses that a criterion has.
 
     Args:
-        known: the clauses, as `criterion.clause`.
+        known: all clauses, as `criterion.clause`.
 
     Raises:
-        PackError: it is not.
+        PackError: a clause does not exist.
     """
     subtopics = {name: set(item.exercises) for group in taxonomy.topics.values() for name, item in group.subtopics.items()}
     for name, clauses in (subtopics | {name: kind.clauses for name, kind in episodes.episodes.items()}).items():

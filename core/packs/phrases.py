@@ -1,4 +1,4 @@
-"""`scripted.yaml`: the sentences and word lists with which the scripted provider plays a domain's roles."""
+"""The schema of `scripted.yaml`: sentences and word lists with which the scripted provider plays a domain's roles."""
 
 from typing import Annotated, Literal
 
@@ -13,12 +13,13 @@ Words = Annotated[list[Sentence], Field(min_length=1)]
 
 
 class TopicScript(Strict):
-    """What is said of one subtopic.
+    """Sentences about one subtopic; each contains one of the subtopic's `words`.
 
-    Args (all are sentences that contain one of the subtopic's `words`, but `about`, a noun phrase that does):
-        says: the user's.
-        replies: a good assistant's, each a small paragraph that takes the topic up tentatively.
-        experiments: a good assistant's concrete, small suggestions.
+    Args:
+        about: a noun phrase for the subtopic, which also contains one of its words.
+        says: sentences of the user.
+        replies: short paragraphs of a good assistant that respond to the topic tentatively.
+        experiments: small, concrete suggestions of a good assistant.
     """
 
     about: Sentence
@@ -28,10 +29,11 @@ class TopicScript(Strict):
 
 
 class EpisodeScript(Strict):
-    """What is said in an episode.
+    """The user's sentences in an episode.
 
     Args:
-        arrives: sentences that hold one of the episode's words; plays: by variant, what follows the answer.
+        arrives: sentences that contain one of the episode's words.
+        plays: sentences after the assistant's answer, by variant.
     """
 
     arrives: Sentences
@@ -39,17 +41,18 @@ class EpisodeScript(Strict):
 
 
 class UserScript(Strict):
-    """What a simulated user says besides the topics. `{about}` is filled in with a topic's noun phrase.
+    """A simulated user's sentences that do not belong to a topic; `{about}` is replaced by a topic's noun phrase.
 
     Args:
-        first_openers, later_openers: the beginning of the first and of a later message.
-        feelings: sentences with a feeling, by mood.
-        reactions: what is said of the assistant's last answer, by cooperation.
+        first_openers, later_openers: beginnings of the first message and of later ones.
+        feelings: sentences that express a feeling, by mood.
+        reactions: sentences about the assistant's last answer, by cooperation.
         stuck: sentences of someone who does not know what to do.
-        resumed: sentences that take up a topic of an earlier message, with `{about}`.
-        goodbyes: the last message's end.
-        flaws: for each flaw of the pack, sentences in which it shows.
-        episodes: the same for each episode.
+        stuck_share: share of messages with such a sentence.
+        resumed: sentences that return to a topic of an earlier message, with `{about}`.
+        goodbyes: ends of the last message.
+        flaws: sentences that show a flaw, for each flaw of the pack.
+        episodes: sentences for each episode of the pack.
     """
 
     first_openers: Sentences
@@ -65,19 +68,23 @@ class UserScript(Strict):
 
 
 class AssistantScript(Strict):
-    """What the assistant says besides the topics; the better half and the worse half.
+    """The assistant's sentences that do not belong to a topic, for good and for bad answers.
 
     Args:
-        quality: range from which `scripted/mixed` draws a conversation's quality, 0 to 1.
-        openers: varied beginnings of a good answer; formulaic_openers: the worse ones.
+        quality: range, within 0 to 1, from which `scripted/mixed` draws a conversation's quality.
+        openers: varied beginnings of good answers.
+        formulaic_openers: beginnings of bad answers.
         validations: sentences that acknowledge a feeling.
         references: sentences that refer to an earlier message, with `{about}`.
-        follow_ups: sentences that ask after an earlier suggestion, with `{about}`.
-        closings: endings that are no question; questions: endings that are.
-        crisis: sentences that check on safety and name resources; none where a domain's `words.crisis` are none.
-        limits: sentences that meet another episode; none where a domain has none.
-        platitudes: dull sentences that take up nothing; assertions: overconfident ones; harms: ones that fail a gate.
-        harm_below, harm_share: a conversation of lower quality has a harm in this share of its answers.
+        follow_ups: sentences that ask about an earlier suggestion, with `{about}`.
+        closings: endings without a question.
+        questions: endings with a question.
+        crisis: sentences that check the user's safety and name resources; empty if the domain's `words.crisis` is empty.
+        limits: sentences that respond to other episodes; empty if the domain has no other episodes.
+        platitudes: dull sentences that respond to nothing.
+        assertions: overconfident sentences.
+        harms: sentences that fail a gate.
+        harm_below, harm_share: a conversation of quality below `harm_below` has a harm in this share of its answers.
     """
 
     quality: Shares
@@ -98,7 +105,7 @@ class AssistantScript(Strict):
 
 
 class WordLists(Strict):
-    """Lower-case words and phrases by which the scripted judge and assistant recognise things; matched at word starts."""
+    """Lower-case words and phrases by which the scripted judge and assistant recognise the parts of a text; matched at word starts."""
 
     feeling: Words
     validation: Words
@@ -135,7 +142,7 @@ Measure = Literal[
 
 
 class Rule(Strict):
-    """How a criterion is answered from a measure: YES if the measure is within the bounds."""
+    """How a measure decides a criterion: YES if the measure is within the bound."""
 
     measure: Measure
     at_least: Ratio | None = None
@@ -149,11 +156,11 @@ class Rule(Strict):
 
 
 class ScriptedPhrases(Strict):
-    """The whole file."""
+    """`scripted.yaml`."""
 
     topics: dict[str, TopicScript] = Field(description="By subtopic name.")
     user: UserScript
     assistant: AssistantScript
     words: WordLists
-    length_ratio: tuple[float, float] = Field(description="Words of an answer over words of the message, lowest and highest that fit.")
+    length_ratio: tuple[float, float] = Field(description="Lowest and highest fitting length of an answer, as a multiple of the message's.")
     judge: dict[str, Rule] = Field(description="By criterion id.")

@@ -13,9 +13,9 @@ from core.yaml_files import Strict, load_yaml
 
 FOLDER = "programs"
 LANGUAGE = "language"
-"""The dimension that decides which programs a persona may bring."""
-LONGEST = 4000
-"""Characters of a program; it stands whole in the simulated user's brief."""
+"""Name of the dimension that decides which programs a persona may bring."""
+MAX_CHARACTERS = 4000
+"""Maximum length of a program, whose complete text is part of the simulated user's brief."""
 
 
 def _plain(name: str) -> str:
@@ -25,15 +25,15 @@ def _plain(name: str) -> str:
 
 
 class ProgramHead(Strict):
-    """What is known of a program.
+    """An entry of `programs.yaml`.
 
     Args:
-        subtopic: that a persona brings it for.
+        subtopic: the subtopic for which a persona brings the program.
         language: a value of the dimension `language`.
-        file: its name in the pack's folder `programs/`.
-        symptom: what its writer knows of the fault, in a sentence or two.
-        fails_with: what stands in its output, or in its error message, when it is run.
-        wanted: what should stand there instead; none for one that ends with an error.
+        file: the file's name in the pack's folder `programs/`.
+        symptom: what its writer knows about the fault, in a sentence or two.
+        fails_with: text in the program's output or error message when it runs.
+        wanted: text that should be in the output instead; None for a program that ends with an error.
     """
 
     subtopic: Text
@@ -52,17 +52,21 @@ class ProgramHeads(Strict):
 
 @dataclass(frozen=True)
 class Program:
-    """A program with its text."""
+    """A program: its entry in `programs.yaml` and its text."""
 
     head: ProgramHead
     text: str
 
 
 def load_programs(config: Path, taxonomy: Taxonomy) -> tuple[Program, ...]:
-    """Return the programs of a pack; none where it has no `programs.yaml`.
+    """Return the programs of a pack; an empty tuple if it has no `programs.yaml`.
+
+    Args:
+        config: the pack's folder below `config/domains/`.
 
     Raises:
-        PackError: one is for no subtopic, in no language of the taxonomy, missing or too long, or no persona could bring any for a subtopic that has some.
+        PackError: a program has an unknown subtopic or language, no persona can bring it, its file is missing or too long, or a subtopic with programs
+            has none for a language of its personas.
     """
     path = config / "programs.yaml"
     heads = load_yaml(path, ProgramHeads, PackError).programs if path.exists() else []
@@ -72,16 +76,16 @@ def load_programs(config: Path, taxonomy: Taxonomy) -> tuple[Program, ...]:
             if name not in allowed:
                 raise PackError(f"{path}: {head.file} names the {what} {name!r}. Allowed: {', '.join(allowed) or f'nothing without a dimension `{what}`'}.")
         if head.language in taxonomy.subtopics[head.subtopic].not_with.get(LANGUAGE, []):
-            raise PackError(f"{path}: nobody brings {head.file}, since {head.subtopic} does not go with the language {head.language}. Change one of the two.")
+            raise PackError(f"{path}: nobody brings {head.file}, because {head.subtopic} excludes the language {head.language}. Change one of the two.")
     for name in {head.subtopic for head in heads}:
-        had, shut = {head.language for head in heads if head.subtopic == name}, taxonomy.subtopics[name].not_with.get(LANGUAGE, [])
-        if without := sorted(set(languages) - had - set(shut)):
+        covered, excluded = {head.language for head in heads if head.subtopic == name}, taxonomy.subtopics[name].not_with.get(LANGUAGE, [])
+        if without := sorted(set(languages) - covered - set(excluded)):
             raise PackError(f"{path}: the subtopic {name} has no program in {', '.join(without)}. Add one, or write not_with: {{{LANGUAGE}: {without}}} there.")
     return tuple(Program(head, _text(config / FOLDER / head.file)) for head in heads)
 
 
 def _text(path: Path) -> str:
-    text = read_text(path, PackError, "Write it, or take it out of programs.yaml.").strip("\n")
-    if not 1 <= len(text) <= LONGEST:
-        raise PackError(f"{path} has {len(text)} characters. Allowed: 1 to {LONGEST}.")
+    text = read_text(path, PackError, "Write it, or remove it from programs.yaml.").strip("\n")
+    if not 1 <= len(text) <= MAX_CHARACTERS:
+        raise PackError(f"{path} has {len(text)} characters. Allowed: 1 to {MAX_CHARACTERS}.")
     return text

@@ -23,7 +23,7 @@ SUPPLIED = {
     "assessor": frozenset({"exchanges", "facts"}),
     "assessor_question": frozenset({"exchanges", "criteria", "alone", "listed"}),
 }
-"""What the code gives each prompt of a pack; a prompt may use less."""
+"""Inputs that the code supplies to each prompt of a pack; a prompt may use fewer."""
 
 NOTE = "assistant_note"
 
@@ -31,7 +31,7 @@ SUPPLIED_IF_THERE = {
     "repair": frozenset({"exchanges", "answer", "findings", "next_message"}),
     NOTE: frozenset({"exchange_number", "user_words", "length", "openers", "endings", "used_up", "help", "suggestions", "refused"}),
 }
-"""The same of the prompts that a pack may do without."""
+"""Inputs of the prompts that a pack need not have."""
 
 SUPPLIED_SHARED = {
     "answer_in_json": frozenset({"schema"}),
@@ -53,10 +53,10 @@ SUPPLIED_SHARED = {
     "optimise_prompt_system": frozenset[str](),
     "optimise_prompt": frozenset({"reflection", "kept"}),
 }
-"""What the code gives each prompt that belongs to no domain."""
+"""Inputs of the shared prompts, which belong to no domain."""
 
 READ_IN_REHEARSALS = ("answer_in_json", "conversation", "no_system")
-"""Of the shared prompts, those that the models of a rehearsal and its judges read."""
+"""Shared prompts that the models of a rehearsal and its judges read."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class Prompt:
     """A checked template.
 
     Args:
-        path: where it was read.
-        inputs: the names that its front matter declares and its text uses.
-        text: the Jinja2 body; what a model reads once rendered.
+        path: file of the template.
+        inputs: the names that the front matter declares and the text uses.
+        text: the Jinja2 body; a model reads its rendered form.
     """
 
     path: Path
@@ -74,16 +74,16 @@ class Prompt:
     text: str
 
     def render(self, **inputs: Any) -> str:
-        """Fill in the template; text among the inputs is data and is not expanded.
+        """Return the rendered template; texts among the inputs are data and are not expanded.
 
         Raises:
-            PackError: the template fails on them (`core.packs.templates.fill`).
+            PackError: the template fails with these inputs (`core.packs.templates.fill`).
         """
         return fill(self.text, str(self.path), {name: inputs[name] for name in self.inputs}).strip()
 
 
 def read_front_matter(path: Path) -> tuple[Mapping[str, Any], str]:
-    """Split a Markdown file into its front matter and its body.
+    """Return a Markdown file's front matter and its body.
 
     Raises:
         PackError: the file is missing or its front matter is not a YAML mapping between two lines of `---`.
@@ -107,19 +107,21 @@ def _split(path: Path, whole: str) -> tuple[Mapping[str, Any], str]:
 
 
 def load_prompt(path: Path) -> Prompt:
-    """Read a prompt file named for its role and check the names that it uses.
+    """Return a prompt, read from a file that is named after its role.
 
     Raises:
-        PackError: a name is used and not declared, declared and not used, or not supplied by the code.
+        PackError: an input is used and not declared, declared and not used, or not supplied by the code.
     """
     return check_prompt(path, _text(path))
 
 
 def check_prompt(path: Path, whole: str, role: str | None = None) -> Prompt:
-    """Check a prompt's text as if it had been read from a file.
+    """Return a prompt, checked as if its text had been read from a file.
 
     Args:
-        path: its stem is the prompt's role, unless `role` names one.
+        path: path of the prompt, for errors; its stem is the role, unless `role` is given.
+        whole: text with front matter.
+        role: the prompt's role; None takes it from the path.
 
     Raises:
         PackError: as for `load_prompt`.
@@ -127,10 +129,10 @@ def check_prompt(path: Path, whole: str, role: str | None = None) -> Prompt:
     front, text = _split(path, whole)
     if unknown := sorted({str(key) for key in front} - {"inputs"}):
         raise PackError(f"{path}: front matter has unknown keys {unknown}. Allowed: ['inputs'].")
-    given = front.get("inputs") or []
-    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+    names = front.get("inputs") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise PackError(f"{path}: `inputs` of the front matter is not a list of names. Write it as [persona, topics].")
-    declared, used = frozenset(given), inputs_of(text, str(path))
+    declared, used = frozenset(names), inputs_of(text, str(path))
     if declared != used:
         raise PackError(f"{path}: front matter declares {sorted(declared)} but the text uses {sorted(used)}. Make them match.")
     supplied = (SUPPLIED | SUPPLIED_IF_THERE | SUPPLIED_SHARED)[role or path.stem]
@@ -142,12 +144,12 @@ def check_prompt(path: Path, whole: str, role: str | None = None) -> Prompt:
 
 
 def load_shared(name: str) -> Prompt:
-    """Return a prompt that belongs to no domain."""
+    """Return a shared prompt, which belongs to no domain."""
     return _load_once(shared_file(f"{name}.md"))
 
 
 def shared_file(name: str) -> Path:
-    """Return the path of a file that belongs to no domain."""
+    """Return the path of a shared prompt file, which belongs to no domain."""
     return find_data(f"prompts/shared/{name}")
 
 

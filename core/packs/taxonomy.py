@@ -1,4 +1,4 @@
-"""The schemas of `input-taxonomy.yaml` and `flaw-taxonomy.yaml`: what personas are made of."""
+"""The schemas of `input-taxonomy.yaml` and `flaw-taxonomy.yaml`: the values from which personas are drawn."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -20,29 +20,30 @@ def _is_searched(word: str) -> str:
 
 
 Word = Annotated[Text, AfterValidator(_is_searched)]
-"""By which something is recognised in a text (core/packs/word_search.py)."""
+"""The beginning of a word that shows something in a text (core/packs/word_search.py)."""
 TOLERANCE = 1e-6
+"""Maximum deviation of a sum of weights from 1."""
 
 Cooperation = Literal["engage", "partial", "push_back", "ignore"]
-"""What a user makes of the assistant's last answer."""
+"""A user's reaction to the assistant's last answer."""
 
-NotWith = Annotated[dict[str, list[str]], Field(description="Values of dimensions that it does not go together with.")]
+NotWith = Annotated[dict[str, list[str]], Field(description="Values of dimensions that exclude it.")]
 
 
 class _Topic(Strict):
     @model_validator(mode="before")
     @classmethod
-    def _no_edge_case(cls, given: Any) -> Any:
-        if isinstance(given, dict) and "edge_case" in given:
+    def _no_edge_case(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "edge_case" in value:
             raise ValueError(
                 "has `edge_case`, a key of version 0.1: edge cases are episodes now. Remove the key; where it was true, remove the topic as well and write its "
                 "subtopics as episodes in episodes.yaml (docs/domain-packs.md)"
             )
-        return given
+        return value
 
 
 class Subtopic(_Topic):
-    """What a persona may bring up; `words` are the ones that give it away in a text."""
+    """A matter that a persona may bring up; `words` show it in a text."""
 
     description: Text
     words: list[Word] = Field(min_length=1)
@@ -59,7 +60,7 @@ class TopicGroup(_Topic):
 
 
 class Course(Strict):
-    """How likely each mood is at a conversation's beginning and at its end; in between, in between."""
+    """Probability of each mood at a conversation's beginning and at its end; in between, it is interpolated."""
 
     begin: dict[str, Share]
     end: dict[str, Share]
@@ -69,11 +70,11 @@ class Value(Strict):
     """One value of a dimension.
 
     Args:
-        weight: where the dimension depends on another one, a weight for each value of that.
-        words: of a writing style, the length of a message in words.
-        days: of a cadence, how many days pass between two messages.
-        moods: of a trajectory.
-        cooperation: factors on the weights of what a user makes of an answer; a trajectory's take full effect at its end.
+        weight: probability of the value. If the dimension depends on another one, a probability for each value of that dimension.
+        words: for a writing style, minimum and maximum length of a message in words.
+        days: for a cadence, minimum and maximum days between two messages.
+        moods: for a trajectory, the probabilities of moods.
+        cooperation: factors for the weights of a user's reactions to an answer; a trajectory's have their full effect at its end.
     """
 
     weight: Weight | dict[str, Share]
@@ -85,11 +86,13 @@ class Value(Strict):
 
 
 class LengthClass(Strict):
-    """How many exchanges a conversation has, drawn evenly from the range.
+    """A class of conversations by their length.
 
     Args:
-        topics: how many a persona has; as many as `topics_per_persona` says where it is not given.
-        events: how many things happen to a persona between the messages.
+        weight: probability of the class.
+        exchanges: range from which a conversation's length is drawn evenly.
+        topics: minimum and maximum topics of a persona; None takes `topics_per_persona`.
+        events: minimum and maximum events between a persona's messages.
     """
 
     weight: Weight
@@ -102,8 +105,10 @@ class Taxonomy(Strict):
     """`input-taxonomy.yaml`.
 
     Args:
-        moods: what a message's day is like, each in a sentence.
-        depends: for a dimension, the one on which its weights depend.
+        moods: the moods of a day, each described in a sentence.
+        depends: for a dimension, the dimension on which its weights depend.
+        topics_per_persona: minimum and maximum topics of a persona.
+        names: names of personas without a country.
     """
 
     topics: dict[str, TopicGroup] = Field(min_length=1)
@@ -142,8 +147,8 @@ class Taxonomy(Strict):
             if dimension not in self.dimensions or other not in self.dimensions or other in self.depends:
                 raise ValueError(f"depends.{dimension} names {other!r}; allowed are two dimensions, of which the second depends on none")
         for dimension in self.dimensions:
-            for given, weights in self._weights(dimension).items():
-                sums_to_one(f"dimensions.{dimension}{given and f' for {given}'}", weights)
+            for condition, weights in self._weights(dimension).items():
+                sums_to_one(f"dimensions.{dimension}{condition and f' for {condition}'}", weights)
         for name, value in self.dimensions["trajectory"].items():
             for end, moods in value.moods.model_dump().items() if value.moods else ():
                 if unknown := sorted(set(moods) - set(self.moods)):
@@ -156,39 +161,41 @@ class Taxonomy(Strict):
         return {name: item for group in self.topics.values() for name, item in group.subtopics.items()}
 
     def length_class(self, exchanges: int) -> LengthClass:
-        """Return the class of a length, or the one that comes nearest to it."""
+        """Return the class of a length in exchanges, or the nearest class if none contains it."""
         return min(self.length_classes.values(), key=lambda item: max(item.exchanges[0] - exchanges, exchanges - item.exchanges[1], 0))
 
     def weights(self, dimension: str, drawn: Mapping[str, str]) -> dict[str, float]:
         """Return the weights of a dimension's values.
 
         Args:
-            drawn: what a persona has of the other dimensions.
+            dimension: name of the dimension.
+            drawn: the persona's values of the other dimensions.
         """
-        given = drawn[self.depends[dimension]] if dimension in self.depends else ""
-        return {value: item.weight[given] if isinstance(item.weight, dict) else item.weight for value, item in self.dimensions[dimension].items()}
+        condition = drawn[self.depends[dimension]] if dimension in self.depends else ""
+        return {value: item.weight[condition] if isinstance(item.weight, dict) else item.weight for value, item in self.dimensions[dimension].items()}
 
     def _weights(self, dimension: str) -> dict[str, dict[str, float]]:
-        """Return the weights for each value of the dimension that this one depends on, or under an empty name."""
+        """Return a dimension's weights for each value of the dimension that it depends on; under an empty name if it depends on none."""
         values, by = self.dimensions[dimension], self.depends.get(dimension)
-        given = list(self.dimensions[by]) if by else [""]
-        found: dict[str, dict[str, float]] = {name: {} for name in given}
+        conditions = list(self.dimensions[by]) if by else [""]
+        by_condition: dict[str, dict[str, float]] = {name: {} for name in conditions}
         for value, item in values.items():
             weights = item.weight if isinstance(item.weight, dict) else {"": item.weight}
-            if set(weights) != set(given):
-                wanted = f"a weight for each of {', '.join(given)} (depends.{dimension})" if by else f"a number, or depends.{dimension} above"
-                raise ValueError(f"dimensions.{dimension}.{value}.weight must be {wanted}")
+            if set(weights) != set(conditions):
+                allowed = f"a weight for each of {', '.join(conditions)} (depends.{dimension})" if by else f"a number, or depends.{dimension} above"
+                raise ValueError(f"dimensions.{dimension}.{value}.weight must be {allowed}")
             for name, weight in weights.items():
-                found[name][value] = weight
-        return found
+                by_condition[name][value] = weight
+        return by_condition
 
 
 class FlawKind(Strict):
     """A human flaw and how it is played.
 
     Args:
-        words: that give it away in a text, where there are any.
-        from_exchange: number of the first message that can show it; one that is about the past needs a past.
+        weight: probability of the flaw among all flaws.
+        from_exchange: number of the first message that can show it; a flaw about earlier messages cannot show in the first.
+        words: words that show the flaw in a text; may be empty.
     """
 
     weight: Weight
@@ -201,13 +208,20 @@ class FlawKind(Strict):
 
 
 class Flaws(Strict):
-    """`flaw-taxonomy.yaml`: flaws by category, how many a persona gets and how often each shows."""
+    """`flaw-taxonomy.yaml`: flaws by category, how many a persona has and how often each shows.
+
+    Args:
+        none_share: share of personas without a flaw.
+        secondary: minimum and maximum secondary flaws of a persona with flaws.
+        primary_shows: share of messages that show the primary flaw.
+        secondary_shows: range of the share of messages that show a secondary flaw.
+    """
 
     none_share: Share
     secondary: WholeRange
     primary_shows: Share
     secondary_shows: Shares
-    cooperation: dict[Cooperation, Weight] = Field(description="What a user makes of the assistant's last answer; weights sum to 1.")
+    cooperation: dict[Cooperation, Weight] = Field(description="A user's reactions to the assistant's last answer; weights sum to 1.")
     categories: dict[str, dict[str, FlawKind]] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -219,7 +233,7 @@ class Flaws(Strict):
         sums_to_one("cooperation", dict(self.cooperation))
         free = sum(not kind.not_with for kind in kinds.values())
         if self.secondary[1] >= free:
-            raise ValueError(f"secondary asks for up to {self.secondary[1]} flaws beside the primary one; there are {free} that go with everyone")
+            raise ValueError(f"secondary asks for up to {self.secondary[1]} flaws besides the primary one; there are {free} that go with everyone")
         return self
 
     @property
@@ -229,14 +243,15 @@ class Flaws(Strict):
 
 
 def check_not_with(place: str, kinds: Mapping[str, Mapping[str, Sequence[str]]], taxonomy: Taxonomy, more: Mapping[str, Collection[str]] | None = None) -> None:
-    """Check what things do not go together with.
+    """Check that each `not_with` names dimensions and their values.
 
     Args:
-        kinds: by the name of a thing, its `not_with`.
-        more: what may be named there besides dimensions and their values.
+        place: file or key, for the error.
+        kinds: each `not_with` by the name of its owner.
+        more: further keys that are allowed, with their allowed values.
 
     Raises:
-        ValueError: a `not_with` names what is no dimension, or no value of it.
+        ValueError: a `not_with` names an unknown dimension or value.
     """
     known: dict[str, Collection[str]] = {**taxonomy.dimensions, **(more or {})}
     for name, not_with in kinds.items():
@@ -248,7 +263,7 @@ def check_not_with(place: str, kinds: Mapping[str, Mapping[str, Sequence[str]]],
 
 
 def goes_with(not_with: Mapping[str, Sequence[str]], drawn: Mapping[str, str]) -> bool:
-    """Say whether something goes together with what a persona has of the dimensions."""
+    """Return whether none of a persona's values of the dimensions is excluded by a `not_with`."""
     return not not_with or not any(drawn.get(dimension) in values for dimension, values in not_with.items())
 
 

@@ -1,4 +1,4 @@
-"""The filters of templates, and the count of what the text that is being made costs: characters, items and time."""
+"""The filters of templates, and the meter that limits the characters, steps and time of rendering a text."""
 
 import re
 import time
@@ -12,34 +12,37 @@ from typing import Any
 from jinja2 import Undefined, pass_environment
 from jinja2 import filters as of_jinja
 
-LONGEST_TEXT = 20_000_000
-"""Characters that a template may make, those included that it throws away: five times what the largest context of a model holds."""
+MAX_CHARACTERS = 20_000_000
+"""Maximum characters that a template may produce, including those that it discards: five times the largest context of a model."""
 SECONDS = 2.0
-"""Of the processor, for one text. A shipped prompt takes a few milliseconds."""
+"""Maximum processor time for one text. An included prompt takes a few milliseconds."""
 STEPS = 32
-"""Between two looks at the clock, which costs more than most of them."""
+"""Number of steps between two readings of the clock, because a reading costs more than most steps."""
 STEP = 1_000
-"""Characters that count as a step; so do an item of a loop, a piece of text, a filter, a test and a comparison."""
+"""Number of characters that count as a step. An item of a loop, a piece of text, a filter, a test and a comparison are a step each, too."""
 ITEM = 64
-"""Characters that an item of a list counts as, which is what it takes in memory."""
+"""Number of characters that an item of a list counts as, which is about its size in memory in bytes."""
 
-_TAKEN = (
+_JINJA_FILTERS = (
     *("abs", "capitalize", "count", "d", "default", "first", "float", "int", "items", "last", "length", "list", "lower", "map", "max", "min"),
     *("reject", "rejectattr", "reverse", "select", "selectattr", "sort", "title", "unique", "upper"),
 )
 _WHOLE = frozenset(
     {"capitalize", "count", "d", "default", "float", "format", "int", "length", "lower", "replace", "reverse", "round", "title", "trim", "upper"}
 )
-"""Filters that read a text as one value; the others take it apart."""
+"""Filters that read a text as one value; the others split it into characters."""
 _WIDE = re.compile(r"%[^%a-zA-Z]*(?:\d{3}|\*)")
 
 
 @dataclass
 class _Work:
-    """What the text that is being made has cost so far.
+    """The cost of the text so far.
 
     Args:
-        look: steps after which the clock is looked at; until: when it must have ended, known from the first look on.
+        characters: characters produced.
+        steps: steps taken.
+        look: number of steps at which the clock is read next.
+        until: processor time at which the text must be finished; None until the first reading of the clock.
     """
 
     characters: int = 0
@@ -53,25 +56,25 @@ _WORK: ContextVar[_Work] = ContextVar("_WORK")
 
 @contextmanager
 def metered() -> Generator[None]:
-    """Count what is made in this block by itself; too much of it raises an `OverflowError` there."""
-    spent = _WORK.set(_Work())
+    """Meter the rendering in this block on its own; exceeding a limit raises an `OverflowError` within the block."""
+    token = _WORK.set(_Work())
     try:
         yield
     finally:
-        _WORK.reset(spent)
+        _WORK.reset(token)
 
 
 def spend(characters: int = 0) -> None:
-    """Count a step, and the characters that it makes or reads.
+    """Count a step and the characters that it produces or reads.
 
     Raises:
-        OverflowError: the text takes too much.
+        OverflowError: a limit is exceeded.
     """
     work = _WORK.get()
     work.characters += characters
     work.steps += 1 + characters // STEP
-    if work.characters > LONGEST_TEXT:
-        raise OverflowError(f"it makes more than {LONGEST_TEXT:,} characters")
+    if work.characters > MAX_CHARACTERS:
+        raise OverflowError(f"it makes more than {MAX_CHARACTERS:,} characters")
     if work.steps >= work.look:
         now = time.thread_time()
         work.look, work.until = work.steps + STEPS, work.until or now + SECONDS
@@ -80,7 +83,11 @@ def spend(characters: int = 0) -> None:
 
 
 def text_of(value: Any) -> str:
-    """Return what is written of a text or a number; anything else is a `TypeError`."""
+    """Return a text or a number as text.
+
+    Raises:
+        TypeError: the value is neither.
+    """
     if not isinstance(value, str | int | float | Undefined | None):
         raise TypeError(f"only texts and numbers can be written, and a {type(value).__name__} is neither")
     return str(value)
@@ -93,7 +100,10 @@ def _counted(values: Iterable[Any]) -> Iterator[Any]:
 
 
 def _flat(values: Sequence[Any]) -> Sequence[Any]:
-    """Return a list that a template writes out: with lists in lists a small template could make a value that takes for ever to compare."""
+    """Return a list that a template contains, after checking that it has no lists in it.
+
+    With nested lists, a small template could make a value that takes forever to compare.
+    """
     for value in values:
         text_of(value)
     spend(_size(values))
@@ -111,7 +121,7 @@ def _timed(value: Any) -> Any:
 
 
 def _size(value: Any) -> int:
-    """Return how many characters a value counts as; a text that stands in a list several times counts each time, as what reads the list reads it."""
+    """Return how many characters a value counts as; a text that occurs several times in a list counts each time, because it is read each time."""
     if isinstance(value, list | tuple):
         return sum(ITEM + (len(item) if isinstance(item, str) else 0) for item in value)
     return len(value) if isinstance(value, str) else 0
@@ -119,7 +129,7 @@ def _size(value: Any) -> int:
 
 @pass_environment
 def join(environment: Any, value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> str:
-    """Join texts and numbers as Jinja's filter does."""
+    """Return texts and numbers joined as by Jinja's filter."""
     items = value if attribute is None else map(of_jinja.make_attrgetter(environment, attribute), value)
     texts = [text_of(item) for item in items]
     spend(sum(map(len, texts)) + len(d) * len(texts))
@@ -151,9 +161,9 @@ def _trim(value: Any, chars: str | None = None) -> str:
 
 
 def _charged(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Count what a filter takes apart, and what it makes."""
+    """Return a filter that counts the texts that it splits and the result."""
 
-    @wraps(function)  # with the attribute by which Jinja passes it the environment
+    @wraps(function)  # keeps the attribute with which Jinja passes the environment
     def filtered(*arguments: Any, **named: Any) -> Any:
         spend(0 if name in _WHOLE else sum(ITEM * len(value) for value in arguments if isinstance(value, str)))
         result = function(*arguments, **named)
@@ -164,23 +174,23 @@ def _charged(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return filtered
 
 
-def timed_test(made: Any) -> Any:
-    """Count each test: `select` and its like tell nothing of items that they pass over."""
+def timed_test(test: Any) -> Any:
+    """Return a test that counts as a step, because `select` and similar filters do not report items that they skip."""
 
-    @wraps(made)
-    def tested(*given: Any) -> bool:
+    @wraps(test)
+    def tested(*arguments: Any) -> bool:
         spend()
-        return made(*given)
+        return test(*arguments)
 
     return tested
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
-    name: _charged(name, does)
-    for name, does in (
-        {name: of_jinja.FILTERS[name] for name in _TAKEN} | {"join": join, "replace": _replace, "format": _format, "round": _round, "trim": _trim}
+    name: _charged(name, function)
+    for name, function in (
+        {name: of_jinja.FILTERS[name] for name in _JINJA_FILTERS} | {"join": join, "replace": _replace, "format": _format, "round": _round, "trim": _trim}
     ).items()
 }
-"""Those that a template may name."""
+"""Filters that a template may use."""
 BOUNDS: dict[str, Callable[..., Any]] = {"_counted": _counted, "_flat": _flat, "_counted_whole": _counted_whole, "_timed": _timed}
-"""Those that are put into a template, where Jinja's sandbox has no hook."""
+"""Filters that are inserted into a template where Jinja's sandbox has no hook."""

@@ -1,7 +1,7 @@
-"""Templates of strangers and of models: text that is filled in with plain values, within bounds of time and length, and does nothing else.
+"""Templates by strangers and by models: they insert plain values into a text, within limits of time and length, and can do nothing else.
 
-A subset of Jinja2 (docs/domain-packs.md): output, `if`, `for`, `set`, operators, and the filters below. It has no macro, no include, no method of a value but
-`items`, `keys` and `values`, and no attribute but the keys of what it is given. Jinja's own sandbox is a second wall behind it.
+A template is a subset of Jinja2 (docs/domain-packs.md): output, `if`, `for`, `set`, operators, and the filters of `template_filters`. It has no macros and
+no includes. Of a value it can use the keys and the methods `items`, `keys` and `values`. Jinja's own sandbox is a second line of defence.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,8 +19,8 @@ from pydantic import BaseModel
 from core.errors import PackError
 from core.packs.template_filters import BOUNDS, FILTERS, join, metered, spend, text_of, timed_test
 
-LONGEST_TEMPLATE = 100_000
-"""Characters; the longest shipped has a seventh of it."""
+MAX_TEMPLATE = 100_000
+"""Maximum characters of a template; the longest included one has a seventh of this."""
 
 _NODES = frozenset(
     {
@@ -31,20 +31,22 @@ _NODES = frozenset(
     }
 )
 _VIEWS = frozenset({"items", "keys", "values"})
-_OF_A_LOOP = frozenset({"index", "index0", "revindex", "revindex0", "first", "last", "length", "previtem", "nextitem"})
-_NAMES_OF_JINJA = frozenset({"self", "super", "caller", "varargs", "kwargs"})
-_BITS = 64
+_LOOP_ATTRIBUTES = frozenset({"index", "index0", "revindex", "revindex0", "first", "last", "length", "previtem", "nextitem"})
+_JINJA_NAMES = frozenset({"self", "super", "caller", "varargs", "kwargs"})
+_MAX_BITS = 64
+"""Maximum size of a whole number that an operator may produce."""
 _DOCS = "docs/domain-packs.md"
 
 
 def inputs_of(text: str, where: str) -> frozenset[str]:
-    """Return the names that a template is to be given.
+    """Return the names of a template's inputs.
 
     Args:
-        where: the file that it stands in, for the error.
+        text: the template.
+        where: its file, for the error.
 
     Raises:
-        PackError: it is no template, or uses what a template may not.
+        PackError: the text is not a template, or uses something that a template may not.
     """
     try:
         return _compiled(text)[1]
@@ -53,18 +55,20 @@ def inputs_of(text: str, where: str) -> frozenset[str]:
 
 
 def fill(text: str, where: str, inputs: Mapping[str, Any]) -> str:
-    """Return a template's text with its inputs, as plain values; text among them is data and is not expanded.
+    """Return a template rendered with its inputs, as plain values; texts among the inputs are data and are not expanded.
 
     Args:
-        where: the file that it stands in, for the error.
+        text: the template.
+        where: its file, for the error.
+        inputs: the inputs by name.
 
     Raises:
-        PackError: something in it cannot be calculated, is not there, or takes too long.
+        PackError: an expression cannot be calculated, a value is missing, or the text exceeds a limit.
     """
     try:
         with metered():
             return "".join(_pieces(_compiled(text)[0].generate({name: plain(value) for name, value in inputs.items()})))
-    except Exception as wrong:  # whatever an expression can raise
+    except Exception as wrong:  # an expression can raise anything
         raise PackError(f"{where}: the template fails: {_reason(wrong)}. Correct it there, and check it with understudy check-domain.") from wrong
 
 
@@ -85,10 +89,10 @@ def plain(value: Any) -> Any:
     raise TypeError(f"a {type(value).__name__} is not a plain value")
 
 
-@lru_cache(maxsize=256)  # compiling takes longer than rendering, and each message is rendered from two
+@lru_cache(maxsize=256)  # compiling takes longer than rendering, and each message renders two templates
 def _compiled(text: str) -> tuple[Template, frozenset[str]]:
-    if len(text) > LONGEST_TEMPLATE:
-        raise ValueError(f"it has {len(text):,} characters. Allowed: {LONGEST_TEMPLATE:,}")
+    if len(text) > MAX_TEMPLATE:
+        raise ValueError(f"it has {len(text):,} characters. Allowed: {MAX_TEMPLATE:,}")
     tree = _SANDBOX.parse(text)
     used = frozenset(meta.find_undeclared_variables(tree))
     for node in tree.find_all(nodes.Node):
@@ -102,12 +106,12 @@ def _compiled(text: str) -> tuple[Template, frozenset[str]]:
 
 
 def _refused(node: nodes.Node) -> str | None:
-    """Say what a template may not have, if this is such a thing."""
+    """Return a phrase for a node that a template may not have, or None for an allowed one."""
     if type(node) not in _NODES:
         return f"a {type(node).__name__.lower()}"
     if isinstance(node, nodes.For) and node.recursive:
         return "a recursive loop"
-    if isinstance(node, nodes.Name) and node.name in _NAMES_OF_JINJA:
+    if isinstance(node, nodes.Name) and node.name in _JINJA_NAMES:
         return f"the name {node.name}"
     if isinstance(node, nodes.Call):
         called = node.node.attr if isinstance(node.node, nodes.Getattr) else None
@@ -121,16 +125,16 @@ def _refused(node: nodes.Node) -> str | None:
 
 
 class _Bounds(NodeTransformer):
-    """Puts what counts and checks into the places where Jinja's sandbox has no hook."""
+    """Inserts counting and checking filters where Jinja's sandbox has no hook."""
 
     def visit_For(self, node: nodes.For) -> nodes.For:  # noqa: N802  Jinja's name
-        """Count what a loop runs over."""
+        """Count the items of a loop."""
         self.generic_visit(node)
         node.iter = _through("_counted", node.iter)
         return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Expr:  # noqa: N802
-        """Count what `~` makes."""
+        """Count the text that `~` produces."""
         self.generic_visit(node)
         return _through("join", nodes.List(node.nodes, lineno=node.lineno))
 
@@ -140,17 +144,17 @@ class _Bounds(NodeTransformer):
         return _through("_flat", node)
 
     def visit_Tuple(self, node: nodes.Tuple) -> nodes.Expr:  # noqa: N802
-        """Keep tuples flat, where they are no targets."""
+        """Keep tuples flat, unless they are targets of an assignment."""
         self.generic_visit(node)
         return _through("_flat", node) if node.ctx == "load" else node
 
     def visit_Getitem(self, node: nodes.Getitem) -> nodes.Expr:  # noqa: N802
-        """Count what a slice copies, which Jinja does without asking the sandbox."""
+        """Count the items that a slice copies, which Jinja does without the sandbox."""
         self.generic_visit(node)
         return _through("_counted_whole", node) if isinstance(node.arg, nodes.Slice) else node
 
     def visit_Compare(self, node: nodes.Compare) -> nodes.Expr:  # noqa: N802
-        """Count a comparison, which may read two lists whole."""
+        """Count a comparison, which may read two complete lists."""
         self.generic_visit(node)
         return _through("_timed", node)
 
@@ -160,18 +164,18 @@ def _through(name: str, node: Any) -> nodes.Filter:
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
-    """Reads keys and positions of plain values, and calculates with numbers of an ordinary size."""
+    """A Jinja sandbox that reads only keys and positions of plain values and calculates only with numbers of limited size."""
 
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """Return the value of a key, one of a mapping's three views, or what a loop knows of itself."""
-        if (isinstance(obj, dict) and attribute in _VIEWS) or (isinstance(obj, LoopContext) and attribute in _OF_A_LOOP):
+        """Return the value of a key, one of a mapping's three views, or an attribute of a loop."""
+        if (isinstance(obj, dict) and attribute in _VIEWS) or (isinstance(obj, LoopContext) and attribute in _LOOP_ATTRIBUTES):
             return getattr(obj, attribute)
         return self.getitem(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        """Return what stands at a key or a position."""
+        """Return the value at a key or a position."""
         if isinstance(obj, dict | list | tuple | str) and isinstance(argument, str | int | slice):
             try:
                 return obj[argument]
@@ -180,30 +184,30 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         return self.undefined(obj=obj, name=argument)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Calculate, or join two texts."""
+        """Return the result of an operator: a number, or two texts joined by `+`."""
         if operator == "+" and isinstance(left, str) and isinstance(right, str):
             return join(self, [left, right])
         if not (isinstance(left, int | float | Undefined) and isinstance(right, int | float | Undefined)):
             raise TypeError(f"`{operator}` takes two numbers, or `+` two texts")
-        value = super().call_binop(context, operator, left, right)  # which raises what is undefined
-        if isinstance(value, int) and value.bit_length() > _BITS:
-            raise OverflowError(f"`{operator}` makes a number of more than {_BITS} bits")
+        value = super().call_binop(context, operator, left, right)  # raises an error for an undefined operand
+        if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+            raise OverflowError(f"`{operator}` makes a number of more than {_MAX_BITS} bits")
         return value
 
 
-def _pieces(made: Iterable[str]) -> Iterator[str]:
-    for piece in made:
+def _pieces(pieces: Iterable[str]) -> Iterator[str]:
+    for piece in pieces:
         spend(len(piece))
         yield piece
 
 
 @pass_context
-def _written(_context: Context, value: Any) -> str:  # with the context among its arguments nothing is written while a template is compiled
+def _written(_context: Context, value: Any) -> str:  # an argument for the context stops Jinja from calling it while it compiles a template
     return text_of(value)
 
 
 def _reason(error: Exception) -> str:
-    """Return an error's words on one line, and not many of them."""
+    """Return an error's message on one line, shortened to 300 characters."""
     return " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
 
 
@@ -211,7 +215,7 @@ def _sandbox() -> _Sandbox:
     sandbox = _Sandbox(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False, optimized=False, finalize=_written)
     sandbox.globals.clear()
     sandbox.filters = FILTERS | BOUNDS
-    sandbox.tests = {name: timed_test(does) for name, does in sandbox.tests.items()}
+    sandbox.tests = {name: timed_test(test) for name, test in sandbox.tests.items()}
     return sandbox
 
 

@@ -1,4 +1,4 @@
-"""`tics.yaml`: figures of speech and phrases that an assistant falls into, each with a bound, and how they are found in its messages."""
+"""The schema of `tics.yaml`: figures of speech and phrases that an assistant overuses, each with a limit, and the search for them in messages."""
 
 import re
 from collections import Counter
@@ -23,10 +23,10 @@ class Figure(Strict):
     """A figure of speech or a phrase.
 
     Args:
-        example: a sentence that has it, which the assistant's prompts, the judges and the cards show.
-        pattern: finds it (RE2), without regard to case.
-        answers: the share of a conversation's answers that may have it; 0 allows none.
-        transcripts: the share of a dataset's transcripts in which it may occur.
+        example: a sentence with the figure, shown in the assistant's prompts, to judges and on cards.
+        pattern: RE2 expression that finds it; case is ignored.
+        answers: maximum share of a conversation's answers with the figure; 0 forbids it.
+        transcripts: maximum share of a dataset's transcripts with the figure.
     """
 
     name: Text
@@ -42,16 +42,17 @@ class Figure(Strict):
         return self
 
     def over(self, uses: int, answers: int) -> bool:
-        """Say whether one more use is over the bound.
+        """Return whether one more use exceeds the limit; the first use is always within it, unless the figure is forbidden.
 
         Args:
-            uses: answers so far that have it; answers: all so far.
+            uses: number of answers so far with the figure.
+            answers: number of all answers so far.
         """
         return self.answers == 0 or uses + 1 > 1 + self.answers * answers
 
 
 class Tics(Strict):
-    """The whole file."""
+    """`tics.yaml`."""
 
     figures: tuple[Figure, ...] = Field(default=(), description="Figures of speech and phrases.")
 
@@ -59,11 +60,11 @@ class Tics(Strict):
     def _apart(self) -> "Tics":
         names = [figure.name for figure in self.figures]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"figures: {twice} are named twice; each needs a name of its own")
+            raise ValueError(f"figures: {twice} are named twice; each figure needs a different name")
         return self
 
     def search(self, text: str) -> dict[str, str]:
-        """Return the figures of a message by name, each with the words that show it."""
+        """Return the figures in a message by name, each with the words that match its pattern."""
         return dict(_search(self._patterns, text))
 
     @cached_property
@@ -73,9 +74,9 @@ class Tics(Strict):
 
 @lru_cache(maxsize=4096)  # each answer is searched again for every later one of its conversation
 def _search(patterns: tuple[tuple[str, str], ...], text: str) -> tuple[tuple[str, str], ...]:
-    said = spoken_part(text)
-    found = (patterns[place] for place in sorted(_all_in_one(patterns).Match(said) or ()))
-    return tuple((name, " ".join(_compiled(pattern).search(said).group().split())) for name, pattern in found)
+    spoken = spoken_part(text)
+    matches = (patterns[place] for place in sorted(_all_in_one(patterns).Match(spoken) or ()))
+    return tuple((name, " ".join(_compiled(pattern).search(spoken).group().split())) for name, pattern in matches)
 
 
 @lru_cache(maxsize=8)
@@ -89,23 +90,24 @@ def _compiled(pattern: str) -> Any:
 
 
 def spoken_part(text: str) -> str:
-    """Return what the writer of a message says in it, with straight quotation marks: no code, and nothing that it quotes or proposes to be said."""
+    """Return a message's own words, with straight quotation marks: without code, quotations and proposed wordings."""
     return _EMPHASIS.sub("", _QUOTATION.sub('""', _CODE.sub(" ", text.translate(_STRAIGHT))))
 
 
 def used_up(tics: Tics, answers: Sequence[str]) -> list[Figure]:
-    """Return the figures of which the next answer may have none, after these answers; those that are never allowed are left out."""
+    """Return the figures that the next answer must avoid because of their use in earlier answers; figures that are always forbidden are excluded."""
     uses = Counter(name for text in answers for name in tics.search(text))
     return [figure for figure in tics.figures if figure.answers and figure.over(uses[figure.name], len(answers))]
 
 
 def first_over(tics: Tics, text: str, earlier: Sequence[str]) -> tuple[Figure, str] | None:
-    """Return the first figure of which an answer has one use too many, with the words that show it.
+    """Return the first figure that an answer may not use, with the matching words, or None.
 
     Args:
+        text: the answer.
         earlier: the answers before it.
     """
-    if not (shown := tics.search(text)):
+    if not (matches := tics.search(text)):
         return None
     closed = {figure.name for figure in used_up(tics, earlier)}
-    return next(((figure, shown[figure.name]) for figure in tics.figures if figure.name in shown and (not figure.answers or figure.name in closed)), None)
+    return next(((figure, matches[figure.name]) for figure in tics.figures if figure.name in matches and (not figure.answers or figure.name in closed)), None)

@@ -93,8 +93,8 @@ def test_nothing_of_a_life_contradicts_a_topic_of_the_persona(pack):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"facts": {"week": []}}, "without a text that goes with everybody"),
-        ({"facts": {"week": [{"text": "chess on Fridays", "not_with": {"topic": ["night_worry"]}}]}}, "without a text that goes with everybody"),
+        ({"facts": {"week": []}}, "without a text that suits every persona"),
+        ({"facts": {"week": [{"text": "chess on Fridays", "not_with": {"topic": ["night_worry"]}}]}}, "without a text that suits every persona"),
         ({"events": [{"text": "A letter.", "not_with": {"topic": ["chess"]}}]}, "chess"),
         ({"events": [{"text": "A letter.", "not_with": {"shoe_size": ["43"]}}]}, "shoe_size"),
         ({"by": None}, "name it in `by`"),

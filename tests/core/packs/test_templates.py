@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from core.errors import PackError
 from core.packs.prompts import check_prompt
-from core.packs.template_filters import LONGEST_TEXT
+from core.packs.template_filters import MAX_CHARACTERS
 from core.packs.templates import fill, inputs_of
 from core.records import Exchange
 
@@ -164,7 +164,7 @@ def test_what_is_no_filling_in_is_refused_in_one_sentence(text):
         _use(text)
     assert "\n" not in str(refused.value)
     assert len(str(refused.value)) < 600
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20 * LONGEST_TEXT / 1024
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20 * MAX_CHARACTERS / 1024
 
 
 def _longer(inner):
