@@ -8,7 +8,7 @@ from core.errors import MalformedError, ModelError, ModelTimeoutError, RunStoppe
 from core.judging.batch_desk import BatchDesk
 from core.judging.batch_records import FOLDER, BatchRecord, path_of, request_print
 from core.judging.judge import keep, open_calls, reading_request
-from core.llm.batches import FIRST_PAUSE, LONGEST_PAUSE, SUBMIT_SECONDS, Progress, Result, in_time, patiently, refused
+from core.llm.batches import FIRST_PAUSE, MAX_PAUSE, SUBMIT_SECONDS, Progress, Result, in_time, patiently, refused
 from core.llm.till import Till, clean
 from core.storage.locks import owning
 
@@ -82,7 +82,7 @@ async def _end_of(desk: BatchDesk, record: BatchRecord, batch: str, wait: bool) 
         except asyncio.CancelledError:
             desk.tell(f"{reference}: batch {batch} stays with the provider. The same command collects its answers.")
             raise
-        pause = min(LONGEST_PAUSE, 1.5 * pause)
+        pause = min(MAX_PAUSE, 1.5 * pause)
 
 
 async def _take(desk: BatchDesk, record: BatchRecord, batch: str) -> bool:

@@ -1,1 +1,1 @@
-"""Language models: the one interface to them, their limits, their prices and the bill."""
+"""Language models: the interface to them, their limits, their prices and the bill."""

@@ -1,4 +1,4 @@
-"""A provider's batches: many requests that it answers within a day, at half the price. What an adapter must do, and how one is sent and awaited."""
+"""Batch APIs of providers: many requests, answered within a day at half the price. Defines the adapter's interface, and submits and finds batches."""
 
 import asyncio
 import time
@@ -10,31 +10,32 @@ from core.errors import ModelError, ModelTimeoutError, ProviderError, RunStopped
 from core.llm.chat import ChatRequest, Reply
 
 WITH_BATCHES = ("anthropic", "openai", "google")
-"""Providers that have them."""
+"""Providers with a batch API."""
 
 SUBMIT_SECONDS = 600.0
-"""For a submission and for the results, which may be many megabytes; all else has the time of a call."""
+"""Timeout in seconds of a submission and of the results, which may be many megabytes; other requests have the timeout of a call."""
 
-ATTEMPTS, FIRST_PAUSE, LONGEST_PAUSE = 5, 2.0, 60.0
-"""Of a submission or a reading that fails and may pass; pauses, in seconds, between two tries, and between two looks at a batch."""
+ATTEMPTS, FIRST_PAUSE, MAX_PAUSE = 5, 2.0, 60.0
+"""Number of attempts at a request that fails temporarily, and the first and the longest pause, in seconds, between attempts and between status checks."""
 
 LISTED_SECONDS = 60.0
-"""After which a batch that was submitted stands in the provider's list."""
+"""Time in seconds after which the provider's list is sure to contain a submitted batch."""
 
 LARGEST_BYTES = 64_000_000
-"""Of one submission, which is held in memory; the providers take more."""
+"""Maximum size of one submission in bytes. It is held in memory; the providers accept more."""
 
-Made = TypeVar("Made")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a batch is.
+    """The state of a batch.
 
     Args:
-        ended: whether nothing more will come of it.
-        done: requests that are answered, as far as the provider says; of: all.
-        refused: why the provider took none of its requests, if it did not.
+        ended: whether the batch is finished, so that no more results will come.
+        done: number of answered requests, as the provider reports it.
+        of: number of all requests.
+        refused: why the provider rejected the complete batch; empty if it did not.
     """
 
     ended: bool
@@ -45,11 +46,12 @@ class Progress:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one request of a batch.
+    """The result of one request of a batch.
 
     Args:
-        name: the request's.
-        reply: none where there is none; error: why, and whether it costs something.
+        name: name of the request.
+        reply: the model's reply; None if the request failed.
+        error: why it failed, and whether it is billed; None if it did not fail.
     """
 
     name: str
@@ -58,17 +60,18 @@ class Result:
 
 
 class Batches(Protocol):
-    """The batches of a model: each method is one request, or a few, and retries nothing."""
+    """The batch API for one model. Each method sends one or a few requests to the provider and retries nothing."""
 
     reference: str
     most_requests: int
     most_bytes: int
 
     def entry(self, name: str, request: ChatRequest) -> bytes:
-        """Return a request as a batch holds it.
+        """Return a request as an entry of a batch.
 
         Args:
-            name: at most 64 letters, digits, `-` and `_`.
+            name: unique name within the batch, at most 64 letters, digits, `-` and `_`.
+            request: the request.
         """
         ...
 
@@ -76,53 +79,59 @@ class Batches(Protocol):
         """Submit a batch; return its id.
 
         Args:
-            label: by which it is found again; the names of its requests begin with it.
+            label: text by which `find` finds the batch; the names of its requests begin with it.
+            entries: from `entry`.
         """
         ...
 
     async def find(self, label: str, requests: int) -> list[str]:
-        """Return the ids of the batches that may be the one of a label; whether one is, its results' names say.
+        """Return the ids of the batches that may have a label. The names in a batch's results show whether it does.
 
-        All that the provider still has are looked at: no time bounds them, because the clock of the machine that submitted may be wrong by any amount.
+        All batches that the provider still has are searched, however old: the clock of the machine that submitted may be wrong by any amount.
 
         Args:
-            requests: that it has.
+            label: as for `submit`.
+            requests: number of requests in the batch.
         """
         ...
 
     async def look(self, batch: str) -> Progress:
-        """Return how far a batch is."""
+        """Return the state of a batch."""
         ...
 
     def results(self, batch: str) -> AsyncIterator[Result]:
-        """Return what came of a batch that has ended."""
+        """Return the results of a batch that has ended."""
         ...
 
     async def cancel(self, batch: str) -> None:
-        """Have the provider stop a batch; what it has answered by then stands in the results, and is billed."""
+        """Ask the provider to stop a batch; requests that are answered by then are in the results and are billed."""
         ...
 
 
 @runtime_checkable
 class Batching(Protocol):
-    """A model whose provider has batches."""
+    """A model whose provider has a batch API."""
 
     def batches(self) -> Batches:
-        """Return them."""
+        """Return the batch API for this model."""
         ...
 
 
 def name_of(label: str, number: int) -> str:
-    """Return the name of a request of a batch: within the 64 letters, digits and dashes that Anthropic takes."""
+    """Return the name of a request of a batch, within Anthropic's limit of 64 letters, digits and dashes."""
     return f"{label}-{number:06d}"
 
 
-async def patiently(ask: Callable[[], Awaitable[Made]], seconds: float) -> Made:
-    """Ask a provider something that may be asked twice, until it answers.
+async def patiently(ask: Callable[[], Awaitable[Value]], seconds: float) -> Value:
+    """Send an idempotent request to a provider, and retry it on temporary failures.
+
+    Args:
+        ask: sends the request once.
+        seconds: timeout of one attempt.
 
     Raises:
-        ModelError: it does not, or refuses; the last reason.
-        RunStoppedError, SettingsError: it refuses.
+        ModelError: the last attempt failed, or the provider rejects the request.
+        RunStoppedError, SettingsError: the provider rejects the request.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -130,29 +139,29 @@ async def patiently(ask: Callable[[], Awaitable[Made]], seconds: float) -> Made:
         except ModelError as error:
             if not error.retryable or attempt == ATTEMPTS:
                 raise
-            await asyncio.sleep(min(LONGEST_PAUSE, error.retry_after or FIRST_PAUSE * 2**attempt))
+            await asyncio.sleep(min(MAX_PAUSE, error.retry_after or FIRST_PAUSE * 2**attempt))
     raise AssertionError
 
 
-async def in_time(asking: Awaitable[Made], seconds: float) -> Made:
+async def in_time(answer: Awaitable[Value], seconds: float) -> Value:
     """Await a provider's answer.
 
     Raises:
-        ModelTimeoutError: there is none in time.
+        ModelTimeoutError: no answer came within `seconds`.
     """
     try:
         async with asyncio.timeout(seconds):
-            return await asking
+            return await answer
     except TimeoutError as late:
         raise ModelTimeoutError(f"The provider did not answer about a batch within {seconds:g} s.") from late
 
 
 async def submit(batches: Batches, label: str, entries: Sequence[bytes]) -> list[str]:
-    """Submit a batch once, whatever becomes of the connection; return its id, or the ids of those that may be it.
+    """Submit a batch exactly once, even if the connection breaks; return its id, or the ids of the batches that may be it.
 
     Raises:
-        RunStoppedError: the provider does not take it; nothing is billed.
-        UnavailableError: nobody knows whether it has; the label finds it later.
+        RunStoppedError: the provider rejects the batch; nothing is billed.
+        UnavailableError: it is unknown whether the provider has the batch; `find` finds it later by its label.
     """
     pause = FIRST_PAUSE
     for _ in range(ATTEMPTS):
@@ -164,9 +173,9 @@ async def submit(batches: Batches, label: str, entries: Sequence[bytes]) -> list
             if not error.retryable:
                 raise refused(batches.reference, str(error)) from error
             last = error
-        await asyncio.sleep(min(LONGEST_PAUSE, last.retry_after or pause))
+        await asyncio.sleep(min(MAX_PAUSE, last.retry_after or pause))
         pause *= 2
-        # a connection that breaks, and a server that fails, may have taken it all the same
+        # the provider may have accepted the batch although the connection broke or the server reported a failure
         if (isinstance(last, ProviderError) or not last.unbilled) and (ids := await find(batches, label, len(entries))):
             return ids
     raise UnavailableError(
@@ -175,9 +184,9 @@ async def submit(batches: Batches, label: str, entries: Sequence[bytes]) -> list
 
 
 async def find(batches: Batches, label: str, requests: int) -> list[str]:
-    """Return the ids of the batches that may be the one of a label, once the provider lists it.
+    """Return the ids of the batches that may have a label, and repeat the search until the provider's list must contain it.
 
-    Arguments as for `Batches.find`.
+    The arguments are those of `Batches.find`.
     """
     pause, until = FIRST_PAUSE, time.monotonic() + LISTED_SECONDS
     while True:
@@ -185,11 +194,11 @@ async def find(batches: Batches, label: str, requests: int) -> list[str]:
         if ids or time.monotonic() > until:
             return ids
         await asyncio.sleep(pause)
-        pause = min(LONGEST_PAUSE, 2 * pause)
+        pause = min(MAX_PAUSE, 2 * pause)
 
 
 def refused(reference: str, reason: str) -> RunStoppedError:
-    """Return the error for a batch that the provider did not take as a whole."""
+    """Return the error for a batch that the provider rejected completely."""
     return RunStoppedError(
         f"{reference} did not accept the batch: {reason.rstrip('.')}. Nothing was billed for it. Fix that and run the same command again, or set "
         "assessment.batch: false to judge by ordinary calls, at twice the price."

@@ -1,4 +1,4 @@
-"""What calls amount to, read from the lines of a run's ledger."""
+"""Adds up the calls of a run, read from the lines of its ledger."""
 
 from collections import defaultdict
 from collections.abc import Callable, Generator
@@ -11,22 +11,24 @@ from core.storage.shared_log import Line
 from core.storage.store import Store
 
 SENT = "sent"
-"""Outcome of a call of which nothing is known yet."""
+"""Outcome of a call that was sent and whose result is not known yet."""
 
-MOST = 2.0**53
-"""Of a count or an amount: a greater one is damage."""
+MAX_AMOUNT = 2.0**53
+"""Upper bound of a count or an amount in a line; a larger one is damage."""
 
 COUNTS = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens")
 
 
 @dataclass
 class Bill:
-    """What calls amount to.
+    """The totals of calls.
 
     Args:
-        calls: sent; unpriced: those of them whose model has no price.
-        estimated: those of them that are charged with the most that they can have taken, because no one knows what they took.
-        usd: of those that have a price.
+        calls: number of calls sent.
+        unpriced: number of calls whose model has no known price.
+        estimated: number of calls charged with the maximum that they can have used, because their actual usage is unknown.
+        input_tokens, cache_read_tokens, cache_write_tokens, output_tokens: totals of the calls' usage.
+        usd: cost in USD of the calls with a known price.
     """
 
     calls: int = 0
@@ -49,7 +51,7 @@ class Bill:
 
     @property
     def tokens(self) -> int:
-        """Input and output together."""
+        """Input and output tokens together."""
         return self.input_tokens + self.output_tokens
 
     def __str__(self) -> str:
@@ -60,24 +62,24 @@ class Bill:
 
 
 def read_entries(store: Store, run: str) -> list[Line]:
-    """Return the calls of a run, in the order in which they were sent: what came of each, or where no one knows, the most that it can have taken.
+    """Return one line per call of a run, in the order of sending: its result or, if that is unknown, the maximum that it can have used.
 
-    A line that is damaged is left out.
+    Damaged lines are skipped.
     """
-    found: dict[str, Line] = {}
+    by_call: dict[str, Line] = {}
     for line in _lines(store, run):
-        if found.get(line["call"], line | {"outcome": SENT})["outcome"] == SENT:
-            found[line["call"]] = line
-    return [charged(line) for line in found.values()]
+        if by_call.get(line["call"], line | {"outcome": SENT})["outcome"] == SENT:
+            by_call[line["call"]] = line
+    return [charged(line) for line in by_call.values()]
 
 
 def bills(store: Store, run: str, wanted: Callable[[str], bool] = lambda _: True) -> dict[tuple[str, str], Bill]:
-    """Return what each role and model of a run cost; no more is in memory than the calls of which nothing is known.
+    """Return the bill of each role and model of a run. Only the calls without a known result are held in memory.
 
     Args:
-        wanted: says of a transcript's id, or of whatever else a call was for, whether it belongs to the bill.
+        wanted: returns whether a call belongs to the bill, given the call's item, which is usually the id of a transcript.
     """
-    found: dict[tuple[str, str], Bill] = defaultdict(Bill)
+    totals: dict[tuple[str, str], Bill] = defaultdict(Bill)
     settled, still_open = SettledCalls(), dict[str, Line]()
     for line in _lines(store, run):
         if line["call"] in settled:
@@ -88,11 +90,11 @@ def bills(store: Store, run: str, wanted: Callable[[str], bool] = lambda _: True
         settled.add(line["call"])
         still_open.pop(line["call"], None)
         if wanted(line["item"]):
-            found[line["role"], line["model"]].add(line)
+            totals[line["role"], line["model"]].add(line)
     for line in still_open.values():
         if wanted(line["item"]):
-            found[line["role"], line["model"]].add(charged(line))
-    return dict(sorted(found.items()))
+            totals[line["role"], line["model"]].add(charged(line))
+    return dict(sorted(totals.items()))
 
 
 def _lines(store: Store, run: str) -> Generator[Line]:
@@ -103,9 +105,9 @@ def _lines(store: Store, run: str) -> Generator[Line]:
 
 
 def is_entry(line: Line) -> bool:
-    """Say whether a line has what an entry of the ledger has."""
-    named = all(isinstance(line.get(name), str) for name in ("call", "role", "item", "model", "outcome"))
-    return named and (line["outcome"] != SENT or _is_reservation(line))
+    """Return whether a line has the fields of a ledger entry."""
+    has_names = all(isinstance(line.get(name), str) for name in ("call", "role", "item", "model", "outcome"))
+    return has_names and (line["outcome"] != SENT or _is_reservation(line))
 
 
 def _is_reservation(line: Line) -> bool:
@@ -116,10 +118,10 @@ def _is_reservation(line: Line) -> bool:
 
 
 def charged(line: Line) -> Line:
-    """Return a line with what it is charged with."""
+    """Return a line with its charge: for a call without a known result, the maximum that was reserved for it."""
     return line | line["most"] | {"estimated": True} if line["outcome"] == SENT else line
 
 
 def amount(value: Any) -> float:
-    """Return a count or an amount of a line; 0 for what is none."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < MOST else 0.0
+    """Return a count or an amount of a line; 0 for an invalid value."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < MAX_AMOUNT else 0.0

@@ -1,4 +1,4 @@
-"""One call's life: limit, send, classify, retry or give up, validate, account. The only place that retries a call."""
+"""The life cycle of a call: limit, send, classify, retry or give up, validate, charge. Calls are retried only here."""
 
 import asyncio
 import random
@@ -16,21 +16,21 @@ from core.settings.models import Calls
 
 
 class Caller:
-    """A model as the product uses it: calls are limited, retried, checked and paid for.
+    """A model whose calls are limited, retried, checked and charged.
 
     Args:
-        model: sends one request, once.
-        limiter: shared by all that call this model.
+        model: the adapter, which sends a request once.
+        limiter: shared by all callers of this model.
         calls: the retry policy.
-        prices: what its tokens cost.
+        prices: the prices of the model's tokens.
         ledger: the run's bill and budget.
-        tell: takes a sentence for the run's log.
+        tell: writes a sentence to the run's log.
     """
 
     def __init__(
         self, model: ChatModel, limiter: Limiter, calls: Calls, prices: PriceList, ledger: Ledger, tell: Callable[[str], object] = lambda _: None
     ) -> None:
-        """Take what a call needs."""
+        """Create a caller without sending anything."""
         self.reference, self.caveat = model.reference, model.caveat
         self._model, self._limiter, self._calls = model, limiter, calls
         self._till = Till(model.reference, prices, ledger, tell)
@@ -39,28 +39,28 @@ class Caller:
         """Answer a request.
 
         - A failure that may be temporary is retried until `calls.attempts` or `calls.total_seconds` is used up.
-        - An answer that cannot be used (a structured one that was cut off, or one that the request's check refuses) is asked for again with another seed, up
-          to `calls.unusable_answers` times in all. One that was cut off gets twice the `max_tokens`, unless the model repeated itself.
-        - A plain answer that was cut off is returned as it is, unless the check refuses it.
+        - An unusable answer (a structured one that was cut off, or one that the request's check rejects) is requested again with another seed, up
+          to `calls.unusable_answers` attempts in total. After a cut-off answer `max_tokens` is doubled, unless the model repeated itself.
+        - A plain answer that was cut off is returned unchanged, unless the check rejects it.
 
         Raises:
-            ModelError: no usable answer came; the last reason.
-            RunStoppedError: there is no use in asking again now.
+            ModelError: no usable answer came; the error of the last attempt.
+            RunStoppedError: further calls would fail too.
         """
-        failures, failing_since, asked = 0, 0.0, request
-        unusable = request.refused % self._calls.unusable_answers  # after all of them the same command starts over
+        failures, failing_since, attempt = 0, 0.0, request
+        unusable = request.refused % self._calls.unusable_answers  # a run that resumes after the last attempt starts counting again
         while True:
             try:
-                return await self._once(asked)
+                return await self._once(attempt)
             except (TruncatedError, InvalidOutputError) as error:
                 unusable += 1
                 if unusable >= self._calls.unusable_answers:
                     raise
-                asked = replace(asked, seed=asked.seed + 1, max_tokens=asked.max_tokens * (2 if isinstance(error, TruncatedError) else 1))
+                attempt = replace(attempt, seed=attempt.seed + 1, max_tokens=attempt.max_tokens * (2 if isinstance(error, TruncatedError) else 1))
             except ModelError as error:
                 if not error.retryable:
                     raise
-                failures += not isinstance(error, RateLimitError)  # the limiter makes these wait; time alone ends them
+                failures += not isinstance(error, RateLimitError)  # the limiter delays these calls; only `total_seconds` ends them
                 failing_since = failing_since or time.monotonic()
                 if failures >= self._calls.attempts or time.monotonic() - failing_since > self._calls.total_seconds:
                     tried = f"{time.monotonic() - failing_since:.0f} s and {failures} attempts" if failures else f"{time.monotonic() - failing_since:.0f} s"

@@ -1,4 +1,4 @@
-"""The one interface to a language model: a request, a reply, and `ChatModel`, which answers the one with the other."""
+"""The interface to a language model: a request, a reply, and `ChatModel`, which turns a request into a reply."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from core.records import LimitKind, RoleName, Side
 
 @dataclass(frozen=True)
 class Message:
-    """One message, from the point of view of the model that is asked: `assistant` is what it said itself."""
+    """One message, from the point of view of the model that is called: `assistant` marks its own messages."""
 
     role: Side
     content: str
@@ -17,20 +17,20 @@ class Message:
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """What a model is asked.
+    """A request to a model.
 
     Args:
         role: the part that the model plays.
-        system: stable instructions, the same for a whole conversation so that providers' prompt caches hit.
-        messages: the history and, last, what is new.
-        max_tokens: room for the answer.
-        seed: forwarded where a provider takes one; the scripted provider draws everything from it.
-        schema: JSON schema of the answer; none asks for plain text.
-        volatile: how many of the last messages will not be sent again, so that no cache entry is paid for them.
+        system: stable instructions, the same throughout a conversation so that providers' prompt caches hit.
+        messages: the history, followed by the new message.
+        max_tokens: maximum length of the answer in tokens.
+        seed: forwarded if the provider accepts one; the scripted provider draws everything from it.
+        schema: JSON schema of the answer; None for plain text.
+        volatile: number of messages at the end that will not be sent again, so that no cache entry is paid for them.
         item: id of the transcript that the call is for; with the role, it also names the provider's cache entry.
-        check: raises `InvalidOutputError` or `TruncatedError` for a reply that cannot be used, so that it is asked for again.
-        refused: how many answers the check refused before the run was stopped; they count as attempts.
-        inputs: what the prompts were rendered with. Never sent; the scripted provider reads it instead of the prose.
+        check: raises `InvalidOutputError` or `TruncatedError` for an unusable reply, which is then requested again; None for no check.
+        refused: number of answers that the check rejected before the run was stopped; they count as attempts.
+        inputs: values that the prompts were rendered with. Never sent; the scripted provider reads them instead of the prose.
     """
 
     role: RoleName
@@ -51,11 +51,11 @@ class Usage:
     """Tokens of one call, as the provider counts them.
 
     Args:
-        input_tokens: the whole prompt, whether cached or not.
-        output_tokens: reasoning included.
-        cache_read_tokens, cache_write_tokens: parts of the prompt that came from the provider's cache or were put there.
-        raw: what the provider said, as it said it.
-        estimated: whether the provider's count is missing or cannot be true (`core/llm/usage_bounds.py`).
+        input_tokens: the complete prompt, cached or not.
+        output_tokens: the answer, including reasoning.
+        cache_read_tokens, cache_write_tokens: parts of the prompt that were read from the provider's cache or written to it.
+        raw: the provider's own usage report, unchanged.
+        estimated: whether the provider's count is missing or impossible (`core/llm/usage_bounds.py`).
     """
 
     input_tokens: int = 0
@@ -68,10 +68,13 @@ class Usage:
 
 @dataclass(frozen=True)
 class Allowance:
-    """What a provider says of one of its limits per minute (`tokens`: input and output together).
+    """A rate limit that a provider reports. Fields that it does not report are None.
 
     Args:
-        remaining: how much of it is left; reset: seconds until the limit is full again.
+        kind: the limited quantity; `tokens` is input and output together.
+        limit: amount per minute.
+        remaining: amount that is left at the moment.
+        reset: seconds until the full amount is available again.
     """
 
     kind: LimitKind
@@ -85,13 +88,15 @@ class Reply:
     """A model's answer.
 
     Args:
-        finish: `stop` if the model ended by itself, `length` if it reached max_tokens, `refusal` if it declined.
-        allowances: the limits that came with it.
-        request_id: the provider's name for the call.
-        written: bytes (UTF-8) of all that the model wrote; none where it may have written what is not in the answer, such as thoughts.
-        repaired: what was taken off a structured answer before it stood in `text`.
-        reported: the version of the model, as the provider states it.
-        thought: whether it thought before it answered; thoughts are no part of `text`.
+        text: the answer, without thoughts.
+        finish: `stop` if the model ended the answer, `length` if it reached max_tokens, `refusal` if it declined.
+        usage: the tokens of the call.
+        allowances: the rate limits that the provider reported with the reply.
+        request_id: the provider's name for the call; None if it gives none.
+        written: size in bytes (UTF-8) of everything that the model wrote; None if that may include text outside the answer, such as thoughts.
+        repaired: what was removed or corrected in order to read a structured answer.
+        reported: the version of the model, as the provider states it; None if it does not.
+        thought: whether the model thought before it answered.
     """
 
     text: str
@@ -106,7 +111,7 @@ class Reply:
 
 
 class ChatModel(Protocol):
-    """Something that answers."""
+    """A language model, or something that answers like one."""
 
     @property
     def reference(self) -> str:
@@ -115,7 +120,7 @@ class ChatModel(Protocol):
 
     @property
     def caveat(self) -> str | None:
-        """What a reader must know before believing its answers; none for a real model."""
+        """A warning to readers of its answers, such as that they are scripted; None for a real model."""
         ...
 
     async def complete(self, request: ChatRequest) -> Reply:
@@ -123,6 +128,6 @@ class ChatModel(Protocol):
 
         Raises:
             ModelError: no usable answer came.
-            RunStoppedError: there is no use in asking again now.
+            RunStoppedError: further calls would fail too.
         """
         ...

@@ -1,4 +1,4 @@
-"""The JSON of an answer in which other things stand too: thoughts, a fence, prose, and what it quotes of the text that it is about."""
+"""Extracts the JSON of an answer that also contains other things: thoughts, a code fence, prose, and quotations of the text that was judged."""
 
 import html
 import json
@@ -9,30 +9,30 @@ from typing import Any, Literal
 
 THOUGHT = "</think>"
 AMBIGUOUS = "Several answers that differ."
-"""Stands in place of an answer that is not to be guessed; it is no JSON, so that the model is asked again."""
+"""Replaces an ambiguous answer. It is not JSON, so the model is asked again."""
 
 Repair = Literal[
     "thoughts", "prose", "code fence", "trailing comma", "single quotes", "half a character", "extra keys", "form of the answer", "form of the citations"
 ]
-"""What was looked past in a reply in order to read it."""
+"""What was ignored or corrected in a reply in order to read it."""
 
 SINGLE_QUOTED = 20
-"""Places of a reply at which an object in single quotes is looked for: each is read to its end."""
+"""Maximum number of places at which an object in single quotes is tried; each attempt reads the rest of the reply."""
 TWICE = "(twice)"
-"""Key that marks an object in which a key is there twice, so that it says two things."""
+"""Key that marks an object with a duplicate key, whose meaning is ambiguous."""
 
 _HALF = re.compile("[\ud800-\udfff]")
-"""Half of a surrogate pair, such as an emoji whose escape was cut: it can neither be kept nor sent on."""
+"""Half of a surrogate pair, such as a truncated escape of an emoji: it can neither be stored nor sent."""
 _QUOTED_LINE = re.compile(r"^[ \t]*>.*$", re.MULTILINE)
-# a string that is not closed is taken to the end of the text: tried again from each of its quotes, it would take hours
+# an unclosed string is matched to the end of the text: a new attempt from each of its quotes could take hours
 _TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\[\s\S])*+(?:"|\\?\Z))|,(?=\s*[}\]])')
 _STRING = re.compile(r"""("(?:[^"\\]|\\[\s\S])*+(?:"|\\?\Z))|'((?:[^'\\\n]|\\[^\n])*+)'""")
 _SINGLE_QUOTED_KEY = re.compile(r"\{\s*'")
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    read = dict(pairs)
-    return read if len(read) == len(pairs) else read | {TWICE: True}
+    item = dict(pairs)
+    return item if len(item) == len(pairs) else item | {TWICE: True}
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_pairs)
@@ -40,11 +40,11 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_pairs)
 
 @dataclass(frozen=True)
 class JsonAnswer:
-    """What was read of an answer.
+    """The JSON object of an answer.
 
     Args:
-        text: the object as JSON; the answer as it is where it has none of the asked form; `AMBIGUOUS` where none can be trusted.
-        repairs: what was looked past.
+        text: the object as JSON; the unchanged answer if it has no object of the requested form; `AMBIGUOUS` if none can be trusted.
+        repairs: what was ignored or corrected.
     """
 
     text: str
@@ -52,35 +52,37 @@ class JsonAnswer:
 
 
 def json_answer(text: str, schema: Mapping[str, Any], asked: Sequence[str]) -> JsonAnswer:
-    """Return the one JSON object of an answer that has the schema's keys at its top and is the model's own.
+    """Return the one JSON object of an answer that has the schema's required keys at its top level and is not a quotation.
 
-    What the model quotes of a conversation is written by strangers, who may have put verdicts into it. So thoughts, lines that begin with `>`, and
-    whatever stands word for word in the prompt do not count. Where several objects are left and they differ, none is taken: the last one would be the
-    choice of the person who talked the model into ending with it. Keys that nobody asked for are left in the object, for its reader to judge.
+    The conversation that the model quotes is untrusted and may contain verdicts. Thoughts, lines that begin with `>`, and objects that occur verbatim
+    in the prompt are therefore ignored. If several different objects remain, the answer is ambiguous: taking the last one would allow a conversation to
+    choose the verdict by making the model end with it. Unknown keys stay in the object, for the caller to judge.
 
     Args:
+        text: the answer.
+        schema: JSON schema of the requested object.
         asked: the texts of the prompt.
     """
-    said, required = _QUOTED_LINE.sub("", text), set(schema.get("required", ()))
+    unquoted, required = _QUOTED_LINE.sub("", text), set(schema.get("required", ()))
     for read in _READINGS:
-        if found := _of_form(said, read, required):
+        if objects := _of_form(unquoted, read, required):
             break
     else:
         return JsonAnswer(text)
-    given = [part for item in asked for part in (item, html.unescape(item))]  # prompts write < as &lt;
-    foreign = [item for part in given for reading in _READINGS for item in _of_form(part, reading, required)]
-    left = [item for item in found if item not in foreign]
-    if not left or any(item != left[-1] or TWICE in item for item in left):
+    prompts = [part for item in asked for part in (item, html.unescape(item))]  # prompts write < as &lt;
+    quoted = [item for part in prompts for reading in _READINGS for item in _of_form(part, reading, required)]
+    own = [item for item in objects if item not in quoted]
+    if not own or any(item != own[-1] or TWICE in item for item in own):
         return JsonAnswer(AMBIGUOUS)
-    if read is _single_quoted and not _is_plain(said, given, schema):
+    if read is _single_quoted and not _is_plain(unquoted, prompts, schema):
         return JsonAnswer(AMBIGUOUS)
-    whole, halves = _HALF.subn("\ufffd", json.dumps(left[-1], ensure_ascii=False))
+    answer, halves = _HALF.subn("\ufffd", json.dumps(own[-1], ensure_ascii=False))
     halved: tuple[Repair, ...] = ("half a character",) if halves else ()
-    return JsonAnswer(whole, (*_around(text), *_READINGS[read], *halved))
+    return JsonAnswer(answer, (*_around(text), *_READINGS[read], *halved))
 
 
 def own_objects(texts: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield every object that stands in a prompt, those within others too."""
+    """Yield every JSON object in the texts of a prompt, including nested ones."""
     parts: list[Any] = [item for text in texts for part in (text, html.unescape(text)) for read in _READINGS for _, _, item in read(part)]
     while parts:
         part = parts.pop()
@@ -90,21 +92,21 @@ def own_objects(texts: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 
 def _around(text: str) -> tuple[Repair, ...]:
-    """Say what stands around the object of an answer."""
-    thoughts, _, said = text.rpartition(THOUGHT)
-    bare = re.sub(r"^\s*```\w*\s*|\s*```\s*$", "", said).strip()
+    """Return what surrounds the object of an answer."""
+    thoughts, _, spoken = text.rpartition(THOUGHT)
+    bare = re.sub(r"^\s*```\w*\s*|\s*```\s*$", "", spoken).strip()
     repairs: tuple[tuple[bool, Repair], ...] = (
         (bool(thoughts), "thoughts"),
-        ("```" in said, "code fence"),
+        ("```" in spoken, "code fence"),
         (not bare.startswith("{") or not bare.endswith("}"), "prose"),
     )
     return tuple(name for applies, name in repairs if applies)
 
 
 def _is_plain(text: str, asked: Sequence[str], schema: Mapping[str, Any]) -> bool:
-    """Say whether single quotes are surely quotes: what the answer quotes could end a string of it and continue in its place."""
+    """Return whether an answer in single quotes is safe to read: quoted text with single quotes could end a string and continue with keys of its own."""
     once = all(text.count(f"'{key}'") == 1 for key in schema.get("required", ()))
-    return once and not any(f"'{key}'" in given for key in _keys(schema) for given in asked)
+    return once and not any(f"'{key}'" in prompt for key in _keys(schema) for prompt in asked)
 
 
 def _keys(schema: Any) -> set[str]:
@@ -116,12 +118,12 @@ def _keys(schema: Any) -> set[str]:
 
 
 def _of_form(text: str, read: "Read", required: set[str]) -> list[dict[str, Any]]:
-    """Return the objects of a text, after its thoughts, that have the required keys at their top."""
+    """Return the objects after a text's thoughts that have the required keys at their top level."""
     return [item for item in _spoken(text, list(read(text))) if required <= set(item)]
 
 
 def _spoken(text: str, objects: list[tuple[int, int, dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Return the objects that stand after the first end of thoughts: a later end may be quoted, and would hide the model's own answer."""
+    """Return the objects after the first closing mark of thoughts outside an object; a later mark may be a quotation and would hide the model's own answer."""
     begins = 0
     for start, end, _ in [*objects, (len(text), len(text), {})]:
         if (thought := text.find(THOUGHT, begins, start)) >= 0:
@@ -131,12 +133,12 @@ def _spoken(text: str, objects: list[tuple[int, int, dict[str, Any]]]) -> list[d
 
 
 def _objects(text: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Yield the outermost JSON objects of a text with their places; what stands in another's strings is none."""
+    """Yield the start, the end and the value of each outermost JSON object of a text; text inside an object's strings is skipped."""
     start = text.find("{")
     while start >= 0:
         try:
             item, end = _DECODER.raw_decode(text, start)
-        except RecursionError:  # what follows is within it
+        except RecursionError:  # the rest of the text is inside this object
             return
         except ValueError:
             end = start + 1
@@ -146,24 +148,24 @@ def _objects(text: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
 
 
 def _without_trailing_commas(text: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Yield the outermost objects of a text that are JSON but for commas before a closing bracket."""
+    """Yield the outermost objects of a text that are JSON except for commas before a closing bracket."""
     return _objects(_TRAILING_COMMA.sub(lambda part: part[1] or " ", text))
 
 
 def _single_quoted(text: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Yield the first object of a text that is JSON but for the single quotes of its strings, and such commas."""
+    """Yield the first object of a text that is JSON except for single-quoted strings and trailing commas."""
     for begins in list(_SINGLE_QUOTED_KEY.finditer(text))[:SINGLE_QUOTED]:
         doubled = _TRAILING_COMMA.sub(lambda part: part[1] or " ", _STRING.sub(_doubled, text[begins.start() :]))
         try:
             item, _ = _DECODER.raw_decode(doubled)
         except (ValueError, RecursionError):
             continue
-        yield begins.start(), len(text), item  # its end in the text is not known
+        yield begins.start(), len(text), item  # the object's end in the text is unknown
         return
 
 
 def _doubled(part: re.Match[str]) -> str:
-    """Return a string in double quotes."""
+    """Return a matched string in double quotes."""
     if part[1] is not None:
         return part[1]
     return '"' + part[2].replace("\\'", "'").replace('\\"', '"').replace('"', '\\"') + '"'
@@ -171,4 +173,4 @@ def _doubled(part: re.Match[str]) -> str:
 
 Read = Callable[[str], Iterator[tuple[int, int, dict[str, Any]]]]
 _READINGS: dict[Read, tuple[Repair, ...]] = {_objects: (), _without_trailing_commas: ("trailing comma",), _single_quoted: ("single quotes",)}
-"""From the strictest, with what each mends."""
+"""The ways to read an answer, strictest first, each with the repairs that it makes."""

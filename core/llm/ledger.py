@@ -1,7 +1,7 @@
-"""A run's bill, which all its processes write together below the data root, and the budget, which they keep together.
+"""The bill of a run, which all its processes share below the data root, and its budget, which they keep together.
 
-What a call can cost at most is set aside in the line that says that it is sent, before it is sent. It counts until a line says what came of the call;
-of a call whose process was killed none ever does. Docs: docs/costs.md.
+Before a call is sent, a line of the bill reserves the maximum that it can cost. The reservation counts as spent until another line has the result of the
+call; if the process was killed, that line never comes. Docs: docs/costs.md.
 """
 
 import asyncio
@@ -27,18 +27,26 @@ LOG = "calls"
 """Name of the log in a run's folder."""
 
 POLL_SECONDS = 0.5
-"""Interval at which a call that waits for the budget looks at what other processes have spent."""
+"""Interval in seconds at which a call that waits for the budget reads what other processes have spent."""
 
 GRACE_SECONDS = 30.0
-"""For which a call may be written down later than its deadline."""
+"""Seconds after its deadline within which the result of a call may still be recorded."""
 
 PROCESS = (socket.gethostname(), os.getpid(), secrets.token_hex(4))
-"""This process; the last tells it from one before it that had its number."""
+"""This process: host, process ID, and a random mark that distinguishes it from an earlier process with the same ID."""
 
 
 @dataclass(frozen=True)
 class Sent:
-    """A call for which the most that it can cost is set aside."""
+    """A call for which the maximum cost is reserved.
+
+    Args:
+        call: unique name of the call.
+        request: the request.
+        model: `provider/model`.
+        most: reserved tokens.
+        usd: reserved money in USD; None if the price is unknown.
+    """
 
     call: str
     request: ChatRequest
@@ -49,25 +57,26 @@ class Sent:
 
 @dataclass
 class Ledger:
-    """The bill of one run, which may be stopped and resumed any number of times, and may have several processes.
+    """The bill of one run, which may be stopped and resumed any number of times and may have several processes.
 
     Args:
-        run: names the run: the same command has the same run, and so has each shard of it.
-        budget: what it may cost in all.
+        store: the data root.
+        run: name of the run; the same command, and each of its shards, has the same one.
+        budget: limits of the run's total cost.
     """
 
     store: Store
     run: str
     budget: Budget
     surprises: dict[str, Usage] = field(default_factory=dict)
-    """By how much calls of a model went beyond what was set aside for them."""
+    """By model, the largest excess of a call's usage over its reservation, in tokens."""
 
     def __post_init__(self) -> None:
-        """Read what the run has cost before."""
+        """Read the run's earlier costs."""
         self._log = open_shared_log(self.store, f"ledger/{self.run}/{LOG}")
         self._settled = Bill()
         self._open: dict[str, Line] = {}
-        self._held: dict[str, tuple[float, int]] = {}  # USD and tokens of the open ones, which each new call adds up
+        self._held: dict[str, tuple[float, int]] = {}  # USD and tokens of each open call, which are summed for every new call
         self._mine: set[str] = set()
         self._done = SettledCalls()
         self._writer = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{'-'.join(map(str, PROCESS))}-{time.monotonic_ns() % 10**6:06d}"
@@ -77,7 +86,7 @@ class Ledger:
 
     @property
     def bill(self) -> Bill:
-        """What the run has cost, as far as this process knows; its own calls under way are not among it."""
+        """The cost of the run as far as this process knows, without its own calls under way."""
         bill = replace(self._settled)
         for call, line in self._open.items():
             if call not in self._mine or not self._is_under_way(line):
@@ -86,7 +95,7 @@ class Ledger:
 
     @property
     def damage(self) -> str | None:
-        """What cannot be read of the bill; none if all can."""
+        """A message about unreadable lines of the bill; None if all lines are readable."""
         if not (count := self._log.damaged + self._strange):
             return None
         return (
@@ -96,19 +105,21 @@ class Ledger:
 
     @property
     def used(self) -> float:
-        """Share of the budget that is spent: of the money or of the tokens, whichever is more."""
+        """Spent share of the budget, from 0: that of the money or that of the tokens, whichever is larger."""
         bill = self.bill
         limits = [(bill.usd, self.budget.usd), (bill.tokens, self.budget.tokens)]
         return max((spent / limit if limit else float(spent > 0) for spent, limit in limits if limit is not None), default=0.0)
 
     async def reserve(self, request: ChatRequest, model: str, most: Usage, usd: float | None, seconds: float | None, name: str | None = None) -> Sent:
-        """Set the most that a call can cost aside and write down that it is sent; wait where calls under way hold what is left of the budget.
+        """Reserve the maximum cost of a call and record that it is sent; wait while calls under way hold the rest of the budget.
 
         Args:
-            most: tokens; usd: their price.
-            seconds: after which the call is given up; none for one that outlives the process: it counts as spent until it is recorded, and no other waits
-                for it.
-            name: of the call; by default one that no other has.
+            request: the request.
+            model: `provider/model`.
+            most: maximum tokens of the call.
+            usd: their price; None if unknown.
+            seconds: timeout of the call. None for a call that outlives the process: it counts as spent until it is recorded, and no other call waits for it.
+            name: name of the call; None for a new unique one.
 
         Raises:
             BudgetError: the call could exceed the budget.
@@ -136,7 +147,7 @@ class Ledger:
         return sent
 
     def open_calls(self) -> frozenset[str]:
-        """Return the calls that were sent, by whichever process, and of which nothing is known yet."""
+        """Return the names of the calls that any process has sent and whose result is not known yet."""
         self._exchange(None)
         return frozenset(self._open)
 
@@ -151,16 +162,20 @@ class Ledger:
         request_id: str | None = None,
         reported: str | None = None,
     ) -> None:
-        """Write down what came of a call, which gives back what was set aside for it.
+        """Record the result of a call, which releases its reservation.
 
         Args:
+            sent: from `reserve`.
             outcome: `ok`, or the name of the error.
-            usage: what it is charged with; none for a call that costs nothing.
-            prices: which price data `usd` rests on.
+            seconds: duration of the call.
+            usage: charged tokens; None for a call that costs nothing.
+            usd: charged money; None if the price is unknown.
+            prices: version of the price data from which `usd` was computed.
+            request_id: the provider's name for the call.
             reported: the version of the model, as the provider states it.
 
         Raises:
-            StoreError: the data root cannot be written; the call stays charged with the most that it can cost.
+            StoreError: the data root cannot be written; the call stays charged with its reservation.
         """
         line = self._line(sent, outcome) | {
             "seconds": round(seconds, 3),
@@ -179,11 +194,11 @@ class Ledger:
 
     def _line(self, sent: Sent, outcome: str) -> Line:
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        named = {"call": sent.call, "at": at, "run": self.run, "role": sent.request.role, "item": sent.request.item, "model": sent.model}
-        return {**named, "outcome": outcome}
+        names = {"call": sent.call, "at": at, "run": self.run, "role": sent.request.role, "item": sent.request.item, "model": sent.model}
+        return {**names, "outcome": outcome}
 
     def _exchange(self, line: Line | None, wanted: Callable[[], bool] = lambda: True) -> bool:
-        """Take in what other processes wrote, and write a line if it is still wanted then; say whether it was."""
+        """Read the lines of other processes, then write a line if `wanted` returns True; return whether it was written."""
         written = False
 
         def decide(news: Sequence[Line]) -> Line | None:
@@ -218,7 +233,7 @@ class Ledger:
             self._learn(charged(sent), line)
 
     def _learn(self, most: Line, line: Line) -> None:
-        """Note by how much a call went beyond what was set aside for it, so that more is set aside for the next."""
+        """Note by how much a call's usage exceeded its reservation, so that more is reserved for later calls."""
         over = [int(amount(line.get(name)) - amount(most.get(name))) for name in ("input_tokens", "output_tokens")]
         if max(over) > 0:
             beyond = [max(old, was + max(0, more)) for old, was, more in zip(self._beyond(line["model"]), most["beyond"], over, strict=True)]
@@ -234,7 +249,7 @@ class Ledger:
         return (self.budget.usd is None or usd <= self.budget.usd) and (self.budget.tokens is None or tokens <= self.budget.tokens)
 
     def _is_under_way(self, line: Line) -> bool:
-        """Say whether an answer to a call may still come."""
+        """Return whether the answer to an open call may still come."""
         if time.time() > line["until"]:
             return False
         if line["call"].startswith(self._writer):

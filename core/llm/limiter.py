@@ -1,4 +1,4 @@
-"""One limiter for each model and process: it keeps known limits, finds unknown ones, and waits out failures together."""
+"""The limiter of a model within one process: it keeps to known limits, finds unknown ones, and delays all calls together after failures."""
 
 import asyncio
 import time
@@ -15,24 +15,32 @@ from core.records import LimitKind
 from core.settings.models import Calls, ModelSettings
 
 SHARE = 0.99
-"""Of a known limit: a provider's clock is not ours."""
+"""Used share of a known limit; the margin allows for differences between the provider's clock and ours."""
 
 TOKEN_SLACK = 1.0
-"""Seconds' worth of tokens that may be used up ahead; a request takes many at a time."""
+"""Seconds' worth of tokens that may be used in advance; a request takes many at a time."""
 
 SUSPECT = 8
-"""Failures in a row after which one call at a time finds out whether the provider is back."""
+"""Consecutive failures after which calls are sent one at a time to find out whether the provider is back."""
 
 TOKENS_PER_CHARACTER, OUTPUT_TOKENS = 0.3, 1000
-"""First guesses, replaced by what is measured."""
+"""Initial estimates of tokens per character of a prompt and of tokens per answer, replaced by measurements."""
 
-REMEMBERED = 4096
-"""Conversations whose last prompt length is kept."""
+CACHE_SIZE = 4096
+"""Number of conversations whose last prompt length is remembered."""
 
 
 @dataclass
 class Call:
-    """One call under way, and what was reserved for it."""
+    """A call under way.
+
+    Args:
+        key: the item and the role of the request.
+        characters: length of the prompt.
+        sent: time of sending, in seconds of the limiter's clock.
+        episode: the episode of the pace that the call belongs to.
+        reserved: amount taken from each limit.
+    """
 
     key: tuple[str, str]
     characters: int
@@ -42,18 +50,18 @@ class Call:
 
 
 class Limiter:
-    """Lets calls to one model through.
+    """Admits calls to one model at the rate that its limits allow.
 
     Args:
-        model: how errors name it.
-        limits: the known limits; what is not given is taken from the provider's headers, or found by trying.
+        model: name of the model in errors.
+        limits: the known limits; others are read from the provider's headers or found by trying.
         calls: the retry policy.
         cached_input_counts: whether cached input counts towards the limit on input tokens.
-        clock: seconds; replaced in tests.
+        clock: returns a time in seconds; replaced in tests.
     """
 
     def __init__(self, model: str, limits: ModelSettings, calls: Calls, cached_input_counts: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
-        """Start with what the settings say."""
+        """Start with the limits of the settings."""
         self._model, self._limits, self._calls, self._cached_counts, self._clock = model, limits, calls, cached_input_counts, clock
         self.buckets: dict[LimitKind, Bucket] = {}
         for kind, per_minute in limits.per_minute().items():
@@ -71,11 +79,11 @@ class Limiter:
         self._output: dict[str, float] = {}
 
     async def admit(self, request: ChatRequest) -> Call:
-        """Wait for a turn, in order of arrival. `done` or `failed` tells what came of the call, and `leave` ends it.
+        """Wait for a turn, in order of arrival. The caller then reports the result with `done` or `failed`, and always calls `leave` at the end.
 
         Raises:
-            RunStoppedError: the model has failed for too long, or asked to wait too long, or refused all that is asked of it, or its limit is too small for
-                a single call.
+            RunStoppedError: the model has failed for too long, asked for too long a wait, or rejects every call, or its limit is too small for a
+                single call.
         """
         async with self._turn:
             while True:
@@ -89,22 +97,22 @@ class Limiter:
                     self._changed.clear()
                     await self._changed.wait()
                     continue
-                found = self._pace.wait(now) if self._pace.cut or "requests" not in self.buckets else 0.0
-                wait = max(self._gate - now, found, *(bucket.wait(now) for bucket in self.buckets.values()))
+                pause = self._pace.wait(now) if self._pace.cut or "requests" not in self.buckets else 0.0
+                wait = max(self._gate - now, pause, *(bucket.wait(now) for bucket in self.buckets.values()))
                 if wait <= 0:
                     break
                 await asyncio.sleep(min(wait, self._calls.longest_backoff_seconds))
             expected = self.expected(request)
             reserved = {kind: amount for kind, amount in self._used(expected).items() if kind in self.buckets}
             for kind, amount in reserved.items():
-                self._see_that_it_fits(kind, amount)
+                self._check_fits(kind, amount)
             for kind, amount in reserved.items():
                 self.buckets[kind].take(now, amount)
             episode = self._pace.sent(now)
             self.in_flight += 1
             return Call((request.item, request.role), self._count(request), now, episode, reserved)
 
-    def _see_that_it_fits(self, kind: LimitKind, amount: float) -> None:
+    def _check_fits(self, kind: LimitKind, amount: float) -> None:
         rate = self.buckets[kind].rate
         if amount / rate > self._calls.longest_wait_seconds:
             raise UnavailableError(
@@ -114,12 +122,12 @@ class Limiter:
             )
 
     def leave(self) -> None:
-        """Make room for the next call."""
+        """End a call and admit the next one."""
         self.in_flight -= 1
         self._changed.set()
 
     def done(self, call: Call, reply: Reply) -> None:
-        """Settle a call by its true usage and learn from what came with it."""
+        """Correct the reservation of an answered call to its actual usage, and learn from the usage and the reported limits."""
         now = self._clock()
         self._failures = 0
         for kind, used in self._used(reply.usage).items():
@@ -134,7 +142,7 @@ class Limiter:
         self.observe(reply.allowances, now, self._used(reply.usage))
 
     def failed(self, call: Call, error: ModelError) -> None:
-        """Draw the consequences of a failure that may pass: a cut for a rate limit, a probe at a time for a run of failures."""
+        """Release the reservation of a failed call and adapt: reduce the pace after a rate limit, send one call at a time after many failures in a row."""
         now = self._clock()
         for kind, amount in call.reserved.items():
             if kind != "requests" and kind in self.buckets:
@@ -160,15 +168,17 @@ class Limiter:
             self.close(UnavailableError(f"{asked} Run the same command again after {back:%Y-%m-%d %H:%M}; what was made is kept.", error.retry_after))
 
     def close(self, reason: RunStoppedError) -> None:
-        """Let no call through for a while, so that a batch ends where one call has learned that all the others would fail too."""
+        """Refuse all calls for `calls.outage_seconds`, so that a batch ends once one call has shown that all others would fail too."""
         self._closed = (self._clock() + self._calls.outage_seconds, reason)
         self._changed.set()
 
     def observe(self, allowances: Sequence[Allowance], now: float | None = None, own: Mapping[LimitKind, float] = MappingProxyType({})) -> None:
-        """Adopt the limits that a provider tells; slow down where others use them too.
+        """Adopt the limits that a provider reports, and slow down if other clients use them too.
 
         Args:
-            own: what the call used with which they came: of a small limit that alone is more than half.
+            allowances: the reported limits.
+            now: time of the report, in seconds of the limiter's clock; None for the current time.
+            own: usage of the call whose reply contained the report; a single call may use more than half of a small limit.
         """
         at = self._clock() if now is None else now
         for item in allowances:
@@ -177,7 +187,7 @@ class Limiter:
                 self._learn(item.kind, min(item.limit / self._limits.runs_at_once, known or item.limit))
             bucket = self.buckets.get(item.kind)
             if bucket and item.remaining is not None and item.reset:
-                # a provider's bucket that is less than half full has others at it, or us ahead of our time: take no more than flows in
+                # if the provider's bucket is less than half full, other clients use it or we were too fast: take no more than flows in
                 bucket.factor = min(1.0, max(0.1, (item.remaining + own.get(item.kind, 0.0)) / item.reset / (bucket.rate / SHARE)))
             elif bucket:
                 bucket.factor = 1.0
@@ -185,7 +195,7 @@ class Limiter:
                 self._gate = max(self._gate, at + min(item.reset, 60 / max(1.0, item.limit or 60)))
 
     def expected(self, request: ChatRequest) -> Usage:
-        """Return the tokens that a request is likely to take, uncached input only where cached input does not count."""
+        """Return the expected tokens of a request; if cached input does not count towards the limit, only uncached input is included."""
         characters = self._count(request)
         known = 0 if self._cached_counts else self._characters.get((request.item, request.role), 0)
         output = self._output.get(request.role, OUTPUT_TOKENS)
@@ -209,5 +219,5 @@ class Limiter:
         if call.key[0]:
             self._characters[call.key] = call.characters
             self._characters.move_to_end(call.key)
-            if len(self._characters) > REMEMBERED:
+            if len(self._characters) > CACHE_SIZE:
                 self._characters.popitem(last=False)

@@ -1,23 +1,23 @@
-"""Texts that go round in circles: a model that says the same over and over does not end by itself, however much room it has."""
+"""Detects repetitive texts: a model that repeats itself does not stop, however many tokens it may write."""
 
 RUN = 4
-"""Words of a run that counts as said before: three are often plain English."""
+"""Number of consecutive words that are compared; runs of three recur in ordinary English."""
 
 LATEST = 240
-"""Words that are looked at, from the end: a text may begin well and then turn in circles."""
+"""Number of words at the end of a text that are examined: a text may begin well and then repeat itself."""
 
-FEWEST = 10
-"""Words from which a text can be a circle."""
+MIN_WORDS = 10
+"""Minimum words of a text that can be repetitive."""
 
-MOST = 0.3
-"""Share of runs that were said before in the same text from which it is a circle. Of 2,220 messages by frontier
-models none has more than 0.06, of 602 reasonings of judges none more than 0.17."""
+MAX_REPEATED = 0.3
+"""Share of repeated runs from which a text is repetitive. Of 2,220 messages by frontier models none has more than 0.06, of 602 reasonings of judges
+none more than 0.17."""
 
 
 def circle_of(text: str) -> str | None:
-    """Return the run of words that a text says most often, if it goes round in circles."""
-    said = [word.strip(".,;:!?\"'()[]{}*") for word in text.lower().split()[-LATEST:]]
-    runs = [tuple(said[start : start + RUN]) for start in range(len(said) - RUN + 1)]
-    if len(said) < FEWEST or len(runs) - len(set(runs)) < MOST * len(runs):
+    """Return the most frequent run of words of a repetitive text; None if the text is not repetitive."""
+    words = [word.strip(".,;:!?\"'()[]{}*") for word in text.lower().split()[-LATEST:]]
+    runs = [tuple(words[start : start + RUN]) for start in range(len(words) - RUN + 1)]
+    if len(words) < MIN_WORDS or len(runs) - len(set(runs)) < MAX_REPEATED * len(runs):
         return None
     return " ".join(max(runs, key=runs.count))

@@ -1,4 +1,4 @@
-"""The models that a flow asks, by their names: what can be checked of them from the settings alone, before a server is started or Prefect is imported."""
+"""Checks the names of the models that a flow uses, from the settings alone, before a server is started or Prefect is imported."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,22 +12,27 @@ from core.settings.pipeline import Settings
 from core.settings.provider_options import LOCAL, OPTIONS
 
 EVALUATES = ("evaluation", "pipeline", "release")
-"""Flows that play the arms of the settings."""
+"""Flows that evaluate the arms of the settings."""
 
 
 def models_named(settings: Settings, flow: str, asked: Mapping[str, Any]) -> list[str]:
-    """Return the models that a flow's parameters and the evaluation's arms name, besides those of its roles.
+    """Return the models that a flow's parameters and the evaluation's arms name, in addition to those of its roles.
+
+    Args:
+        settings: the settings.
+        flow: name of the flow.
+        asked: the flow's parameters.
 
     Raises:
-        SettingsError: an arm is of another form.
+        SettingsError: an arm is malformed.
     """
     arms = read_arms({**settings.evaluation.arms, **(asked.get("arms") or {})} if flow in EVALUATES else {})
-    models = [settings.roles.assistant if one.model == TEACHER else one.literal for one in arms.values()]
+    models = [settings.roles.assistant if arm.model == TEACHER else arm.literal for arm in arms.values()]
     return [*filter(None, [*models, asked.get("model")]), *judges_named(asked)]
 
 
 def judges_named(asked: Mapping[str, Any]) -> list[str]:
-    """Return the judges that a flow's parameters name in place of the settings'."""
+    """Return the judges that a flow's parameters name to replace those of the settings."""
     return [name.strip() for name in (asked.get("judges") or "").split(",") if name.strip()]
 
 
@@ -41,17 +46,19 @@ def prices_of(settings: Settings, reference: str, block: str | None = None, batc
     """Return the prices of a model.
 
     Args:
-        reference: `provider/model`; block: the saved block that it is, if it is one.
+        settings: the settings.
+        reference: `provider/model`.
+        block: name of the saved block that defines the model; None if none does.
         batch: whether its calls are in a batch.
     """
     return price_list(reference, model_settings(settings, reference, block).price, reference.partition("/")[0] in LOCAL, batch)
 
 
 def check_price(settings: Settings, reference: str, block: str | None = None) -> None:
-    """Check that a model's calls can be counted against a budget in USD.
+    """Check that the cost of a model's calls can be computed if there is a budget in USD.
 
     Raises:
-        SettingsError: there is one, and no price is known.
+        SettingsError: there is such a budget, and no price is known.
     """
     if settings.budget.usd is not None and isinstance(prices_of(settings, reference, block), Unknown):
         raise SettingsError(
@@ -61,13 +68,15 @@ def check_price(settings: Settings, reference: str, block: str | None = None) ->
 
 
 def check_names(settings: Settings, flow: str, asked: Mapping[str, Any]) -> None:
-    """Check the names and prices of the models that a flow asks. A saved block is known to the server alone and is checked later.
+    """Check the names and prices of the models that a flow uses. Saved blocks are known only to the server and are checked later.
 
     Args:
+        settings: the settings.
+        flow: name of the flow.
         asked: the flow's parameters.
 
     Raises:
-        SettingsError: a model of no known provider or without a price, or an entry of `models` that nobody asks.
+        SettingsError: a model has an unknown provider or no price, or an entry of `models` is not used.
     """
     bound = with_judges(settings, asked).roles.bound(flow)
     names = [*(name for role in ROLES.get(flow, ()) for name in bound.get(role, [])), *models_named(settings, flow, asked)]

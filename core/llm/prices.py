@@ -1,4 +1,4 @@
-"""What tokens cost: the price data of the `genai-prices` package, read offline, or the settings' own price."""
+"""Prices of tokens: from the data of the `genai-prices` package, read offline, or from the settings."""
 
 import math
 import re
@@ -14,23 +14,23 @@ from core.settings.models import Price
 
 FREE = Price(input=0, output=0)
 DATED = r"([-@](\d{8}|\d{4}-\d{2}-\d{2}))?"
-"""A dated version costs what its model costs."""
+"""Pattern of the date at the end of a model's name: a dated version has the price of its model."""
 
 CACHE_WRITE = 1.25
-"""Times the price of input that Anthropic and OpenAI take for a token that is put into their cache."""
+"""Price of a token written to the cache of Anthropic or OpenAI, as a multiple of the price of input."""
 
 CACHE_WRITE_HOUR = 2.0
-"""The same at Anthropic for an entry that is kept for an hour (platform.claude.com/docs/en/build-with-claude/prompt-caching)."""
+"""The same for an Anthropic cache entry that is kept for an hour (platform.claude.com/docs/en/build-with-claude/prompt-caching)."""
 
 BATCH = {"processing": "batch"}
-"""How the price data tells the prices of a batch."""
+"""Key of the batch prices in the price data."""
 
 BATCH_SHARE = 0.5
-"""Of the price of a call, for one in a batch: Anthropic's, OpenAI's and Google's discount (platform.claude.com/docs/en/build-with-claude/batch-processing,
-developers.openai.com/api/docs/guides/batch, ai.google.dev/gemini-api/docs/batch-api)."""
+"""Price of a call in a batch, as a share of the usual price: the discount of Anthropic, OpenAI and Google
+(platform.claude.com/docs/en/build-with-claude/batch-processing, developers.openai.com/api/docs/guides/batch, ai.google.dev/gemini-api/docs/batch-api)."""
 
 FLAT_SECONDS = 600
-"""How long prices are kept before the date is looked at again."""
+"""Seconds for which prices are cached before they are looked up for the current date again."""
 
 
 class PriceList(Protocol):
@@ -38,52 +38,59 @@ class PriceList(Protocol):
 
     @property
     def version(self) -> str | None:
-        """Which price data it is; none where there is none."""
+        """The source and version of the prices; None if the price is unknown."""
         ...
 
     def price(self, usage: Usage) -> float | None:
-        """Return USD, or none where the price is unknown."""
+        """Return the cost in USD; None if the price is unknown."""
         ...
 
 
 @dataclass(frozen=True)
 class Unknown:
-    """A model without a price: its calls are kept with their usage, so that they can be priced later."""
+    """The prices of a model without a known price. Its calls are recorded with their usage, so that they can be priced later."""
 
     version: str | None = None
 
     def price(self, usage: Usage) -> float | None:  # noqa: ARG002
-        """Return none."""
+        """Return None."""
         return None
 
 
 @dataclass(frozen=True)
 class Given:
-    """A price from the settings, or that of a local model."""
+    """Prices from the settings, or those of a local model.
 
-    given: Price
+    Args:
+        rates: USD per million tokens.
+        version: source of the prices.
+    """
+
+    rates: Price
     version: str | None = "settings"
 
     def price(self, usage: Usage) -> float | None:
-        """Return USD."""
-        prices = self.given
+        """Return the cost in USD."""
+        rates = self.rates
         plain = usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens
-        read = prices.input if prices.cache_read is None else prices.cache_read
-        write = CACHE_WRITE * prices.input if prices.cache_write is None else prices.cache_write
-        return (plain * prices.input + usage.cache_read_tokens * read + usage.cache_write_tokens * write + usage.output_tokens * prices.output) / 1e6
+        read = rates.input if rates.cache_read is None else rates.cache_read
+        write = CACHE_WRITE * rates.input if rates.cache_write is None else rates.cache_write
+        return (plain * rates.input + usage.cache_read_tokens * read + usage.cache_write_tokens * write + usage.output_tokens * rates.output) / 1e6
 
 
 class Listed:
-    """A price from the price data, at the time of the call."""
+    """Prices from the price data, at the time of the call."""
 
     def __init__(self, provider: str, model: str, batch: bool = False) -> None:
-        """Find a model.
+        """Find a model in the price data.
 
         Args:
-            batch: whether its calls are in a batch. Where the data has no price of that, the usual one is taken, which is more, and `version` says so.
+            provider: name of the provider in the price data.
+            model: name of the model.
+            batch: whether its calls are in a batch. If the data has no batch price, the higher usual price is used, and `version` says so.
 
         Raises:
-            LookupError: the data has no such model. Its prefix match is not trusted: it prices a model as its neighbour.
+            LookupError: the data has no model of exactly this name. A mere prefix match is rejected: it could price the model like a similarly named one.
         """
         import genai_prices
 
@@ -92,14 +99,14 @@ class Listed:
             raise LookupError(model)
         self._usage = genai_prices.Usage
         version = f"genai-prices {genai_prices.__version__}"
-        # of a model without a variant the package returns the usual prices, and says nothing
+        # for a model without batch prices the package silently returns the usual prices
         self._context = BATCH if batch and self._has_batch_price() else None
         self.version: str | None = version if not batch else f"{version}, batch" if self._context else f"{version}, no batch price known"
-        self._hour = bool(self._context) and provider == "anthropic"  # as blocks/anthropic_batches.py asks the cache to keep it
+        self._hour = bool(self._context) and provider == "anthropic"  # blocks/anthropic_batches.py requests cache entries of one hour
         self._flat: tuple[float, Given, float] | None = None
 
     def price(self, usage: Usage) -> float | None:
-        """Return USD."""
+        """Return the cost in USD."""
         now = time.monotonic()
         if self._flat is None or now > self._flat[0]:
             self._flat = (now + FLAT_SECONDS, *self._flattened())
@@ -124,7 +131,7 @@ class Listed:
         return float(total)
 
     def _flattened(self) -> tuple[Given, float]:
-        """Return today's prices, and the prompt length from which others hold: the package takes a tenth of a millisecond for each call."""
+        """Return today's prices as constants, and the prompt length from which other prices apply. A lookup in the package takes 0.1 ms per call."""
         prices = self._info.get_prices(datetime.now(UTC), self._context)
         starts = [
             tier.start
@@ -138,29 +145,29 @@ class Listed:
 
 
 LISTED = {"anthropic": "anthropic", "openai": "openai", "google": "google", "claude-cli": "anthropic"}
-"""Providers of ours, and their names in the price data."""
+"""Names of providers in the price data, by the names used here."""
 
 
-def greatest_price(prices: PriceList, most: Usage) -> float | None:
-    """Return what tokens cost at most, wherever in the provider's cache the prompt is read or put; none where the price is unknown."""
+def max_price(prices: PriceList, most: Usage) -> float | None:
+    """Return the maximum cost of tokens in USD, whether the prompt is read from the provider's cache, written to it, or neither; None if unknown."""
     read, written = most.input_tokens, most.output_tokens
     costs = [prices.price(usage) for usage in (Usage(read, written), Usage(read, written, read), Usage(read, written, 0, read))]
     known = [cost for cost in costs if cost is not None]
     return max(known) if len(known) == len(costs) else None
 
 
-def price_list(reference: str, given: Price | None, free: bool, batch: bool = False) -> PriceList:
+def price_list(reference: str, rates: Price | None, free: bool, batch: bool = False) -> PriceList:
     """Return the prices of a model.
 
     Args:
         reference: `provider/model`.
-        given: the settings' price.
-        free: whether it runs on this machine.
+        rates: the price in the settings, which has priority; None if they have none.
+        free: whether the model runs on this machine.
         batch: whether its calls are in a batch.
     """
     provider, _, model = reference.partition("/")
-    if given:
-        return Given(_of_batch(given, provider), "settings, batch") if batch else Given(given)
+    if rates:
+        return Given(_of_batch(rates, provider), "settings, batch") if batch else Given(rates)
     if free:
         return Given(FREE, "free: runs here")
     try:
@@ -169,19 +176,19 @@ def price_list(reference: str, given: Price | None, free: bool, batch: bool = Fa
         return Unknown()
 
 
-@lru_cache(maxsize=64)  # each conversation opens its models, and today's prices take the package a millisecond
+@lru_cache(maxsize=64)  # each conversation opens its models, and the package takes a millisecond to find today's prices
 def _listed(provider: str, model: str, batch: bool) -> Listed:
     return Listed(provider, model, batch)
 
 
-def _of_batch(given: Price, provider: str) -> Price:
-    write = CACHE_WRITE_HOUR * given.input if provider == "anthropic" else given.cache_write
-    read, write = (None if price is None else BATCH_SHARE * price for price in (given.cache_read, write))
-    return Price(input=BATCH_SHARE * given.input, output=BATCH_SHARE * given.output, cache_read=read, cache_write=write)
+def _of_batch(rates: Price, provider: str) -> Price:
+    write = CACHE_WRITE_HOUR * rates.input if provider == "anthropic" else rates.cache_write
+    read, write = (None if price is None else BATCH_SHARE * price for price in (rates.cache_read, write))
+    return Price(input=BATCH_SHARE * rates.input, output=BATCH_SHARE * rates.output, cache_read=read, cache_write=write)
 
 
 def context_window(reference: str) -> int | None:
-    """Return how many tokens a model's prompt and answer may take together, where the price data knows."""
+    """Return the context window of a model, prompt and answer together, in tokens; None if the price data does not have it."""
     import genai_prices
 
     provider, _, model = reference.partition("/")

@@ -1,4 +1,4 @@
-"""A tiny call to each model, to learn before a run whether it answers, in what form, how fast, and at what price."""
+"""A tiny call to each model before a run, which shows whether the model answers, in what form, how fast, and at what price."""
 
 import json
 import time
@@ -14,10 +14,11 @@ from core.packs.prompts import load_shared
 from core.records import RoleName
 from core.yaml_files import explain
 
-ROOM = 2000
-"""Tokens; a model that thinks takes most of it for that."""
+MAX_TOKENS = 2000
+"""Maximum tokens of the answer; a model that thinks uses most of them for thinking."""
 
 WARN = timedelta(days=60)
+"""Time before a model's retirement from which a warning is given."""
 
 
 class _Answer(BaseModel):
@@ -28,11 +29,17 @@ class _Answer(BaseModel):
 
 @dataclass(frozen=True)
 class Check:
-    """What a call to a model showed.
+    """The result of a test call to a model.
 
     Args:
-        problem: why it cannot be used; none if it can.
-        warning: what will be wrong soon.
+        roles: the roles that the model plays.
+        model: `provider/model`.
+        seconds: duration of the call; None if it failed.
+        structured: whether the model answered in the requested JSON form.
+        limits: the rate limits that the provider reported.
+        price: the price of the model's tokens.
+        problem: why the model cannot be used; None if it can.
+        warning: a problem in the near future, such as the model's retirement; None if there is none.
     """
 
     roles: str
@@ -46,19 +53,22 @@ class Check:
 
 
 async def check_model(roles: str, role: RoleName, model: ChatModel, price: str, retirements: Mapping[str, Mapping[str, date]], today: date) -> Check:
-    """Send one tiny structured call.
+    """Send one tiny structured call to a model.
 
     Args:
-        roles: the roles that the model plays, for the reader.
-        role: the one that the call is for.
-        retirements: dates by provider and model.
+        roles: the roles that the model plays, as text for the reader.
+        role: the role of the call.
+        model: the model.
+        price: the price of the model's tokens, as text for the reader.
+        retirements: retirement dates by provider and model.
+        today: the current date.
     """
     warning = retiring(model.reference, retirements, today)
     request = ChatRequest(
         role=role,
         system="",
         messages=(Message("user", load_shared("check").render()),),
-        max_tokens=ROOM,
+        max_tokens=MAX_TOKENS,
         seed=0,
         schema=_schema(),
         item="check",
@@ -73,7 +83,7 @@ async def check_model(roles: str, role: RoleName, model: ChatModel, price: str, 
 
 
 def retiring(reference: str, retirements: Mapping[str, Mapping[str, date]], today: date) -> str | None:
-    """Say when a model is switched off, if that is soon or over."""
+    """Return a warning with the date of a model's retirement; None if it is unknown or more than `WARN` away."""
     provider, _, model = reference.partition("/")
     end = retirements.get("anthropic" if provider == "claude-cli" else provider, {}).get(model)
     if end is None or end - today > WARN:
@@ -85,8 +95,8 @@ def _read(reply: Reply) -> None:
     try:
         _Answer.model_validate(json.loads(reply.text))
     except (ValueError, ValidationError) as wrong:
-        said = explain(wrong, whole="the reply") if isinstance(wrong, ValidationError) else f"no JSON: {reply.text[:80]!r}"
-        raise InvalidOutputError(f"the answer is invalid ({said})") from wrong
+        fault = explain(wrong, whole="the reply") if isinstance(wrong, ValidationError) else f"no JSON: {reply.text[:80]!r}"
+        raise InvalidOutputError(f"the answer is invalid ({fault})") from wrong
 
 
 def _schema() -> dict[str, object]:

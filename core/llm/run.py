@@ -1,4 +1,4 @@
-"""One run: what it was asked for, where it writes, the models that it may ask, its limits and its bill."""
+"""The state of a run: its settings, its data root, the models that it may call, their limits and its bill."""
 
 import time
 from collections import Counter, defaultdict
@@ -35,20 +35,24 @@ ROLES: dict[str, tuple[RoleName, ...]] = {
     "optimise_prompt": ("user_simulator", "judge", "designer"),
     "pilot": ("user_simulator", "assistant", "judge"),
 }
-"""Whose models a flow asks."""
+"""The roles whose models a flow calls."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What all stages of a run share.
+    """The state that all stages of a run share.
 
     Args:
-        name: the same for the same command, so that its bill continues.
-        models: the models of each role; only of the judge are there several.
-        began: on the process's clock.
-        plans: of jobs that may be submitted, by the job's key.
-        windows: with which GGUF files are loaded, by the model's reference.
-        tallies: of each judge's verdicts, by its reference (core/judging/empty_words.py).
+        name: name of the run; the same command has the same name, so that it continues the same bill.
+        pack: the domain pack.
+        settings: the settings.
+        store: the data root.
+        models: the models of each role; only the judge may have several.
+        ledger: the bill and the budget.
+        began: start of the run on the process's monotonic clock, in seconds.
+        plans: plans of the jobs that may be submitted, by the job's key.
+        windows: context windows with which GGUF files are loaded, by the model's reference.
+        tallies: counts of each judge's verdicts, by its reference (core/judging/empty_words.py).
     """
 
     name: str
@@ -64,12 +68,12 @@ class Run:
     _limiters: dict[str, Limiter] = field(default_factory=dict)
 
     def model(self, role: RoleName) -> ModelChoice:
-        """Return the one model of a role."""
+        """Return the model of a role that has exactly one."""
         (choice,) = self.models[role]
         return choice
 
     def limiter(self, choice: ModelChoice) -> Limiter:
-        """Return the one limiter of a model."""
+        """Return the limiter that all calls to a model share."""
         key = f"{choice.reference} {choice.block or ''}"
         if key not in self._limiters:
             limits = model_settings(self.settings, choice.reference, choice.block)
@@ -78,15 +82,15 @@ class Run:
         return self._limiters[key]
 
     def context(self, choice: ModelChoice) -> int | None:
-        """Return how many tokens a model's prompt and answer may take together, where the settings or the price data know."""
-        given = model_settings(self.settings, choice.reference, choice.block).context or choice.options.get("context")
-        if given:
-            return int(given)
+        """Return the context window of a model, prompt and answer together, in tokens; None if neither the settings nor the price data have it."""
+        configured = model_settings(self.settings, choice.reference, choice.block).context or choice.options.get("context")
+        if configured:
+            return int(configured)
         if choice.reference.partition("/")[0] in FILES:
             return self.windows[choice.reference].context if choice.reference in self.windows else USUAL
         return context_window(choice.reference)
 
     def most_tokens(self, choice: ModelChoice) -> int:
-        """Return what a prompt and its answer may take together in a rehearsal: the settings' bound, or the model's context if that is less."""
+        """Return the maximum tokens of a prompt and its answer together in a rehearsal: the settings' bound, or the model's context window if smaller."""
         most = self.settings.generation.most_tokens
         return min(most, self.context(choice) or most)

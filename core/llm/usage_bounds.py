@@ -1,4 +1,4 @@
-"""What a call can be billed for at most, and whether a provider's count of it can be true."""
+"""Upper bounds of the tokens that a call can be billed for, and a plausibility check of a provider's count."""
 
 import json
 import unicodedata
@@ -10,108 +10,120 @@ from typing import Any
 from core.llm.chat import ChatRequest, Reply, Usage
 
 HIDDEN_TOKENS, HIDDEN_TOKENS_OF_SCHEMA, HIDDEN_TOKENS_OF_MESSAGE = 256, 1000, 16
-"""Beyond the text that is sent: what a chat template begins with, what a provider says of a form of answers, and what stands around a message."""
+"""Tokens in addition to the text sent: for the start of a chat template, for a provider's instructions on a schema, and around each message."""
 
 HIDDEN_TOKENS_OF_PROVIDER = {"claude-cli": 4000}
-"""The program's own instructions."""
+"""Further tokens, by provider: the program's own instructions."""
 
 ROUNDS = {"claude-cli": 4}
-"""Requests for one of ours: the program has an answer continued three times that is cut off."""
+"""Maximum requests that a program sends for one of ours: it continues a cut-off answer up to three times."""
 
-LEAST_ROOM = 16
-"""The smallest room for an answer that every API takes."""
+MIN_MAX_TOKENS = 16
+"""The smallest maximum length of an answer, in tokens, that every API accepts."""
 
 SCHEMA_COPIES = 2
-"""A schema goes into the prompt, and to the server beside it."""
+"""A schema is sent twice: in the prompt, and separately to the server."""
 
 ABSURD = 10
-"""Times the bound from which a count is no surprise but nonsense."""
+"""Multiple of the bound above which a count is rejected as impossible; a smaller excess is accepted as a surprise."""
 
-CHARACTERS_PER_TOKEN, LEAST_CHARACTERS = 16, 4000
-"""An answer with more characters for each token of its room is no answer: languages and code have up to eight, in the mean of a text. A short one
-may be the provider's own words."""
+CHARACTERS_PER_TOKEN, MIN_CHARACTERS = 16, 4000
+"""Maximum characters per allowed token of an answer: languages and code have up to eight on average. The second number is the smallest bound, because a
+short answer may be the provider's own text."""
 
-LARGEST_RAW = 4000
-"""Characters of what a provider says of a call's usage."""
+MAX_RAW = 4000
+"""Maximum characters of a provider's usage report that are stored."""
 
 WORDS_PER_TOKEN = 2
-"""No tokenizer in use joins more than two words to a token, in the mean of a text."""
+"""Maximum words per token on average: no tokenizer in use joins more than two."""
 
-KEPT, KEPT_LONG = 4096, 128
-"""Texts whose sizes are kept: the messages of a hundred conversations that are under way at once, and what is longer, such as their instructions."""
+CACHE_SIZE, CACHE_SIZE_LONG = 4096, 128
+"""Number of texts whose sizes are cached: the messages of a hundred concurrent conversations, and longer texts such as their instructions."""
 
 LONG = 4000
-"""Characters of the longest text that counts as a message."""
+"""Maximum characters of a text that is cached as a message; longer texts have their own, smaller cache."""
 
 
 def most_usage(request: ChatRequest, model: str, excess: Usage = Usage()) -> Usage:  # noqa: B008  it is frozen
-    """Return the most tokens that a request can be billed for.
+    """Return the maximum tokens that a request can be billed for.
 
-    A tokenizer over bytes makes a token of each byte at most, and all others in use fall back to bytes.
+    A tokenizer over bytes produces at most one token per byte, and all other tokenizers in use fall back to bytes.
 
     Args:
+        request: the request.
         model: `provider/model`.
-        excess: by how much calls of the model have gone beyond this bound.
+        excess: by how much calls of the model have exceeded this bound so far.
     """
     provider = model.partition("/")[0]
     schema = SCHEMA_COPIES * _size(json.dumps(request.schema, ensure_ascii=False)) + HIDDEN_TOKENS_OF_SCHEMA if request.schema else 0
     hidden = HIDDEN_TOKENS + HIDDEN_TOKENS_OF_PROVIDER.get(provider, 0) + HIDDEN_TOKENS_OF_MESSAGE * (1 + len(request.messages))
-    prompt = _sum(request, _size, _kept_size, _kept_size_of_long) + schema + hidden
-    room, rounds = max(request.max_tokens, LEAST_ROOM), ROUNDS.get(provider, 1)
-    # each round reads what the rounds before it wrote
-    return Usage(rounds * prompt + rounds * (rounds - 1) // 2 * room + excess.input_tokens, rounds * room + excess.output_tokens)
+    prompt = _sum(request, _size, _cached_size, _cached_size_of_long) + schema + hidden
+    answer, rounds = max(request.max_tokens, MIN_MAX_TOKENS), ROUNDS.get(provider, 1)
+    # each round reads the output of the rounds before it
+    return Usage(rounds * prompt + rounds * (rounds - 1) // 2 * answer + excess.input_tokens, rounds * answer + excess.output_tokens)
 
 
 def most_characters(request: ChatRequest, model: str) -> int:
-    """Return the characters that an answer can have at most.
+    """Return the maximum characters of an answer.
 
     Args:
+        request: the request.
         model: `provider/model`.
     """
-    tokens = max(request.max_tokens, LEAST_ROOM) * ROUNDS.get(model.partition("/")[0], 1)
-    return max(LEAST_CHARACTERS, CHARACTERS_PER_TOKEN * tokens)
+    tokens = max(request.max_tokens, MIN_MAX_TOKENS) * ROUNDS.get(model.partition("/")[0], 1)
+    return max(MIN_CHARACTERS, CHARACTERS_PER_TOKEN * tokens)
 
 
 def read_usage(read: Any, written: Any, cache_read: Any = None, cache_write: Any = None, raw: Any = None) -> Usage:
-    """Return the tokens of a call as a provider counts them; unknown where a count is missing or is none.
+    """Return the tokens of a call as the provider counts them; marked as estimated if a count is missing or invalid.
 
     Args:
-        read: tokens of the whole prompt; written: of the answer with its thinking.
-        cache_read, cache_write: parts of the prompt; none for zero.
-        raw: what the provider said.
+        read: tokens of the complete prompt.
+        written: tokens of the answer including thinking.
+        cache_read, cache_write: tokens of the prompt read from or written to the cache; None for zero.
+        raw: the provider's usage report.
     """
-    said = _written(raw)
+    report = _storable(raw)
     counts = [_count(value) for value in (read, written, 0 if cache_read is None else cache_read, 0 if cache_write is None else cache_write)]
-    known = [count for count in counts if count is not None]
-    if len(known) < len(counts) or known[2] + known[3] > known[0]:
-        return Usage(raw=said, estimated=True)
-    return Usage(*known, raw=said)
+    valid = [count for count in counts if count is not None]
+    if len(valid) < len(counts) or valid[2] + valid[3] > valid[0]:
+        return Usage(raw=report, estimated=True)
+    return Usage(*valid, raw=report)
 
 
 def total(count: Any, *more: Any) -> int | None:
-    """Return the sum of counts, of which all but the first may be missing; none if one is no count."""
+    """Return the sum of counts, of which all but the first may be None; None if one is invalid."""
     counts = [_count(count), *(_count(value) for value in more if value is not None)]
-    known = [value for value in counts if value is not None]
-    return sum(known) if len(known) == len(counts) else None
+    valid = [value for value in counts if value is not None]
+    return sum(valid) if len(valid) == len(counts) else None
 
 
 def believable(reply: Reply, request: ChatRequest, most: Usage) -> bool:
-    """Say whether a provider's count can be true: not far beyond what can be, and not far below the words that went and came."""
+    """Return whether a provider's count is plausible: not far above the bound, and not too low for the words sent and received.
+
+    Args:
+        reply: the reply with the count.
+        request: the request.
+        most: from `most_usage`.
+    """
     usage = reply.usage
     if usage.estimated or usage.input_tokens > ABSURD * most.input_tokens or usage.output_tokens > ABSURD * most.output_tokens:
         return False
-    asked = _sum(request, _words, _kept_words, _kept_words_of_long)
-    said = 0 if reply.finish == "refusal" else _words(reply.text)  # a refusal's text is the reason, often of our own
-    return usage.input_tokens * WORDS_PER_TOKEN >= asked and usage.output_tokens * WORDS_PER_TOKEN >= said
+    prompt = _sum(request, _words, _cached_words, _cached_words_of_long)
+    answer = 0 if reply.finish == "refusal" else _words(reply.text)  # the text of a refusal is its reason, often written by our own adapter
+    return usage.input_tokens * WORDS_PER_TOKEN >= prompt and usage.output_tokens * WORDS_PER_TOKEN >= answer
 
 
 def charged_usage(reply: Reply, request: ChatRequest, most: Usage, excess: Usage = Usage()) -> Usage:  # noqa: B008  it is frozen
-    """Return what a reply is charged with: the provider's count, or where that cannot be true, the most that the call can have taken.
+    """Return the tokens that a reply is charged with: the provider's count or, if that is implausible, the maximum that the call can have used.
 
-    Where all that the model wrote is in the answer, that is a token for each byte of it.
+    If the answer contains everything that the model wrote, the maximum of its output is one token per byte.
 
     Args:
-        excess: by how much calls of the model have gone beyond the bound.
+        reply: the reply.
+        request: the request.
+        most: from `most_usage`.
+        excess: by how much calls of the model have exceeded the bound so far.
     """
     if believable(reply, request, most):
         return reply.usage
@@ -120,44 +132,45 @@ def charged_usage(reply: Reply, request: ChatRequest, most: Usage, excess: Usage
 
 
 def all_written(text: str, usage: Usage, thought: bool) -> int | None:
-    """Return the bytes that a model wrote, or none where its answer does not have all of it.
+    """Return the size in bytes of everything that a model wrote; None if the answer does not contain all of it.
 
     Args:
-        text: the answer as it came.
-        thought: whether the provider says that there is more.
+        text: the answer as received.
+        usage: the provider's count.
+        thought: whether the provider reports thinking outside the answer.
     """
     size = len(text.encode("utf-8", "surrogatepass"))
     return None if thought or usage.output_tokens > size + HIDDEN_TOKENS_OF_MESSAGE else size
 
 
-def _written(raw: Any) -> dict[str, Any]:
-    """Return what a provider said of the usage, as it can be written down."""
+def _storable(raw: Any) -> dict[str, Any]:
+    """Return a provider's usage report in a form that can be stored."""
     if raw is None:
         return {}
     try:
         text = json.dumps(raw, ensure_ascii=False, allow_nan=False)
         text.encode()
-    except (ValueError, TypeError, RecursionError):  # not a number, thousands of digits, a lone surrogate
+    except (ValueError, TypeError, RecursionError):  # NaN, an integer of thousands of digits, a lone surrogate
         return {"usage": "what is no JSON"}
-    return raw if isinstance(raw, dict) and len(text) <= LARGEST_RAW else {"usage": text[:200]}
+    return raw if isinstance(raw, dict) and len(text) <= MAX_RAW else {"usage": text[:200]}
 
 
 def _count(value: Any) -> int | None:
-    """Return a count of tokens; none for text, a truth value, a negative or broken number, or one that no call can have."""
+    """Return a count of tokens; None for text, a boolean, a negative or fractional number, or one that no call can have."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53 or value != int(value):
         return None
     return int(value)
 
 
-def _sum(request: ChatRequest, count: Callable[[str], int], kept: Callable[[str], int], kept_of_long: Callable[[str], int]) -> int:
-    """Return the sum of a count over the texts of a request; a conversation is sent again with each message, all but its volatile end."""
+def _sum(request: ChatRequest, count: Callable[[str], int], cached: Callable[[str], int], cached_of_long: Callable[[str], int]) -> int:
+    """Return the sum of a count over the texts of a request. Counts are cached, except of its volatile end, which is not sent again."""
     texts = [request.system, *(message.content for message in request.messages)]
-    again = len(texts) - request.volatile
-    return sum((kept_of_long if len(text) > LONG else kept)(text) for text in texts[:again]) + sum(map(count, texts[again:]))
+    stable = len(texts) - request.volatile
+    return sum((cached_of_long if len(text) > LONG else cached)(text) for text in texts[:stable]) + sum(map(count, texts[stable:]))
 
 
 def _size(text: str) -> int:
-    """Return the bytes of a text, or those of its compatibility form, which some tokenizers make first, if that has more."""
+    """Return the size of a text in bytes, or of its compatibility form (NFKC) if that is larger: some tokenizers normalise the text first."""
     if text.isascii():
         return len(text)
     return max(len(form.encode("utf-8", "surrogatepass")) for form in (text, unicodedata.normalize("NFKC", text)))
@@ -167,5 +180,5 @@ def _words(text: str) -> int:
     return len(text.split())
 
 
-_kept_size, _kept_size_of_long = lru_cache(KEPT)(_size), lru_cache(KEPT_LONG)(_size)
-_kept_words, _kept_words_of_long = lru_cache(KEPT)(_words), lru_cache(KEPT_LONG)(_words)
+_cached_size, _cached_size_of_long = lru_cache(CACHE_SIZE)(_size), lru_cache(CACHE_SIZE_LONG)(_size)
+_cached_words, _cached_words_of_long = lru_cache(CACHE_SIZE)(_words), lru_cache(CACHE_SIZE_LONG)(_words)

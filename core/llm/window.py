@@ -1,24 +1,25 @@
-"""The context window that a GGUF's model is loaded with: as long as its conversations need, as far as the model and the memory allow."""
+"""The context window with which a GGUF model is loaded: as long as its conversations need, within the limits of the model and the memory."""
 
 from dataclasses import dataclass
 
 from core.machine.gguf import GgufHead
 
 USUAL = 4096
-"""Tokens of a model of which nobody knows what it will read, and the fewest that memory shortens a window to."""
+"""Context window, in tokens, of a model whose conversations are unknown; a lack of memory never shortens a window below this."""
 STEP = 1024
-"""Windows are multiples of this."""
+"""Windows are multiples of this number of tokens."""
 SHARE = 0.8
-"""Of the free memory, for the model and its windows."""
+"""Share of the free memory that the model and its windows may use."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """How a model is loaded.
+    """The size with which a model is loaded.
 
     Args:
-        context: tokens of one conversation; slots: conversations side by side.
-        bound: what the model could read at once; none where its file does not say.
+        context: tokens of one conversation.
+        slots: number of concurrent conversations.
+        bound: the model's maximum context in tokens; None if its file does not state it.
     """
 
     context: int
@@ -27,16 +28,18 @@ class Window:
 
     @property
     def options(self) -> dict[str, int]:
-        """The same as options of a block."""
+        """The size as options of a block."""
         return {"context": self.context, "slots": self.slots}
 
 
 def fit_window(needed: int, slots: int, head: GgufHead, free: int | None) -> Window:
-    """Return the window for a conversation of `needed` tokens. Where memory is short there are fewer slots, and only then a shorter window.
+    """Return the window for a conversation. If memory is short, the number of slots is reduced first, and the window only if one slot does not fit.
 
     Args:
-        slots: that are wanted.
-        free: bytes of memory; none where the system does not say.
+        needed: tokens of the conversation.
+        slots: desired number of slots.
+        head: the header of the model's file.
+        free: free memory in bytes; None if unknown.
     """
     context = max(-(-needed // STEP), 1) * STEP
     context = min(context, head.trained or context)

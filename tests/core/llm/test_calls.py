@@ -35,7 +35,7 @@ from core.errors import (
 from core.llm.bills import bills, read_entries
 from core.llm.chat import ChatRequest, Message, Reply, Usage
 from core.llm.ledger import Ledger
-from core.llm.prices import Given, Unknown, greatest_price, price_list
+from core.llm.prices import Given, Unknown, max_price, price_list
 from core.llm.usage_bounds import most_usage, read_usage
 from core.settings.models import Budget, ModelSettings, Price
 from core.storage.store import Store
@@ -319,9 +319,9 @@ def test_no_text_has_more_tokens_than_are_set_aside_for_it(text):
 
 def test_the_most_that_a_prompt_can_cost_is_that_all_of_it_is_put_into_the_cache():
     prices = price_list("anthropic/claude-sonnet-5-5", None, free=False)
-    assert greatest_price(prices, Usage(1_000_000, 0)) == pytest.approx(2.5)
-    assert greatest_price(Given(Price(input=2, output=0)), Usage(1_000_000, 0)) == pytest.approx(2.5)
-    assert greatest_price(Unknown(), Usage(1, 1)) is None
+    assert max_price(prices, Usage(1_000_000, 0)) == pytest.approx(2.5)
+    assert max_price(Given(Price(input=2, output=0)), Usage(1_000_000, 0)) == pytest.approx(2.5)
+    assert max_price(Unknown(), Usage(1, 1)) is None
 
 
 class Steady(Scripted):
