@@ -1,4 +1,4 @@
-"""The `scripted` provider: plays every role deterministically by seed, with no network. The company of the demo and the tests."""
+"""The `scripted` provider: plays every role deterministically by seed, without a network, for the demo and the tests."""
 
 import re
 from functools import lru_cache
@@ -23,12 +23,12 @@ class ScriptedChat:
     """A model of the scripted provider.
 
     Args:
-        name: `user`, `judge`, `repairer`, `mixed` (an assistant whose quality varies from conversation to conversation) or a quality between 0 and 1, such as
-            `0.9`.
-        pack: the domain, with a `scripted.yaml`.
+        name: `user`, `judge`, `repairer`, `mixed` (an assistant whose quality varies between conversations), or an assistant's quality between 0 and 1,
+            such as `0.9`.
+        pack: the domain; it needs a `scripted.yaml`.
 
     Raises:
-        SettingsError: an unknown name, or a pack without `scripted.yaml`.
+        SettingsError: the name is unknown, or the pack has no `scripted.yaml`.
     """
 
     caveat = CAVEAT
@@ -50,7 +50,7 @@ class ScriptedChat:
         self._quality = pack.phrases.assistant.quality if name in ROLES else (float(name), float(name))
 
     async def complete(self, request: ChatRequest) -> Reply:
-        """Answer a request from its inputs and its seed."""
+        """Return a reply that depends only on the request."""
         if request.role == "user_simulator":
             text = user_message(self._pack, self._phrases, request)
         elif request.role == "judge" and "answers" in request.inputs:
@@ -65,20 +65,21 @@ class ScriptedChat:
 
 
 class ScriptedDesigner:
-    """The scripted designer; it needs no words of the domain, which may not be there yet."""
+    """The scripted designer. It needs no `scripted.yaml`, because the domain's files may not exist yet."""
 
     caveat, reference = CAVEAT, "scripted/designer"
 
     async def complete(self, request: ChatRequest) -> Reply:
-        """Answer with what a shipped pack has."""
+        """Return a reply with the content of an included pack."""
         return _reply(request, designed(request))
 
 
 def _reply(request: ChatRequest, text: str) -> Reply:
-    read = sum(_word_count(message.content) for message in request.messages) + _word_count(request.system)
-    return Reply(text=text, finish="stop", usage=Usage(input_tokens=read, output_tokens=len(words(text))))
+    """Return a reply whose usage counts words as tokens."""
+    input_words = sum(_word_count(message.content) for message in request.messages) + _word_count(request.system)
+    return Reply(text=text, finish="stop", usage=Usage(input_tokens=input_words, output_tokens=len(words(text))))
 
 
-@lru_cache(maxsize=1024)  # a conversation is sent again with each message
+@lru_cache(maxsize=1024)  # each request contains all earlier messages
 def _word_count(text: str) -> int:
     return len(words(text))

@@ -1,4 +1,4 @@
-"""The scripted designer: the files of a shipped pack, as far as form goes."""
+"""The scripted designer: replies of the right form, with the files of an included pack."""
 
 import json
 import random
@@ -15,14 +15,17 @@ PACK = "coding-mentor"
 
 
 def designed(request: ChatRequest) -> str:
-    """Answer a designer's request: a file of the pack, one finding for each expert, revisions that apply the first of them, a prompt with one more rule."""
+    """Return a designer's reply as JSON, by the request's input `what`.
+
+    A file is the included pack's. An expert has one finding, and a revision applies the first finding. A better prompt is the old one with another rule.
+    """
     what = str(request.inputs["what"])
     if what == "a better prompt":
         text = str(request.inputs["text"])
         rule = random.Random(request.seed).choice([rule for rule in RULES if rule not in text] or ["Be kind."])
         return json.dumps({"changes": [f"It says: {rule}"], "text": f"{text}\n\n{rule}"})
     if what == "critique":
-        return json.dumps({"findings": [{"file": "system.md", "problem": "It says nothing of languages.", "proposal": "Say in which language it answers."}]})
+        return json.dumps({"findings": [{"file": "system.md", "problem": "It does not mention languages.", "proposal": "Say in which language it answers."}]})
     if what == "the reading of the brief":
         return json.dumps({"contradictions": _contradictions(request.messages[0].content), "open": ["In which languages does it answer?"]})
     if what == "criteria":
@@ -37,7 +40,7 @@ def designed(request: ChatRequest) -> str:
 
 
 def _contradictions(brief: str) -> list[dict[str, str]]:
-    """Return what the brief says is always and never done."""
+    """Return the contradictions of a brief: phrases that follow both "always" and "never"."""
     always, never = (dict.fromkeys(re.findall(rf"\b{word} ([^.;\n]+)", brief, re.IGNORECASE)) for word in ("always", "never"))
     return [{"one": f"always {what}", "other": f"never {what}", "why": "Scripted."} for what in always if what in never]
 

@@ -1,4 +1,4 @@
-"""The scripted judge: answers each criterion from a measure of the text, and says which exchanges it looked at; of two conversations, which meets more."""
+"""The scripted judge: it decides each criterion by a measure of the text and cites exchanges; of two conversations, it prefers the one that meets more."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,24 +12,24 @@ from core.scripted.measures import MEASURES, Measured, Reading
 
 
 def judgement(phrases: ScriptedPhrases, lexicon: Lexicon, request: ChatRequest) -> str:
-    """Answer a request for a judgement in the form that every judge is asked for.
+    """Return a judgement or a preference as JSON, in the form required of every judge.
 
     Args:
-        request: with the exchanges and the criteria among its inputs.
+        request: its inputs have the exchanges or the two conversations, and the criteria.
     """
     if "conversations" in request.inputs:
         return _preference(phrases, lexicon, request)
     reading = _reading(phrases, lexicon, request.inputs["exchanges"])
-    looked = [exchange.exchange_number for exchange in reading.exchanges]
+    numbers = [exchange.exchange_number for exchange in reading.exchanges]
     verdicts = []
     for criterion in request.inputs["criteria"]:
         rule = phrases.judge[criterion["id"]]
         measured = MEASURES[rule.measure](reading)
         answer, reasoning = _answer(rule, measured, na_allowed=criterion["na"] == "allowed")
-        reasoning = f"{reasoning} ({criterion['id']})"  # two criteria may have one measure
-        missed = measured.cited if answer == "NO" and criterion["forgives"] else ()  # the measure's bound has forgiven what it forgives
+        reasoning = f"{reasoning} ({criterion['id']})"  # two criteria may have the same measure
+        missed = measured.cited if answer == "NO" and criterion["forgives"] else ()  # the bound allows for lapses already, so the missed ones are grave
         lapses = [{"exchange": number, "what": f"'{rule.measure.replace('_', ' ')}' is not met", "weight": "grave"} for number in missed]
-        verdicts.append({"criterion": criterion["id"], "reasoning": reasoning, "lapses": lapses, "cited": list(measured.cited) or looked, "answer": answer})
+        verdicts.append({"criterion": criterion["id"], "reasoning": reasoning, "lapses": lapses, "cited": list(measured.cited) or numbers, "answer": answer})
     if request.inputs["alone"]:
         return json.dumps({name: value for name, value in verdicts[0].items() if name != "criterion"})
     if request.inputs["listed"]:
@@ -38,9 +38,9 @@ def judgement(phrases: ScriptedPhrases, lexicon: Lexicon, request: ChatRequest) 
 
 
 def _preference(phrases: ScriptedPhrases, lexicon: Lexicon, request: ChatRequest) -> str:
-    """Prefer the conversation that meets more criteria; a gate that only one of them fails decides alone."""
-    criteria = request.inputs["criteria"]
-    first, second = (_met(phrases, criteria, _reading(phrases, lexicon, one["exchanges"])) for one in request.inputs["conversations"])
+    """Return a preference for the conversation that meets more gates or, with equally many gates, more other criteria."""
+    criteria, pair = request.inputs["criteria"], request.inputs["conversations"]
+    first, second = (_met(phrases, criteria, _reading(phrases, lexicon, conversation["exchanges"])) for conversation in pair)
     better = "tie" if first == second else "A" if first > second else "B"
     return json.dumps({"reason": f"Measured only, not read: A meets {sum(first)} criteria and B {sum(second)}.", "better": better})
 
@@ -57,14 +57,16 @@ def _reading(phrases: ScriptedPhrases, lexicon: Lexicon, exchanges: Sequence[Any
 
 
 def _answer(rule: Rule, measured: Measured, na_allowed: bool) -> tuple[str, str]:
+    """Return the answer to a criterion, YES, NO or NA, and the reasoning."""
     name = rule.measure.replace("_", " ")
     if measured.value is None:
-        said = "NA" if na_allowed else "YES"
-        return said, f"Measured only, not read: no occasion for '{name}' in this transcript" + ("." if na_allowed else ", so nothing speaks against it.")
+        return "NA" if na_allowed else "YES", f"Measured only, not read: no occasion for '{name}' in this transcript" + (
+            "." if na_allowed else ", so there is nothing to object to."
+        )
     bound, within = (
         (f"at least {rule.at_least:.2f}", measured.value >= rule.at_least - 1e-9)
         if rule.at_least is not None
         else (f"at most {rule.at_most:.2f}", measured.value <= (rule.at_most or 0) + 1e-9)
     )
     where = ", ".join(str(number) for number in measured.cited[:8])
-    return ("YES" if within else "NO"), f"Measured only, not read: '{name}' is {measured.value:.2f}, asked is {bound}; see exchanges {where}."
+    return ("YES" if within else "NO"), f"Measured only, not read: '{name}' is {measured.value:.2f}, and {bound} is required; see exchanges {where}."

@@ -1,4 +1,4 @@
-"""The scripted user: messages put together from the persona's topics, flaws, trajectory and this message's steering."""
+"""The scripted user: messages composed from the persona and the steering of each message."""
 
 import json
 import random
@@ -12,14 +12,14 @@ from core.rehearsal.course import Steering, beat_at
 
 
 def user_message(pack: Pack, phrases: ScriptedPhrases, request: ChatRequest) -> str:
-    """Answer a request for a user message as JSON `{message, done}`.
+    """Return a user message as JSON `{message, done}`.
 
     Args:
-        request: with the persona, the steering and the exchanges so far among its inputs.
+        request: its inputs have the persona, the steering and the exchanges so far.
     """
     persona: Persona = request.inputs["persona"]
     steering: Steering = request.inputs["steering"]
-    said_before = " ".join(exchange.user for exchange in request.inputs["exchanges"])
+    earlier = " ".join(exchange.user for exchange in request.inputs["exchanges"])
     draw = random.Random(request.seed)
     script = phrases.user
     parts = [draw.choice(script.first_openers if steering.exchange_number == 1 else script.later_openers)]
@@ -27,16 +27,16 @@ def user_message(pack: Pack, phrases: ScriptedPhrases, request: ChatRequest) -> 
         parts.append(draw.choice(script.reactions[steering.cooperation]))
     for topic in steering.topics:
         about = phrases.topics[topic].about
-        if about in said_before or any(sentence in said_before for sentence in phrases.topics[topic].says):
+        if about in earlier or any(sentence in earlier for sentence in phrases.topics[topic].says):
             parts.append(draw.choice(script.resumed).replace("{about}", about))
-        parts.append(_unsaid(draw, phrases.topics[topic].says, said_before))
+        parts.append(_unused(draw, phrases.topics[topic].says, earlier))
     if beat := beat_at(persona, steering.exchange_number):
         episode = next(item for item in persona.episodes if beat in item.beats)
-        said = script.episodes[episode.name]
-        if beat.part == "plays":  # the answer comes before anything else
-            parts.insert(0, draw.choice(said.plays[episode.variant]))
+        episode_script = script.episodes[episode.name]
+        if beat.part == "plays":  # the reply to the assistant comes before anything else
+            parts.insert(0, draw.choice(episode_script.plays[episode.variant]))
         else:
-            parts.insert(1, draw.choice(said.arrives))
+            parts.insert(1, draw.choice(episode_script.arrives))
     if steering.event:
         parts.insert(1, steering.event)
     parts.append(draw.choice(script.feelings[steering.mood]))
@@ -55,7 +55,13 @@ def _length_range(pack: Pack, persona: Persona) -> tuple[int, int]:
 
 
 def _to_length(draw: random.Random, parts: list[str], more: list[list[str]], allowed: tuple[int, int]) -> list[str]:
-    """Cut a message's end, or say more of its topics, until its length suits the writing style."""
+    """Return a message's parts, cut at the end or extended by sentences about its topics until the length fits.
+
+    Args:
+        parts: sentences of the message.
+        more: further sentences of each topic.
+        allowed: minimum and maximum words of a message in the writing style.
+    """
     low, high = allowed
     while len(parts) > 2 and len(words(" ".join(parts))) > high:
         parts = parts[:-1]
@@ -66,6 +72,6 @@ def _to_length(draw: random.Random, parts: list[str], more: list[list[str]], all
     return parts
 
 
-def _unsaid(draw: random.Random, sentences: list[str], before: str) -> str:
-    fresh = [sentence for sentence in sentences if sentence not in before]
-    return draw.choice(fresh or sentences)
+def _unused(draw: random.Random, sentences: list[str], earlier: str) -> str:
+    unused = [sentence for sentence in sentences if sentence not in earlier]
+    return draw.choice(unused or sentences)
