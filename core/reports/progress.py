@@ -27,6 +27,7 @@ class Progress:
     found: int = 0
     clock: Callable[[], float] = time.monotonic
     _counted: Counter[str] = field(default_factory=Counter)
+    _ended_at: float | None = None
 
     def __post_init__(self) -> None:
         """Begin now."""
@@ -50,6 +51,8 @@ class Progress:
         self.found += rest
         self.ended += 1
         self.exchanges -= target - exchanges
+        if self.ended == self.conversations:
+            self._ended_at = self.clock()
 
     @property
     def percent(self) -> float:
@@ -58,7 +61,7 @@ class Progress:
 
     def line(self, bill: Bill) -> str:
         """Return it in one line."""
-        seconds = self.clock() - self._started
+        seconds = (self._ended_at or self.clock()) - self._started
         speed = (self.said - self.found) / seconds if seconds > LEAST_SECONDS else 0.0
         parts = [f"{self.ended:,} of {self.conversations:,} conversations", f"{self.said:,} of {self.exchanges:,} exchanges"]
         parts += [f"{speed:.1f} exchanges/s"] if speed else []

@@ -33,6 +33,18 @@ def test_a_conversation_that_ends_early_takes_its_rest_off():
     assert (progress.exchanges, progress.said, progress.percent) == (14, 4, pytest.approx(100 * 4 / 14))
 
 
+def test_once_all_is_done_the_line_stays_the_same():
+    clock = Clock()
+    progress = Progress(1, 4, clock=clock)
+    clock.now += 2
+    for _ in range(4):
+        progress.say("a")
+    progress.end("a", 4, 4)
+    done = progress.line(Bill())
+    clock.now += 2  # Prefect records the ends of tasks later
+    assert done == progress.line(Bill()) == "1 of 1 conversations, 4 of 4 exchanges, 2.0 exchanges/s"
+
+
 @pytest.mark.parametrize(("seconds", "said"), [(60, "about 60 s left"), (600, "about 10 min left"), (9000, "about 2.5 h left")])
 def test_time_left_is_reported_in_a_fitting_unit(seconds, said):
     clock = Clock()
