@@ -1,4 +1,4 @@
-"""What a token may do on the Hub, by what the Hub says of it (whoami-v2): asked before any work."""
+"""The permissions of a Hub token, as the Hub reports them (whoami-v2). They are checked before any work is done."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,17 +8,18 @@ from core.errors import HubError
 
 TOKENS = "huggingface.co/settings/tokens"
 READERS = ("read", "no_access")
-"""Roles of an organisation's members who may write nothing there; a contributor may make repositories and write those."""
+"""Roles of an organisation's members who may not write there. A contributor may create repositories and write to them."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """Whom a token is of.
+    """The account of a token, and the token's permissions.
 
     Args:
-        role: of the token: write, read or fineGrained.
-        orgs: the roles in organisations, by their names.
-        scopes: what a fine-grained token may do, by the name of a user, an organisation or a repository.
+        name: the user's name.
+        role: role of the token: write, read or fineGrained.
+        orgs: the user's role in each organisation, by the organisation's name.
+        scopes: permissions of a fine-grained token, by the name of a user, an organisation or a repository.
     """
 
     name: str
@@ -27,13 +28,14 @@ class Account:
     scopes: Mapping[str, frozenset[str]]
 
     def enter(self, namespace: str, what: str) -> None:
-        """Check that the token may write in a namespace at all.
+        """Check that the token has write access to a namespace.
 
         Args:
-            what: for the error, such as "The repository 'me/coach'".
+            namespace: a user or an organisation.
+            what: subject of the error message, such as "The repository 'me/coach'".
 
         Raises:
-            HubError: it may not.
+            HubError: it has none.
         """
         if self.role == "read":
             raise HubError(f"The token of {self.name} is read-only. Create one with write access ({TOKENS}) and put it into HF_TOKEN.")
@@ -44,7 +46,7 @@ class Account:
             raise HubError(f"{what} is in {namespace!r}, where {self.name} has only read access. Ask an administrator there for the role contributor or write.")
 
     def make(self, repo: str) -> None:
-        """Check that the token may make a repository.
+        """Check that the token may create a repository.
 
         Raises:
             HubError: it may not.
@@ -58,13 +60,13 @@ class Account:
             )
 
     def run_jobs(self, namespace: str) -> None:
-        """Check that the token may start jobs that a namespace pays.
+        """Check that the token may start jobs that a namespace pays for.
 
         Raises:
             HubError: it may not.
         """
         self.enter(namespace, "The account that pays for jobs")
-        # the Hub's OpenAPI description (huggingface.co/.well-known/openapi.json) names job.write among tokens' permissions
+        # job.write is a permission of tokens in the Hub's OpenAPI description (huggingface.co/.well-known/openapi.json)
         if self.role == "fineGrained" and "job.write" not in self.scopes.get(namespace, ()):
             raise HubError(
                 f"The fine-grained token of {self.name} has no permission to start jobs in {namespace}. Give it the permission for jobs there ({TOKENS})."
@@ -72,7 +74,7 @@ class Account:
 
 
 def account_of(answer: Mapping[str, Any]) -> Account:
-    """Return whom a token is of, by the answer to whoami."""
+    """Return the account that an answer to whoami describes."""
     token = (answer.get("auth") or {}).get("accessToken") or {}
     scopes: dict[str, frozenset[str]] = {}
     for scope in (token.get("fineGrained") or {}).get("scoped") or []:

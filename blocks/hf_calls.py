@@ -1,4 +1,4 @@
-"""Calls of the Hugging Face Hub's client, of which most retry nothing: what may pass is tried again here, the rest is said plainly."""
+"""Retries and error messages for the Hugging Face Hub's client, most of whose calls retry nothing."""
 
 import json
 import os
@@ -20,10 +20,10 @@ from core.errors import HubError, UnderstudyError
 Answer = TypeVar("Answer")
 
 PASSING = (408, 409, 412, 429, 500, 502, 503, 504)
-"""Statuses after which the same may go well a moment later: the Hub's own troubles, and somebody else's commit that came first."""
+"""Statuses after which the same call may succeed a moment later: failures of the Hub, and another client's commit that came first."""
 
-FIRST, LONGEST, LONGEST_ASKED = 0.5, 30.0, 120.0
-"""Seconds: the pause after a failure doubles from the one to the other; and the longest that the Hub may ask for."""
+BASE_PAUSE, MAX_PAUSE, MAX_ASKED_PAUSE = 0.5, 30.0, 120.0
+"""Seconds. The pause after a failure doubles from the first value up to the second. The third is the longest pause that the Hub may ask for."""
 
 OFFLINE = "HF_HUB_OFFLINE is set, so the Hugging Face Hub cannot be reached. Unset it, or use dataset.hub: local."
 
@@ -36,41 +36,44 @@ REMEDIES = {
     404: "Check the repository's name and the token: a private repository is hidden from tokens without access.",
     413: "A file is larger than the Hub accepts: the README.md, or one that is not sent as a large file.",
 }
-"""What to do, by status."""
+"""Advice for the user, by HTTP status."""
 
 
 class NotYetError(Exception):
-    """The Hub agreed, and what it was asked for is not to be seen; it may be a moment later."""
+    """The Hub reported success, but the change is not visible yet; it may be a moment later."""
 
 
 KNOWN = (HfHubHTTPError, httpx2.TransportError, httpx2.DecodingError, OfflineModeIsEnabled, ConnectionError, json.JSONDecodeError, NotYetError)
-"""What says why a call failed; others of the client are wrapped around it."""
+"""Errors that state the cause of a failed call. The client may wrap others around them."""
 
 HOPELESS = (OfflineModeIsEnabled, HFValidationError, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, httpx2.InvalidURL)
-"""What the same call meets again."""
+"""Errors that a repeated call would meet again."""
 
-_BOUND: dict[str, float] = {}
+_TIMEOUT: dict[str, float] = {}
+"""The timeout of the current client factory, under the key `seconds`; empty before the first."""
 
 
 def bound_calls(seconds: float) -> None:
-    """Bound how long the Hub may be silent in one call; the client's own factory sets no bound at all."""
-    if _BOUND.get("seconds") != seconds:  # another factory closes all connections, those of logs that are followed too
+    """Set the timeout of the Hub's client, in seconds; its own factory sets none."""
+    if _TIMEOUT.get("seconds") != seconds:  # a new factory closes all connections, including those of logs that are being followed
         hooks: dict[str, list[Callable[..., Any]]] = {"request": [hf_request_event_hook]}
         set_client_factory(lambda: httpx2.Client(event_hooks=hooks, follow_redirects=True, timeout=httpx2.Timeout(seconds, connect=10)))
-        _BOUND["seconds"] = seconds
+        _TIMEOUT["seconds"] = seconds
 
 
 def patiently(doing: str, call: Callable[[], Answer], attempts: int, endpoint: str) -> Answer:
-    """Call until it goes well, as long as what is wrong may pass.
+    """Return the result of a call, and repeat the call as long as its failure may be temporary.
 
-    The client raises whatever its reading of an answer leads to, so all its exceptions are taken; the project's own pass through.
+    The client raises arbitrary exceptions for an answer that it cannot read, so all exceptions are caught, except the project's own.
 
     Args:
-        doing: for the error, such as "making the repository".
-        endpoint: address of the Hub, or empty for the one of the environment.
+        doing: the action for the error message, such as "making the repository".
+        call: the call.
+        attempts: maximum number of calls.
+        endpoint: address of the Hub; empty for the environment's.
 
     Raises:
-        HubError: it did not go well.
+        HubError: no call succeeded.
     """
     for attempt in range(1, attempts + 1):
         try:
@@ -87,11 +90,11 @@ def patiently(doing: str, call: Callable[[], Answer], attempts: int, endpoint: s
 
 
 def underlying(raised: Exception) -> BaseException:
-    """Return what went wrong, where the client has wrapped it."""
+    """Return the cause of an error that the client has wrapped, or the error itself."""
     if isinstance(raised, ValueError) and isinstance(raised.__cause__, BadRequestError):
-        return raised  # its words say what is wrong with the card
+        return raised  # its message says what is wrong with the card
     error: BaseException | None = raised
-    seen = list[BaseException]()  # causes may run in a circle
+    seen = list[BaseException]()  # causes may be circular
     while error is not None and not isinstance(error, KNOWN) and error not in seen:
         seen.append(error)
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
@@ -99,9 +102,9 @@ def underlying(raised: Exception) -> BaseException:
 
 
 def may_pass(error: BaseException) -> bool:
-    """Say whether the same call may go well a moment later.
+    """Return whether the same call may succeed a moment later.
 
-    An answer that cannot be read may, for a proxy or a server in trouble gave it; a file here that cannot be read will not.
+    After an unreadable answer it may, because a proxy or a failing server sent it. After a local file that cannot be read it will not.
     """
     if isinstance(error, HfHubHTTPError):
         return error.response.status_code in PASSING
@@ -111,21 +114,32 @@ def may_pass(error: BaseException) -> bool:
 
 
 def pause(error: BaseException, attempt: int) -> None:
-    """Wait as long as the Hub asks, or longer after each failure."""
+    """Wait as long as the Hub asks, or else longer after each failure.
+
+    Args:
+        error: the failure.
+        attempt: number of calls so far.
+    """
     asked = _asked(error.response) if isinstance(error, HfHubHTTPError) else None
-    time.sleep(asked or min(LONGEST, FIRST * 2**attempt) * random.uniform(0.5, 1))
+    time.sleep(asked or min(MAX_PAUSE, BASE_PAUSE * 2**attempt) * random.uniform(0.5, 1))
 
 
 def _asked(response: httpx2.Response) -> float | None:
-    given = response.headers.get("retry-after", "")
-    if re.fullmatch(r"\d{1,9}(\.\d+)?", given, re.ASCII):
-        return min(LONGEST_ASKED, float(given))
+    header = response.headers.get("retry-after", "")
+    if re.fullmatch(r"\d{1,9}(\.\d+)?", header, re.ASCII):
+        return min(MAX_ASKED_PAUSE, float(header))
     limit = parse_ratelimit_headers(response.headers)
-    return min(LONGEST_ASKED, limit.reset_in_seconds + 1.0) if limit and limit.remaining == 0 else None
+    return min(MAX_ASKED_PAUSE, limit.reset_in_seconds + 1.0) if limit and limit.remaining == 0 else None
 
 
 def explained(doing: str, error: BaseException, attempts: int, endpoint: str) -> HubError:
-    """Return the error that a person can act on."""
+    """Return the error for the user: what failed, and what to do.
+
+    Args:
+        doing, endpoint: as in `patiently`.
+        error: the cause, as `underlying` returns it.
+        attempts: number of calls made.
+    """
     if isinstance(error, OfflineModeIsEnabled):
         return HubError(OFFLINE)
     status = error.response.status_code if isinstance(error, HfHubHTTPError) else 0
@@ -141,26 +155,26 @@ def explained(doing: str, error: BaseException, attempts: int, endpoint: str) ->
 
 
 def fault(doing: str, error: BaseException, endpoint: str, attempts: int = 1) -> str:
-    """Return what went wrong, as a sentence or two."""
-    tried, said = f" after {attempts} attempts" if attempts > 1 else "", _line(str(error)) or type(error).__name__
+    """Return one or two sentences that say what failed; the arguments are those of `explained`."""
+    tried, reason = f" after {attempts} attempts" if attempts > 1 else "", _line(str(error)) or type(error).__name__
     if isinstance(error, HfHubHTTPError):
-        return f"The Hub answered {error.response.status_code} while {doing}{tried}: {_line(error.server_message or '') or said}."
+        return f"The Hub answered {error.response.status_code} while {doing}{tried}: {_line(error.server_message or '') or reason}."
     where = endpoint or os.environ.get("HF_ENDPOINT") or constants.ENDPOINT
     if isinstance(error, httpx2.TransportError | httpx2.DecodingError):
-        return f"The Hub cannot be reached at {where} while {doing}{tried}: {said}."
+        return f"The Hub cannot be reached at {where} while {doing}{tried}: {reason}."
     if isinstance(error, NotYetError):
-        return f"The Hub reported success but changed nothing while {doing}{tried}: {said}."
+        return f"The Hub reported success but changed nothing while {doing}{tried}: {reason}."
     if isinstance(error, ConnectionError | RuntimeError):
-        return f"The connection failed while {doing}{tried}: {said}.{'' if constants.HF_HUB_DISABLE_XET else f' {XET}'}"
+        return f"The connection failed while {doing}{tried}: {reason}.{'' if constants.HF_HUB_DISABLE_XET else f' {XET}'}"
     if isinstance(error, OSError):
-        return f"{'A file cannot be read or written' if error.errno else 'The response was incomplete'} while {doing}{tried}: {said}."
+        return f"{'A file cannot be read or written' if error.errno else 'The response was incomplete'} while {doing}{tried}: {reason}."
     if isinstance(error, ValueError) and isinstance(error.__cause__, BadRequestError):
         return f"The Hub refuses what was sent while {doing}: {' '.join(str(error).split())[:500].rstrip('.')}."
     if isinstance(error, HOPELESS):
-        return f"The Hub's client refuses this while {doing}: {said}."
-    return f"The Hub's answer cannot be read while {doing}{tried}: {type(error).__name__}, {said}. A proxy, or an outage of the Hub, can cause this."
+        return f"The Hub's client refuses this while {doing}: {reason}."
+    return f"The Hub's answer cannot be read while {doing}{tried}: {type(error).__name__}, {reason}. A proxy, or an outage of the Hub, can cause this."
 
 
 def _line(text: str) -> str:
-    """Return the first line that says something."""
+    """Return the first line that is not empty, shortened."""
     return next((line.strip().rstrip(".") for line in text.splitlines() if line.strip()), "")[:300]

@@ -67,28 +67,28 @@ class HfHub(CredentialsBlock):
         bound_calls(self.timeout_seconds)
         return HfApi(endpoint=self.endpoint or None, token=token)
 
-    def problems(self, wanted: Sequence[Publication]) -> tuple[list[UnderstudyError], list[str]]:
-        """Return all that stands in the way of publishing, and what a person should know of it; makes nothing."""
-        found: list[UnderstudyError] = []
+    def problems(self, publications: Sequence[Publication]) -> tuple[list[UnderstudyError], list[str]]:
+        """Return the problems that would stop the publications, and notes for the user; this creates nothing."""
+        problems: list[UnderstudyError] = []
         notes: list[str] = []
         try:
             api, account = self.get_client(), self.account()
         except UnderstudyError as error:
             return [error], notes
-        for one in wanted:
+        for publication in publications:
             try:
-                notes += self._see(api, account, one)
+                notes += self._check(api, account, publication)
             except UnderstudyError as error:
-                found.append(error)
-        for kind, license in dict.fromkeys((one.kind, one.license) for one in wanted):
+                problems.append(error)
+        for kind, license in dict.fromkeys((publication.kind, publication.license) for publication in publications):
             try:
                 self.patiently("asking whether a licence is known", lambda kind=kind, license=license: check_license(api, kind, license))
             except UnderstudyError as error:
-                found.append(error)
-        return found, notes
+                problems.append(error)
+        return problems, notes
 
     def account(self) -> Account:
-        """Return whom the token is of, and what it may do.
+        """Return the account of the token, and the token's permissions.
 
         Raises:
             SettingsError, HubError: there is no token, or the Hub does not answer.
@@ -97,66 +97,67 @@ class HfHub(CredentialsBlock):
         return self.patiently("asking who the token is of", lambda: account_of(api.whoami()))
 
     def read_access(self, repo: str) -> None:
-        """Check that a model is there and that its files may be downloaded.
+        """Check that a model exists and that its files may be downloaded.
 
         Raises:
-            HubError: there is none, or its terms are not accepted.
+            HubError: it does not exist, is hidden from the token, or its terms are not accepted.
         """
         api = self.get_client()
 
         def ask() -> bool:
             try:
-                if found := look(api, repo, "model"):
+                if info := look(api, repo, "model"):
                     api.auth_check(repo)
-                return found is not None
+                return info is not None
             except GatedRepoError as error:
                 raise HubError(gated(api, repo)) from error
 
         if not self.patiently(f"asking for {repo}", ask):
             raise HubError(f"The Hub has no model {repo}, or does not show it to this token. Correct base.model in the training settings, or the token.")
 
-    def _see(self, api: HfApi, account: Account, one: Publication) -> list[str]:
-        """Raise what stands in the way of a publication; return what a person should know."""
+    def _check(self, api: HfApi, account: Account, planned: Publication) -> list[str]:
+        """Check that a publication is possible; return notes for the user."""
         try:
-            validate_repo_id(one.repo)
+            validate_repo_id(planned.repo)
         except HFValidationError as error:
-            raise SettingsError(f"{one.repo!r} is not a valid repository name: {error}. Correct dataset.repo or export.repo.") from error
-        account.enter(one.repo.partition("/")[0], f"The repository {one.repo!r}")
-        found = self.patiently(f"looking at {one.repo}", lambda: look(api, one.repo, one.kind))
-        if found is None:
-            account.make(one.repo)
+            raise SettingsError(f"{planned.repo!r} is not a valid repository name: {error}. Correct dataset.repo or export.repo.") from error
+        account.enter(planned.repo.partition("/")[0], f"The repository {planned.repo!r}")
+        info = self.patiently(f"looking at {planned.repo}", lambda: look(api, planned.repo, planned.kind))
+        if info is None:
+            account.make(planned.repo)
             return []
-        refuse_public(api, found, one.kind, one.private)
-        self.patiently(f"asking whether the token may write to {one.repo}", lambda: api.auth_check(one.repo, repo_type=one.kind, write=True))
-        return [] if one.private or not found.private else [f"{one.repo} is private and stays private, though the settings would have it public."]
+        refuse_public(api, info, planned.kind, planned.private)
+        self.patiently(f"asking whether the token may write to {planned.repo}", lambda: api.auth_check(planned.repo, repo_type=planned.kind, write=True))
+        return [] if planned.private or not info.private else [f"{planned.repo} is private and stays private, though the settings would have it public."]
 
     def push(self, repo: str, kind: RepoKind, files: Mapping[str, Path | bytes], message: str, tag: str, private: bool) -> Commit:
-        """Make the repository if it is not there, commit the files on its main branch, tag the commit, and see that the Hub has what was sent.
+        """Create the repository if necessary, commit the files on its main branch, tag the commit, and verify that the Hub has what was sent.
 
         Args:
-            files: by name in the repository.
-            tag: moved here if it was elsewhere.
+            files: paths or contents, by name in the repository.
+            message: the commit message.
+            tag: name of the tag; it is moved if it points to another commit.
             private: whether to refuse a public repository; a private one stays private in any case.
 
         Raises:
-            HubError: it did not go through within the attempts, the repository is public or has another name now, or the Hub has something else now.
+            HubError: all attempts failed, the repository is public or was renamed, or the Hub has something else than what was sent.
         """
         api = self.get_client()
 
         def see() -> str | None:
-            if found := look(api, repo, kind):
-                refuse_public(api, found, kind, private)
-            return found.sha if found else None
+            if info := look(api, repo, kind):
+                refuse_public(api, info, kind, private)
+            return info.sha if info else None
 
         if self.patiently(f"looking at {repo}", see) is None:
             self.patiently("making the repository", lambda: api.create_repo(repo, repo_type=kind, private=private, exist_ok=True))
 
         def commit() -> str:
-            # a commit whose answer was lost is found by the client, which makes none where nothing is changed: by new operations, for those that were
-            # used remember what the Hub had before
+            # after a commit whose answer was lost, the client finds no change and makes no second commit; this needs new operations, because used ones
+            # remember the earlier state of the Hub
             operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=data) for name, data in sorted(files.items())]
             head = api.repo_info(repo, repo_type=kind).sha
-            api.preupload_lfs_files(repo, operations, repo_type=kind)  # hours for large files, in which somebody may make the repository public
+            api.preupload_lfs_files(repo, operations, repo_type=kind)  # takes hours for large files; meanwhile somebody may make the repository public
             see()
             return api.create_commit(repo, operations, commit_message=message, repo_type=kind, parent_commit=head).oid
 
@@ -171,50 +172,50 @@ class HfHub(CredentialsBlock):
         return (self.endpoint or constants.ENDPOINT).rstrip("/")
 
     def find(self, repo: str, kind: RepoKind, files: Mapping[str, Path | bytes], tag: str) -> Commit | None:
-        """Return the commit that a tag points to, if it has all these files as they are.
+        """Return the commit that a tag points to, if it has all these files unchanged; otherwise None.
 
         Raises:
-            HubError: the Hub does not answer, or the repository has another name now.
+            HubError: the Hub does not answer, or the repository was renamed.
         """
         oid = self.commit_of(repo, kind, tag)
         same = oid is not None and not self._differing(self.get_client(), repo, kind, files, oid)
         return Commit(oid=oid, url=self.page(repo, kind, oid)) if oid and same else None
 
     def holds(self, repo: str, kind: RepoKind, commit: Commit) -> bool:
-        """Say whether a commit that was pushed is at this Hub.
+        """Return whether this Hub has a pushed commit.
 
         Raises:
-            HubError: the Hub does not answer, or the repository has another name now.
+            HubError: the Hub does not answer, or the repository was renamed.
         """
         if not commit.url.startswith(f"{self.where()}/"):
             return False
         return self.commit_of(repo, kind, commit.oid) == commit.oid
 
     def page(self, repo: str, kind: RepoKind, commit: str) -> str:
-        """Return where a person can look at a commit."""
+        """Return the address of the web page of a commit."""
         return f"{self.where()}/{'datasets/' if kind == 'dataset' else ''}{repo}/tree/{commit}"
 
     def commit_of(self, repo: str, kind: RepoKind, revision: str) -> str | None:
-        """Return the commit that a branch or tag points to; none if there is no such repository or revision.
+        """Return the commit of a branch, a tag or a commit id; None if there is no such repository or revision.
 
         Raises:
-            HubError: the Hub does not answer, the repository has another name now, or its terms are not accepted.
+            HubError: the Hub does not answer, the repository was renamed, or its terms are not accepted.
         """
         api = self.get_client()
 
         def ask() -> str | None:
             try:
-                found = look(api, repo, kind, revision)
+                info = look(api, repo, kind, revision)
             except GatedRepoError as error:
                 raise HubError(gated(api, repo)) from error
             except RevisionNotFoundError:
                 return None
-            return found.sha if found else None
+            return info.sha if info else None
 
         return self.patiently(f"asking for {repo} at {revision}", ask)
 
     def fetch(self, repo: str, kind: RepoKind, commit: str, name: str, folder: Path) -> Path | None:
-        """Download a file at a commit into a folder, going on with what a stopped download left; none if there is no such file.
+        """Download a file of a commit into a folder, and return its path; None if there is no such file. An interrupted download is resumed.
 
         Raises:
             HubError: the Hub does not answer.
@@ -226,7 +227,7 @@ class HfHub(CredentialsBlock):
                 return Path(api.hf_hub_download(repo, name, repo_type=kind, revision=commit, local_dir=folder))
             except RemoteEntryNotFoundError:
                 return None
-            except LocalEntryNotFoundError as error:  # the client's words for any failure of the connection
+            except LocalEntryNotFoundError as error:  # the client raises it for any failure of the connection
                 if isinstance(error.__cause__, Exception):
                     raise error.__cause__ from None
                 raise HubError(f"Cannot download {name} of {repo}: {error}.") from error
@@ -234,51 +235,54 @@ class HfHub(CredentialsBlock):
         return self.patiently(f"downloading {name} of {repo}", download)
 
     def sums(self, repo: str, kind: RepoKind, commit: str, names: list[str]) -> dict[str, tuple[int, str | None]]:
-        """Return the size and, of large files, the SHA-256 of those files that are there at a commit.
+        """Return the size in bytes and the SHA-256 (None except for large files) of each named file that the commit has.
 
         Raises:
             HubError: the Hub does not answer.
         """
         api = self.get_client()
-        found = self.patiently("reading back", lambda: api.get_paths_info(repo, names, revision=commit, repo_type=kind))
-        return {item.path: (item.size, item.lfs.sha256 if item.lfs else None) for item in found if isinstance(item, RepoFile)}
+        items = self.patiently("reading back", lambda: api.get_paths_info(repo, names, revision=commit, repo_type=kind))
+        return {item.path: (item.size, item.lfs.sha256 if item.lfs else None) for item in items if isinstance(item, RepoFile)}
 
     def environment(self) -> dict[str, str]:
-        """Return what a program needs in its environment to be let in here."""
+        """Return the environment variables that give a program access to this Hub."""
         token = learn(self.token.get_secret_value() or get_token())
         return {**({"HF_TOKEN": token} if token else {}), **({"HF_ENDPOINT": self.endpoint} if self.endpoint else {})}
 
     def _tag(self, api: HfApi, repo: str, kind: RepoKind, tag: str, oid: str) -> None:
-        """Have a tag point to a commit, and see that it does."""
+        """Point a tag to a commit, and verify it."""
 
-        def there() -> str | None:
+        def target() -> str | None:
             return next((ref.target_commit for ref in api.list_repo_refs(repo, repo_type=kind).tags if ref.name == tag), None)
 
         def move() -> None:
-            if (found := there()) not in (None, oid):
+            if (before := target()) not in (None, oid):
                 api.delete_tag(repo, tag=tag, repo_type=kind)
-            if found != oid:
+            if before != oid:
                 api.create_tag(repo, tag=tag, revision=oid, repo_type=kind, exist_ok=True)
-            if there() != oid:
+            if target() != oid:
                 raise NotYetError(f"{repo} has no tag {tag} at {oid[:12]}")
 
         self.patiently("tagging", move)
 
     def _differing(self, api: HfApi, repo: str, kind: RepoKind, files: Mapping[str, Path | bytes], oid: str) -> list[str]:
-        """Return which files a commit has otherwise, or has not."""
-        found = self.patiently("reading back", lambda: api.get_paths_info(repo, list(files), revision=oid, repo_type=kind))
-        there = {item.path: (item.lfs.sha256 if item.lfs else None, item.blob_id) for item in found if isinstance(item, RepoFile)}
+        """Return the names of the files that the commit lacks or has with other content."""
+        items = self.patiently("reading back", lambda: api.get_paths_info(repo, list(files), revision=oid, repo_type=kind))
+        hashes = {item.path: (item.lfs.sha256 if item.lfs else None, item.blob_id) for item in items if isinstance(item, RepoFile)}
 
         def differs(data: Path | bytes, sha256: str | None, blob: str | None) -> bool:
             return sha256 != _sha256(data) if sha256 else blob is None or blob != _git_hash(data)
 
-        return [name for name, data in files.items() if differs(data, *there.get(name, (None, None)))]
+        return [name for name, data in files.items() if differs(data, *hashes.get(name, (None, None)))]
 
     def patiently(self, doing: str, call: Callable[[], Answer]) -> Answer:
-        """Call until it goes well, as long as what is wrong may pass.
+        """Return the result of a call, and repeat the call as long as its failure may be temporary.
+
+        Args:
+            doing: the action for the error message, such as "making the repository".
 
         Raises:
-            HubError: it did not go well.
+            HubError: no call succeeded.
         """
         return patiently(doing, call, self.attempts, self.endpoint)
 
@@ -291,6 +295,6 @@ def _sha256(data: Path | bytes) -> str:
 
 
 def _git_hash(data: Path | bytes) -> str:
-    """Return the name that git gives a file's content."""
+    """Return git's object name (SHA-1) for a file's content."""
     content: Any = data if isinstance(data, bytes) else data.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()

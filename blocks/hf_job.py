@@ -1,4 +1,4 @@
-"""Hugging Face Jobs: a job is submitted once, however often and by however many it is asked for."""
+"""Hugging Face Jobs. A job is submitted once, no matter how often and by how many processes it is requested."""
 
 import asyncio
 import json
@@ -24,10 +24,10 @@ from core.storage.leftovers import mark
 from core.training.job_spec import KEY_LABEL, MOUNT, RUN_LABEL, JobResources, JobResult, JobSpec, JobStatus, first_alive, may_still_run, words
 
 FILES = "understudy-jobs"
-"""Repository, of the account that pays, in which scripts and the files that go along reach the jobs."""
+"""Repository of the paying account from which the jobs read their scripts and the accompanying files."""
 
 JOB_TOKEN = "HF_JOB_TOKEN"
-"""Environment variable with the token that jobs are given, where it is another than the one that submits them."""
+"""Environment variable with the token for jobs. Without it, jobs get the token that submits them."""
 
 
 class HfJob(JobBlock[JobResult]):
@@ -49,13 +49,18 @@ class HfJob(JobBlock[JobResult]):
 
     hub: HfHub = Field(default_factory=HfHub, title="Hub", description="The account, by its token.")
     namespace: str = Field(default="", title="Namespace", description="Whose account pays: a user or an organisation. By default that of export.repo.")
-    settle_seconds: float = Field(default=3, ge=0, title="Settle", description="Seconds after which it is looked whether another submitter was as quick.")
+    settle_seconds: float = Field(
+        default=3, ge=0, title="Settle", description="Seconds after a submission before a check whether another process submitted the same job."
+    )
 
     def offered(self) -> dict[str, tuple[float, float | None]]:
-        """Return what the service offers: USD an hour and GB of one GPU's memory, by flavor of a single GPU or none.
+        """Return the machines that the service offers, as far as they have at most one GPU.
+
+        Returns:
+            By flavor: the price in USD an hour, and the GPU's memory in GB (None without a GPU).
 
         Raises:
-            HubError: it cannot be asked.
+            HubError: the service does not answer.
         """
         api = self.hub.get_client()
 
@@ -65,18 +70,19 @@ class HfJob(JobBlock[JobResult]):
         return self.hub.patiently("asking for the hardware of jobs", ask)
 
     async def trigger(self, spec: JobSpec, resources: JobResources | None, script: Path, place: Path) -> HfJobRun | JobResult:  # ty: ignore[incompatible-method-override]
-        """Return what makes what is asked for: its finished result, the job that is under way, or one that is submitted now.
+        """Return the finished result of a specification, or else its running job, or else a job that is submitted now.
 
-        A submission that is cancelled while it is under way is waited for, and then the job is cancelled; if that fails it is said.
+        If this call is cancelled during a submission, the submission is awaited and its job is cancelled; a failure to cancel it is logged.
 
         Args:
-            resources: none if nothing may be bought.
+            spec: what the job makes.
+            resources: what the job may use; None if nothing may be bought.
             script: path of the job script.
-            place: where the result will lie.
+            place: path of the result.
 
         Raises:
-            HubError: it cannot be submitted.
-            JobError: nothing is there, and nothing may be bought.
+            HubError: the job cannot be submitted.
+            JobError: there is no result and no job, and nothing may be bought.
         """
         submission = asyncio.ensure_future(asyncio.to_thread(self._submit_once, spec, resources, script, place))
         try:
@@ -87,7 +93,7 @@ class HfJob(JobBlock[JobResult]):
         return job if isinstance(job, JobResult) else HfJobRun(self, spec, job, place, found)
 
     def find_made(self, spec: JobSpec, place: Path) -> JobResult | None:
-        """Return a specification's finished result, or none; a result that is not what it tells of itself counts as none.
+        """Return a specification's finished result. None if there is none, or if its files do not match the sizes and checksums that it lists.
 
         Raises:
             HubError: the Hub does not answer.
@@ -102,15 +108,15 @@ class HfJob(JobBlock[JobResult]):
                 if path is None:
                     return None
                 facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            wanted = {str(name): (int(file["bytes"]), str(file["sha256"])) for name, file in facts["files"].items()}
+            listed = {str(name): (int(file["bytes"]), str(file["sha256"])) for name, file in facts["files"].items()}
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
-        there = self.hub.sums(spec.repo, "model", commit, list(wanted)) if wanted else {}
-        same = all(name in there and there[name][0] == size and there[name][1] in (None, sha256) for name, (size, sha256) in wanted.items())
-        return JobResult(spec.repo, commit, self.hub.page(spec.repo, "model", commit), facts) if same and wanted else None
+        sums = self.hub.sums(spec.repo, "model", commit, list(listed)) if listed else {}
+        same = all(name in sums and sums[name][0] == size and sums[name][1] in (None, sha256) for name, (size, sha256) in listed.items())
+        return JobResult(spec.repo, commit, self.hub.page(spec.repo, "model", commit), facts) if same and listed else None
 
     def find_jobs(self, label: str, value: str) -> list[JobStatus]:
-        """Return all jobs that have a label, ended or not.
+        """Return all jobs, ended or not, whose label has a value.
 
         Raises:
             HubError: the service does not answer.
@@ -118,31 +124,34 @@ class HfJob(JobBlock[JobResult]):
         api = self.hub.get_client()
 
         def ask() -> list[JobStatus]:
-            # the service could leave the filter out
-            return [_paid(job) for job in api.list_jobs(labels={label: value}, namespace=self.namespace) if (job.labels or {}).get(label) == value]
+            # checked here too, in case the service ignores the filter
+            return [_status(job) for job in api.list_jobs(labels={label: value}, namespace=self.namespace) if (job.labels or {}).get(label) == value]
 
         return self.hub.patiently("looking for jobs", ask)
 
     def look(self, job: str) -> JobStatus:
-        """Return a job as it is.
+        """Return the current state of a job.
+
+        Args:
+            job: the job's id.
 
         Raises:
-            JobNotFoundError: the service does not know it.
+            JobNotFoundError: the service does not know the job.
             HubError: the service does not answer.
         """
         try:
-            return _paid(self.hub.get_client().inspect_job(job_id=job, namespace=self.namespace))
+            return _status(self.hub.get_client().inspect_job(job_id=job, namespace=self.namespace))
         except JobNotFoundError:
             raise
         except Exception as error:
             raise explained("looking at a job", underlying(error), 1, self.hub.endpoint) from error
 
     def lines(self, job: str) -> Iterable[str]:
-        """Return a job's log from its first line, waiting for more until it has ended."""
+        """Yield the lines of a job's log from the first, and wait for more until the job has ended."""
         return self.hub.get_client().fetch_job_logs(job_id=job, namespace=self.namespace, follow=True)
 
     def cancel(self, job: str) -> None:
-        """Have a job stopped, and see that it is; one that has ended stays as it is.
+        """Cancel a job, and verify that it has ended; a job that has already ended stays as it is.
 
         Raises:
             HubError: the service does not answer, or the job still runs.
@@ -152,25 +161,25 @@ class HfJob(JobBlock[JobResult]):
         def ask() -> None:
             try:
                 api.cancel_job(job_id=job, namespace=self.namespace)
-                now = _paid(api.inspect_job(job_id=job, namespace=self.namespace))
+                now = _status(api.inspect_job(job_id=job, namespace=self.namespace))
             except JobNotFoundError:
-                return  # what is not there costs nothing
+                return  # a job that does not exist costs nothing
             if not now.ended:
                 raise NotYetError(f"the job {job} is {now.stage}")
 
         self.hub.patiently("cancelling a job", ask)
 
     def cancel_or_say(self, job: JobStatus) -> bool:
-        """Have a job stopped, or log that it may go on; return whether it is stopped."""
+        """Cancel a job, or log that it may still run; return whether it was cancelled."""
         try:
             self.cancel(job.id)
-        except Exception as error:  # whatever it is, a job that costs must not be passed over
+        except Exception as error:  # of any kind: the user must learn of a job that still costs money
             self.logger.error("%s %s", may_still_run(job), error)
             return False
         return True
 
     def agreed(self, spec: JobSpec) -> JobStatus | None:
-        """Return the job of a specification that counts for all who look; the superfluous ones are cancelled.
+        """Return the job of a specification; None if no job is running. Of several jobs all processes choose the same one, and cancel the others.
 
         Raises:
             HubError: the service does not answer.
@@ -181,17 +190,17 @@ class HfJob(JobBlock[JobResult]):
         return job
 
     def job_hub(self) -> HfHub:
-        """Return the Hub as a job sees it: by the token of HF_JOB_TOKEN where that is set."""
+        """Return the Hub with the token that jobs get: HF_JOB_TOKEN if it is set."""
         return self.hub.model_copy(update={"token": SecretStr(learn(os.environ[JOB_TOKEN]))}) if os.environ.get(JOB_TOKEN) else self.hub
 
     def _submit_once(self, spec: JobSpec, resources: JobResources | None, script: Path, place: Path) -> tuple[JobStatus | JobResult, bool]:
-        """Submit a job unless its job or result is there; return it, and whether it was there.
+        """Return the job or the result of a specification, and whether it existed before; submit the job if neither exists.
 
-        The service has no key against doubles, so labels are looked for before, after an answer that was lost, and once more when all is done.
+        The service does not prevent duplicates, so the job's label is searched for before the submission, after each lost answer, and after a success.
         """
-        # first the job, then the result: a job that ends in between has tagged its result by then
-        if there := self.agreed(spec) or self.find_made(spec, place):
-            return there, True
+        # first the job, then the result: a job that ends between the two look-ups has tagged its result
+        if existing := self.agreed(spec) or self.find_made(spec, place):
+            return existing, True
         if resources is None:
             raise JobError(f"The result or job of {spec.key} existed a moment ago and is gone. Run the same command again: it plans a new job.")
         files: dict[str, Path | bytes] = {spec.script: script, **{name: script.with_name(name) for name in spec.companions}}
@@ -200,15 +209,15 @@ class HfJob(JobBlock[JobResult]):
         api = self.hub.get_client()
         for attempt in range(1, self.hub.attempts + 1):
             try:
-                submitted = _paid(self._post(api, spec, resources, commit))
+                submitted = _status(self._post(api, spec, resources, commit))
             except Exception as raised:
                 error = underlying(raised)
                 if not may_pass(error):
                     raise explained("submitting a job", error, attempt, self.hub.endpoint) from error
                 pause(error, attempt)
-                # what was answered may say nothing of what was done
-                if there := self._look_again(spec, error, attempt):
-                    return there, False
+                # the job may have been submitted although the answer was an error
+                if existing := self._look_again(spec, error, attempt):
+                    return existing, False
             else:
                 time.sleep(self.settle_seconds)
                 try:
@@ -219,18 +228,22 @@ class HfJob(JobBlock[JobResult]):
         raise AssertionError
 
     def _look_again(self, spec: JobSpec, error: BaseException, attempt: int) -> JobStatus | None:
-        """Return the job of a submission that seemed to fail, if it is there; an error if that was the last attempt."""
+        """Return the job of a submission that seemed to fail; None if there is none.
+
+        Raises:
+            HubError: the service does not answer, or there is no job after the last attempt.
+        """
         perhaps = f"A job may still appear: {self._page()} shows it, and the same command resumes it."
         try:
-            there = self.agreed(spec)
+            existing = self.agreed(spec)
         except HubError as trouble:
             raise HubError(f"{trouble} {perhaps}") from error
-        if there is None and attempt == self.hub.attempts:
+        if existing is None and attempt == self.hub.attempts:
             raise HubError(f"{explained('submitting a job', error, attempt, self.hub.endpoint)} {perhaps}") from error
-        return there
+        return existing
 
     async def _undo(self, submission: "asyncio.Future[tuple[JobStatus | JobResult, bool]]") -> None:
-        """Wait for a submission, and cancel its job."""
+        """Await a submission, and cancel its job."""
         try:
             job = (await submission)[0]
         except Exception as error:
@@ -258,7 +271,11 @@ class HfJob(JobBlock[JobResult]):
 
 
 def _price(item: JobHardwareInfo) -> tuple[float, float | None]:
-    """Return USD an hour and GB of the GPU; a price that is none is a ValueError, for a budget rests on it."""
+    """Return the price in USD an hour, and the GPU's memory in GB; None without a GPU.
+
+    Raises:
+        ValueError: the price is not a positive number, so a budget could not be kept.
+    """
     memory = "".join(letter for letter in str(item.accelerator.vram) if letter.isdigit() or letter == ".") if item.accelerator else ""
     hourly = float(item.unit_cost_usd) * {"minute": 60, "hour": 1}[item.unit_label]
     if not (math.isfinite(hourly) and hourly > 0):
@@ -266,7 +283,7 @@ def _price(item: JobHardwareInfo) -> tuple[float, float | None]:
     return hourly, float(memory) if memory else None
 
 
-def _paid(job: JobInfo) -> JobStatus:
-    """Return what matters of a job; an answer that lacks it is an error of whatever kind."""
+def _status(job: JobInfo) -> JobStatus:
+    """Return the state of a job; an incomplete answer of the service raises an arbitrary error."""
     message, image, times = str(job.status.message or ""), str(job.docker_image or job.space_id or ""), (job.created_at, job.started_at, job.finished_at)
     return JobStatus(str(job.id), str(job.status.stage), job.url, str(job.flavor or ""), message, *times, labels=job.labels or {}, image=image)

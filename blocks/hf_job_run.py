@@ -1,4 +1,4 @@
-"""A job of Hugging Face Jobs that is under way: watched to its end, cancelled with the run that waits for it, and believed when its result is there."""
+"""A running job of Hugging Face Jobs. It is watched to its end and cancelled with its run; it has succeeded when its result exists."""
 
 import asyncio
 import re
@@ -19,56 +19,56 @@ from core.training.job_spec import KEY_LABEL, JobResult, JobSpec, JobStatus, may
 Report = Callable[[dict[str, Any]], None]
 
 GONE = 3
-"""Times in a row that the service knows nothing of a job, after which it is believed."""
+"""Consecutive answers that the service does not know a job, after which the job counts as gone."""
 
 CODE = re.compile(r"exit code:? *(-?\d+)", re.IGNORECASE)
-"""In the service's words about a job that failed."""
+"""Matches the exit code in the service's message about a failed job."""
 MEMORY = re.compile(r"\boom|out of memory|OutOfMemory|memory limit|\bMemoryError|bad_alloc|cannot allocate memory", re.IGNORECASE)
 
 AGAIN = "Run the same command again: a training resumes from its newest checkpoint."
 
 LATE = 60.0
-"""Seconds after which it is looked once more whether another job has the same key: a submission whose answer was lost may appear late."""
+"""Seconds after which other jobs with the same key are searched for once more: a submission whose answer was lost may appear late."""
 
 UNSTARTED = {
     126: "The image could not start its program: see that jobs.image has `uv` and that it may be executed.",
     127: "The image has no such program: see that jobs.image has `uv`.",
 }
-"""Exit codes of a container in which the script did not begin."""
+"""Advice by exit code, for containers in which the script did not start."""
 
 
 class Service(Protocol):
-    """What a job's run asks of the service that runs it (blocks/hf_job.py)."""
+    """What `HfJobRun` needs of the service that runs the job (blocks/hf_job.py has the implementation)."""
 
     namespace: str
 
     @property
     def logger(self) -> Any:
-        """Takes warnings."""
+        """The logger for warnings."""
         ...
 
     def find_made(self, spec: JobSpec, place: Path) -> JobResult | None:
-        """Return the finished result, or none."""
+        """Return the finished result, or None."""
         ...
 
     def find_jobs(self, label: str, value: str) -> Sequence[JobStatus]:
-        """Return the jobs with a label."""
+        """Return all jobs whose label has a value."""
         ...
 
     def agreed(self, spec: JobSpec) -> JobStatus | None:
-        """Return the job that counts for all who look."""
+        """Return the job of a specification on which all processes agree, or None."""
         ...
 
     def look(self, job: str) -> JobStatus:
-        """Return a job as the service tells of it now."""
+        """Return the current state of a job."""
         ...
 
     def lines(self, job: str) -> Iterable[str]:
-        """Return what a job prints."""
+        """Yield the lines that a job prints."""
         ...
 
     def cancel_or_say(self, job: JobStatus) -> bool:
-        """Cancel a job; say whether that went well."""
+        """Cancel a job; return whether it was cancelled."""
         ...
 
 
@@ -76,29 +76,32 @@ class HfJobRun(JobRun[JobResult]):
     """A job that was submitted, by this process or an earlier one."""
 
     def __init__(self, block: Service, spec: JobSpec, job: JobStatus, place: Path, found: bool) -> None:
-        """Take a job.
+        """Prepare to watch a job.
 
         Args:
-            place: where the result will lie; the log is kept beside it.
-            found: whether the job was there already.
+            block: the service.
+            spec: what the job makes.
+            job: the job's state at the submission.
+            place: path of the result; the log is written next to it.
+            found: whether the job existed before.
         """
         self.job, self.found, self.namespace = job, found, block.namespace
         self._block, self._spec, self._place = block, spec, place
         self._log = JobLog(place.with_name(f"{place.name}.log"), lambda: block.lines(self.job.id))
         self._unknown, self._trouble = 0, ""
         self.uncancelled = False
-        """Whether the job was to be cancelled and may still run."""
+        """Whether an attempt to cancel the job failed, so that it may still run."""
 
     async def wait_for_completion(self, watch: Jobs, report: Report, stopped: Callable[[], Awaitable[bool]]) -> None:  # ty: ignore[incompatible-method-override]
-        """Watch the job to its end, and keep its whole log; a wait that is cancelled cancels the job.
+        """Watch the job to its end, and save its complete log. If the wait is cancelled, the job is cancelled too.
 
         Args:
-            watch: how often it is polled, and how long an outage is tolerated.
-            report: called with each JSON line of its log, and with events `line`, `stage` and `silent`.
-            stopped: says whether the run that waits was cancelled where this process cannot hear it.
+            watch: settings such as the polling interval and the tolerated outage.
+            report: called with each JSON line of the log, and with events `line`, `stage` and `silent`.
+            stopped: returns whether the waiting run was cancelled elsewhere, without a signal to this process.
 
         Raises:
-            JobError: it waited too long for a machine, was cancelled with its run, or can no longer be watched and may still run.
+            JobError: the job waited too long for a machine, was cancelled with its run, or can no longer be watched and may still run.
         """
         self._log.follow()
         try:
@@ -111,19 +114,19 @@ class HfJobRun(JobRun[JobResult]):
             self._pass_on(report)
 
     async def fetch_result(self) -> JobResult:
-        """Return the result, which counts if the expected file is at a commit and what it lists has its checksums.
+        """Return the result, if the repository has it with the sizes and checksums that it lists.
 
         Raises:
-            JobError: there is none, with what is known of why.
+            JobError: there is no such result; the message says why, as far as it is known.
         """
-        made = await asyncio.to_thread(self._block.find_made, self._spec, self._place)
-        if made is None:
+        result = await asyncio.to_thread(self._block.find_made, self._spec, self._place)
+        if result is None:
             raise JobError(self._why())
         await asyncio.to_thread(self._end_others)
-        return made
+        return result
 
     def _end_others(self) -> None:
-        """Cancel what would make the same once more: a submission that was late or lost."""
+        """Cancel other jobs that would make the same result, from submissions that were late or whose answer was lost."""
         try:
             for other in self._block.find_jobs(KEY_LABEL, self._spec.key):
                 if not other.ended and other.id != self.job.id:
@@ -132,24 +135,24 @@ class HfJobRun(JobRun[JobResult]):
             self._block.logger.warning("It is not known whether another job makes the same result. %s", error)
 
     def _meet_late(self) -> None:
-        """Take the job that counts for all who look, where another has appeared since this one was submitted."""
+        """Watch another job instead, if one has appeared late and all processes agree on it."""
         try:
-            counts = self._block.agreed(self._spec)
+            valid = self._block.agreed(self._spec)
         except HubError as error:
             self._trouble = f" ({error})"
             return
-        if counts and counts.id != self.job.id:
-            self._block.logger.warning("The job %s was submitted earlier and appeared late: it is watched instead of %s.", counts.url, self.job.id)
+        if valid and valid.id != self.job.id:
+            self._block.logger.warning("The job %s was submitted earlier and appeared late: it is watched instead of %s.", valid.url, self.job.id)
             self._log.end(ended=False)
-            self.job, self._log = counts, JobLog(self._log.path, lambda: self._block.lines(counts.id))
+            self.job, self._log = valid, JobLog(self._log.path, lambda: self._block.lines(valid.id))
             self._log.follow()
 
     async def _until_ended(self, watch: Jobs, report: Report, stopped: Callable[[], Awaitable[bool]]) -> None:
         began = answered = time.monotonic()
-        reported, met = "", self.found
+        reported, checked = "", self.found
         while True:
-            if not met and time.monotonic() - began >= LATE:
-                met = True
+            if not checked and time.monotonic() - began >= LATE:
+                checked = True
                 await asyncio.to_thread(self._meet_late)
             if status := await asyncio.to_thread(self._look):
                 self.job, answered = status, time.monotonic()
@@ -182,9 +185,9 @@ class HfJobRun(JobRun[JobResult]):
             report(event)
 
     def _look(self) -> JobStatus | None:
-        """Return the job as it is, or none if nothing was heard of it; count answers that there is no such job."""
+        """Return the current state of the job; None if the service did not report it. Answers that the job does not exist are counted."""
         try:
-            found = self._block.look(self.job.id)
+            status = self._block.look(self.job.id)
         except JobNotFoundError:
             self._unknown += 1
             return None
@@ -192,10 +195,10 @@ class HfJobRun(JobRun[JobResult]):
             self._trouble = f" ({error})"
             return None
         self._unknown = 0
-        return found
+        return status
 
     def _cancel(self) -> str:
-        """Cancel the job; return what became of it, as a sentence."""
+        """Cancel the job; return a sentence that says whether this succeeded."""
         self.uncancelled = not self._block.cancel_or_say(self.job)
         if self.uncancelled:
             return may_still_run(self.job)
@@ -204,7 +207,7 @@ class HfJobRun(JobRun[JobResult]):
     def _why(self) -> str:
         job, where = self.job, f"Its log is {self._log.path}, its page {self.job.url}."
         if self._log.trouble:
-            where = f"Its log could not be read to the end ({self._log.trouble}): {self._log.path} has what was, its page is {job.url}."
+            where = f"Its log could not be read to the end ({self._log.trouble}): {self._log.path} has the part that was read, its page is {job.url}."
         nothing = f"{self._spec.repo} has no finished {self._spec.finished} at {self._spec.tag}"
         if self._unknown >= GONE or job.stage == "DELETED":
             return f"The job {job.id} has vanished: the service no longer knows it, and {nothing}. {where} {AGAIN}"
@@ -214,14 +217,14 @@ class HfJobRun(JobRun[JobResult]):
             return f"The job {job.id} was stopped after {job.seconds() / 60:.0f} minutes, its limit. {where} {AGAIN} jobs.margin raises the limit."
         if job.stage == "CANCELED":
             return f"The job {job.id} was cancelled. {where} {AGAIN}"
-        said, code = self._log.reason(), CODE.search(job.message)
-        memory = MEMORY.search(job.message) or MEMORY.search(said)
+        reason, code = self._log.reason(), CODE.search(job.message)
+        memory = MEMORY.search(job.message) or MEMORY.search(reason)
         if code and signal_name(int(code[1])):
             short = f"The service says that memory was short: {SMALLER}." if MEMORY.search(job.message) else ""
             words = explain(f"The job {job.id} ({job.message.rstrip('.')})", int(code[1]), self._log.doing, verdict=short)
-            last = f" Its last line was: {said.rstrip('.')}." if said else ""
+            last = f" Its last line was: {reason.rstrip('.')}." if reason else ""
             return f"{words}{last} {where}"
-        reason = f": {said.rstrip('.')}." if said else f" {self._log.doing} and said nothing."
+        detail = f": {reason.rstrip('.')}." if reason else f" {self._log.doing} and said nothing."
         advice = UNSTARTED.get(int(code[1]), "") if code else ""
         advice = f"Memory was short: {SMALLER}." if memory and not advice else advice
-        return " ".join(part for part in (f"The job {job.id} failed ({job.message or job.stage}){reason}", advice, where) if part)
+        return " ".join(part for part in (f"The job {job.id} failed ({job.message or job.stage}){detail}", advice, where) if part)

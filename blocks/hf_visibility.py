@@ -1,4 +1,4 @@
-"""What the Hub says of a repository before something is published there: its name, who can see it, and whether it takes the card."""
+"""Checks of a Hub repository before anything is published there: its name, its visibility, and the licence on its card."""
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import BadRequestError, GatedRepoError, RepositoryNotFoundError
@@ -12,11 +12,12 @@ RepoFound = ModelInfo | DatasetInfo
 
 
 def look(api: HfApi, repo: str, kind: RepoKind, revision: str | None = None) -> RepoFound | None:
-    """Return a repository, or none if there is none or it is not shown to this token.
+    """Return a repository's description; None if it does not exist or is hidden from this token.
 
     Raises:
-        HubError: it was renamed; the Hub redirects the old name.
-        GatedRepoError, RevisionNotFoundError: its terms are not accepted, or it has no such revision.
+        HubError: the repository was renamed; the Hub redirects the old name.
+        GatedRepoError: its terms are not accepted.
+        RevisionNotFoundError: it has no such revision.
     """
     try:
         info = api.repo_info(repo, repo_type=kind, revision=revision)
@@ -31,10 +32,10 @@ def look(api: HfApi, repo: str, kind: RepoKind, revision: str | None = None) -> 
 
 
 def refuse_public(api: HfApi, info: RepoFound, kind: RepoKind, private: bool) -> None:
-    """Refuse to publish something private where others can see it; a gated repository is public too, for its cards and names of files are.
+    """Refuse to publish private data in a public repository. A gated repository is public too: everyone sees its card and its file names.
 
     Raises:
-        HubError: they can.
+        HubError: `private` is set and the repository is public.
     """
     if private and not info.private:
         place = f"{api.endpoint}/{'datasets/' if kind == 'dataset' else ''}{info.id}/settings"
@@ -45,15 +46,15 @@ def refuse_public(api: HfApi, info: RepoFound, kind: RepoKind, private: bool) ->
 
 
 def gated(api: HfApi, repo: str) -> str:
-    """Return what to do about a repository whose terms are not accepted."""
+    """Return the advice for a repository whose terms are not accepted."""
     return f"{repo} is gated. Accept its terms at {api.endpoint}/{repo} with the account of the token (a fine-grained one must be allowed gated repositories)."
 
 
 def check_license(api: HfApi, kind: RepoKind, license: str) -> None:
-    """Check that the Hub takes a licence's name on a card, which it refuses otherwise when all is made and paid.
+    """Check that the Hub accepts a licence's name on a card. Otherwise it would refuse the card only after everything is made and paid for.
 
     Raises:
-        SettingsError: it does not.
+        SettingsError: the Hub does not know the licence.
         HfHubHTTPError: the Hub does not answer.
     """
     card = {"content": f"---\nlicense: {license}\n---\n", "repoType": kind}

@@ -1,4 +1,4 @@
-"""Where datasets and models are published: one small interface, and from its name in the settings to it."""
+"""The interface of hubs, where datasets and models are published, and the loading of a hub by its name in the settings."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,47 +13,54 @@ from core.settings.keys import refuse_keys
 
 
 class Hub(Protocol):
-    """What a hub can do."""
+    """A place where datasets and models are published."""
 
-    def problems(self, wanted: Sequence[Publication]) -> tuple[list[UnderstudyError], list[str]]:
-        """Return, before any work is done, all that stands in the way of publishing, and what a person should know of it."""
+    def problems(self, publications: Sequence[Publication]) -> tuple[list[UnderstudyError], list[str]]:
+        """Return the problems that would stop the publications, and notes for the user. This is asked before any work is done."""
         ...
 
     def push(self, repo: str, kind: RepoKind, files: Mapping[str, Path | bytes], message: str, tag: str, private: bool) -> Commit:
         """Commit files and tag the commit; the same files again make no new commit.
 
+        Args:
+            files: paths or contents, by name in the repository.
+            message: the commit message.
+
         Raises:
-            HubError: it did not go through, or what is there now is not what was pushed.
+            HubError: the push failed, or the hub has something else than what was pushed.
         """
         ...
 
     def find(self, repo: str, kind: RepoKind, files: Mapping[str, Path | bytes], tag: str) -> Commit | None:
-        """Return the commit that a tag points to, if it has all these files as they are.
+        """Return the commit that a tag points to, if it has all these files unchanged; otherwise None.
 
         Raises:
-            HubError: the hub cannot be asked.
+            HubError: the hub does not answer.
         """
         ...
 
     def where(self) -> str:
-        """Return which hub this is: an address, or a folder's name."""
+        """Return the hub's address or folder, which identifies it."""
         ...
 
     def holds(self, repo: str, kind: RepoKind, commit: Commit) -> bool:
-        """Say whether a commit that was pushed is there, whole, at this hub.
+        """Return whether this hub still has a pushed commit, complete.
 
         Raises:
-            HubError: it cannot be asked, or the repository has another name now.
+            HubError: the hub does not answer, or the repository has another name now.
         """
         ...
 
     def environment(self) -> dict[str, str]:
-        """Return what a program needs in its environment to be let in there."""
+        """Return the environment variables that give a program access to the hub."""
         ...
 
 
 async def load_hub(name: str) -> Hub:
-    """Return a hub: `local`, `hf` with the token of the environment, or a saved block by its name.
+    """Return a hub.
+
+    Args:
+        name: `local`, `hf` for the Hugging Face Hub with the environment's token, or the name of a saved block.
 
     Raises:
         SettingsError: there is no such block.
@@ -68,6 +75,6 @@ async def load_hub(name: str) -> Hub:
     for kind in (HfHub, LocalHub):
         try:
             return await kind.aload(name)
-        except (ValueError, ObjectNotFound):  # Prefect's words for "no such block"
+        except (ValueError, ObjectNotFound):  # Prefect raises one of them if no such block exists
             continue
     raise SettingsError(f"Unknown hub {name!r} (dataset.hub). Allowed: local, hf, or the name of a saved block of the server that PREFECT_API_URL names.")

@@ -1,4 +1,4 @@
-"""A job is submitted only where it fits the run's budget beside all others of the run, by whatever process they were submitted."""
+"""The budget of paid jobs. A job is submitted only if it fits the run's budget together with all other jobs of the run, including other processes' jobs."""
 
 import asyncio
 import secrets
@@ -20,36 +20,37 @@ from core.training.job_spec import KEY_LABEL, PRICE_LABEL, RUN_LABEL, SUBMISSION
 from core.training.plan import JobPlan
 
 SUBMISSIONS = "jobs/submissions"
-"""Below the data root: what a run has submitted, a file each, in a folder of the run."""
+"""Folder below the data root with a subfolder for each run, which has a file for each of its submissions."""
 
 WAIT_SECONDS = 3600.0
-"""For which another process of the run may submit its job."""
+"""Maximum wait for another process of the run that is submitting a job."""
 
 AGAIN = (408, 409, 412, 429)
-"""Statuses of a refusal that say nothing of an attempt before it."""
+"""Statuses of refusals after which an earlier attempt may still have succeeded."""
 
 
 async def spent_on_jobs(run: Run, block: HfJob, price: Callable[[JobStatus], float], spec: JobSpec) -> Spending:
-    """Return what the jobs of a run have cost and may yet cost, but for the one that makes an spec.
+    """Return what the jobs of a run have cost and may still cost, except the running job of a specification.
 
     Args:
-        price: USD an hour of a job that does not say it.
+        price: returns the price, in USD an hour, of a job whose labels do not state it.
+        spec: the specification whose running job is left out.
 
     Raises:
-        BudgetError: what a job may cost is not known.
+        BudgetError: the price of a job is not known.
         HubError: the service does not answer.
     """
     jobs, store = await asyncio.to_thread(block.find_jobs, RUN_LABEL, run.name), run.store
     folder = f"{SUBMISSIONS}/{run.name}"
-    found = {Path(name).stem: store.load(name, Submission) for name in store.names(folder, ".json")}
-    return spending(jobs, found, price, time.time(), spec.key)
+    submissions = {Path(name).stem: store.load(name, Submission) for name in store.names(folder, ".json")}
+    return spending(jobs, submissions, price, time.time(), spec.key)
 
 
 def known_price(job: JobStatus) -> float:
-    """Return what config/hardware.yaml says of a job's machine, in USD an hour.
+    """Return the price of a job's machine from config/hardware.yaml, in USD an hour.
 
     Raises:
-        BudgetError: it does not know the machine.
+        BudgetError: the file does not list the machine.
     """
     if (flavor := load_hardware().flavors.get(job.flavor)) is None:
         raise BudgetError(
@@ -60,19 +61,23 @@ def known_price(job: JobStatus) -> float:
 
 
 async def submit(run: Run, block: HfJob, spec: JobSpec, script: Path, place: Path) -> HfJobRun | JobResult:
-    """Return what makes an spec, and submit its job if there is none; the most that it can cost is set aside before.
+    """Return the result or the job of a specification. If neither exists, reserve the job's maximum cost and submit it.
+
+    Args:
+        script: path of the job script.
+        place: path of the result.
 
     Raises:
-        BudgetError: it no longer fits jobs.usd.
-        HeldError: another process of the run submits for an hour.
+        BudgetError: the job does not fit jobs.usd.
+        HeldError: another process of the run has been submitting a job for an hour.
         HubError, JobError: as `HfJob.trigger`.
     """
     store, plan = run.store, run.plans.get(spec.key)
     async with owning(store, f"{SUBMISSIONS}/{run.name}", WAIT_SECONDS):
-        there = plan is None or first_alive(await asyncio.to_thread(block.find_jobs, KEY_LABEL, spec.key))[0]
-        if plan is None or there or await asyncio.to_thread(block.find_made, spec, place):
+        exists = plan is None or first_alive(await asyncio.to_thread(block.find_jobs, KEY_LABEL, spec.key))[0]
+        if plan is None or exists or await asyncio.to_thread(block.find_made, spec, place):
             return await block.trigger(spec, None, script, place)
-        name = await _set_aside(run, block, spec, plan, store)
+        name = await _reserve(run, block, spec, plan, store)
         flavor, labels = plan.chosen.flavor, job_labels(Path(name).stem, plan.timeout_seconds, plan.chosen.flavor.usd_per_hour)
         purchase = JobResources(run=run.name, flavor=flavor.name, timeout_seconds=plan.timeout_seconds, image=run.settings.jobs.image, labels=labels)
         try:
@@ -87,7 +92,7 @@ async def submit(run: Run, block: HfJob, spec: JobSpec, script: Path, place: Pat
 
 
 def settle(run: Run, job: JobStatus) -> float:
-    """Return what a job has cost, in USD, and keep it for when the service no longer lists the job."""
+    """Return what a job has cost, in USD, and record it, because the service may later no longer list the job."""
     label, flavor = job.labels.get(PRICE_LABEL, ""), load_hardware().flavors.get(job.flavor)
     usd = round(job.usd(int(label) / 1e6 if label.isdecimal() else flavor.usd_per_hour if flavor else 0.0), 2)
     store, name = run.store, f"{SUBMISSIONS}/{run.name}/{job.labels.get(SUBMISSION_LABEL)}.json"
@@ -96,8 +101,8 @@ def settle(run: Run, job: JobStatus) -> float:
     return usd
 
 
-async def _set_aside(run: Run, block: HfJob, spec: JobSpec, plan: JobPlan, store: Store) -> str:
-    """Write down that a job is submitted, once it fits; where only submissions that may have arrived stand in its way, wait until that is known."""
+async def _reserve(run: Run, block: HfJob, spec: JobSpec, plan: JobPlan, store: Store) -> str:
+    """Record a submission once it fits the budget, and return the record's name. If only submissions of unknown outcome prevent that, wait for them."""
     budget, warned = run.settings.jobs.usd, False
     while True:
         spent = await spent_on_jobs(run, block, known_price, spec)

@@ -1,4 +1,4 @@
-"""What a paid job left in its repository, brought into the data root."""
+"""Download the results of paid jobs from their repositories to the data root."""
 
 import hashlib
 import json
@@ -15,8 +15,18 @@ from core.training.job_spec import HUB_FILE, JOB_FILE, JobResult, JobSpec
 
 
 def fetch_result(store: Store, block: HfJob, result: JobResult, paid: dict[str, Any], spec: JobSpec, place: Path) -> None:
-    """Download the result's files that are wanted here, and put them in place when their checksums are right."""
-    part = unfinished(place, "fetched")  # of this process: another flow may fetch the same
+    """Download the files of a result that this machine needs, verify their checksums, and move them to their place.
+
+    Args:
+        paid: facts about the job's machine and cost, stored with the result.
+        spec: the job's specification, which names the files.
+        place: path of the result.
+
+    Raises:
+        JobError: the repository lacks a file.
+        HubError: the Hub does not answer, or a checksum is wrong.
+    """
+    part = unfinished(place, "fetched")  # one per process: another flow may fetch the same result
     for stopped in filter(is_abandoned, others(place, "fetched")):
         if not part.exists():
             stopped.rename(part)
@@ -33,12 +43,12 @@ def fetch_result(store: Store, block: HfJob, result: JobResult, paid: dict[str, 
                 )
     (part / HUB_FILE).write_text(json.dumps({"repo": result.repo, "commit": result.commit, "url": result.url}), encoding="utf-8")
     (part / JOB_FILE).write_text(json.dumps(paid), encoding="utf-8")
-    shutil.rmtree(part / ".cache", ignore_errors=True)  # the client's notes on the download
+    shutil.rmtree(part / ".cache", ignore_errors=True)  # the client's records of the download
     if not is_whole(store, spec.folder, spec.finished, spec.fetch):
-        shutil.rmtree(place, ignore_errors=True)  # an unfinished one, or one of which a file was removed
+        shutil.rmtree(place, ignore_errors=True)  # it is unfinished, or a file was removed
         try:
             part.rename(place)
         except OSError:
-            if not is_whole(store, spec.folder, spec.finished, spec.fetch):  # else another flow was quicker
+            if not is_whole(store, spec.folder, spec.finished, spec.fetch):  # otherwise another flow was faster
                 raise
     shutil.rmtree(part, ignore_errors=True)

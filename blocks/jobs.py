@@ -1,4 +1,4 @@
-"""Where jobs run elsewhere: from the name in the settings to a block."""
+"""Load the service that runs paid jobs, by its name in the settings."""
 
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 
 async def load_jobs(name: str, namespace: str) -> "HfJob":
-    """Return the service of jobs: `hf` with the token of the environment, or a saved block by its name.
+    """Return the service that runs jobs.
 
     Args:
-        namespace: whose account pays, if the block does not say it.
+        name: `hf` for Hugging Face Jobs with the environment's token, or the name of a saved block.
+        namespace: the user or organisation that pays, if the block names none.
 
     Raises:
         SettingsError: there is no such block.
@@ -26,7 +27,7 @@ async def load_jobs(name: str, namespace: str) -> "HfJob":
     refuse_keys({"jobs.where": name})
     try:
         block = HfJob() if name == "hf" else await HfJob.aload(name)
-    except (ValueError, ObjectNotFound) as error:  # Prefect's words for "no such block"
+    except (ValueError, ObjectNotFound) as error:  # Prefect raises one of them if no such block exists
         raise SettingsError(
             f"Unknown place for jobs {name!r} (jobs.where). Allowed: local, hf, or the name of a saved block of the server that PREFECT_API_URL names."
         ) from error
@@ -34,7 +35,7 @@ async def load_jobs(name: str, namespace: str) -> "HfJob":
 
 
 async def service(settings: Settings) -> "HfJob":
-    """Return where the settings have jobs run.
+    """Return the service that runs jobs according to the settings.
 
     Raises:
         SettingsError: there is no such block.

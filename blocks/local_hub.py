@@ -34,7 +34,7 @@ class LocalHub(Block):
 
     folder: str = Field(default="hub", title="Folder", description="Name of the folder below the data root.")
 
-    def problems(self, wanted: Sequence[Publication]) -> tuple[list[UnderstudyError], list[str]]:
+    def problems(self, publications: Sequence[Publication]) -> tuple[list[UnderstudyError], list[str]]:
         """Return nothing: that the data root can be written is seen with each run."""
         return [], []
 
