@@ -1,4 +1,4 @@
-"""llama.cpp in this process: plays a GGUF."""
+"""GGUF models that llama.cpp runs in this process."""
 
 import asyncio
 import atexit
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from llama_cpp import Llama
 
 _TURN = threading.Lock()
-"""llama.cpp serves one request at a time."""
+"""Held during a request, because llama.cpp answers one at a time."""
 
 
 class LlamaCpp(CredentialsBlock):
@@ -49,10 +49,10 @@ class LlamaCpp(CredentialsBlock):
     threads: int = Field(default=1, title="Threads", description="Threads of one generation.", ge=1)
 
     def get_client(self) -> "LlamaCppChat":
-        """Return the model; its file is loaded at the first request and stays loaded until another one is.
+        """Return the model. Its file is loaded at the first request, and stays loaded until another model is.
 
         Raises:
-            SettingsError: no such file, not a GGUF, or llama-cpp-python is not installed.
+            SettingsError: the file does not exist or is not a GGUF, or llama-cpp-python is not installed.
         """
         if importlib.util.find_spec("llama_cpp") is None:
             raise SettingsError(
@@ -64,17 +64,22 @@ class LlamaCpp(CredentialsBlock):
 
 
 class LlamaCppChat:
-    """A model in this process; requests wait for one another."""
+    """A model in this process; it answers one request after another."""
 
     caveat = None
 
     def __init__(self, path: Path, context: int, temperature: float, threads: int) -> None:
-        """Take the block's values; nothing is loaded yet."""
+        """Keep the block's values without loading the model.
+
+        Args:
+            path: path of the GGUF.
+            context: tokens of prompt and answer together.
+        """
         self.reference = f"llama-cpp/{path.name}"
         self._path, self._context, self._temperature, self._threads = path, context, temperature, threads
 
     async def complete(self, request: ChatRequest) -> Reply:
-        """Answer with the model's own chat template; a grammar holds a structured answer to its form.
+        """Answer a request with the model's chat template. A grammar enforces the form of a structured answer.
 
         Raises:
             ContextError: the conversation does not fit the context.
@@ -83,7 +88,7 @@ class LlamaCppChat:
         return await asyncio.to_thread(self._complete, request)
 
     async def aclose(self) -> None:
-        """Take the model out of memory, if it is the one that is there."""
+        """Unload the model, if it is the loaded one."""
         await asyncio.to_thread(_forget, str(self._path))
 
     def _complete(self, request: ChatRequest) -> Reply:
@@ -99,22 +104,22 @@ class LlamaCppChat:
                 f"The conversation takes {len(tokens)} tokens and {self.reference} holds {self._context}. Raise models.llama-cpp.options.context or shorten it."
             )
         llama.set_seed(request.seed % 2**31)
-        written: list[int] = []
+        generated: list[int] = []
         finish: Literal["stop", "length"] = "stop"
-        # the high-level call cannot be used: it counts no tokens while a character is incomplete, so that a weak model that emits
-        # stray bytes runs to the end of the context
+        # not the high-level call: it counts no tokens while a character is incomplete, so a weak model that emits stray bytes would
+        # run to the end of the context
         for token in llama.generate(tokens, temp=self._temperature, grammar=_grammar(request)):
             if llama_is_end(llama, token):
                 break
-            written.append(token)
-            if len(written) >= room:
+            generated.append(token)
+            if len(generated) >= room:
                 finish = "length"
                 break
-        text = llama.detokenize(written).decode("utf-8", errors="ignore")
-        return Reply(text=text, finish=finish, usage=Usage(len(tokens), len(written)))
+        text = llama.detokenize(generated).decode("utf-8", errors="ignore")
+        return Reply(text=text, finish=finish, usage=Usage(len(tokens), len(generated)))
 
     def _prompt(self, llama: "Llama", render: Callable[[list[dict[str, str]]], str], messages: list[dict[str, str]]) -> list[int]:
-        """Return the tokens of a rendered conversation; control tokens that a message quotes are text."""
+        """Return the tokens of a rendered conversation. A control token that a message quotes is tokenized as text."""
         controls = control_tokens(self._path)
         marked, marker = mark(messages, controls)
         prompt = render(marked)
@@ -129,12 +134,12 @@ def _grammar(request: ChatRequest) -> Any:
 
     try:
         return LlamaGrammar.from_json_schema(json.dumps(request.schema), verbose=False)
-    except Exception as error:  # the converter raises whatever it stumbles over
+    except Exception as error:  # the converter raises arbitrary exceptions
         raise SettingsError(f"llama.cpp cannot make a grammar of the schema for {request.role}: {error}.") from error
 
 
 def llama_is_end(llama: "Llama", token: int) -> bool:
-    """Say whether a token ends a generation (end of text or end of turn)."""
+    """Return whether a token ends a generation (end of text or end of turn)."""
     import llama_cpp
 
     return bool(llama_cpp.llama_vocab_is_eog(llama_cpp.llama_model_get_vocab(llama.model), token))
@@ -148,7 +153,7 @@ def _forget(path: str) -> None:
 
 
 _LOADED: set[str] = set()
-"""The file whose model is in memory, if there is one."""
+"""The path of the loaded model; empty if none is loaded."""
 
 
 @lru_cache(maxsize=1)  # one model in memory at a time
@@ -173,4 +178,4 @@ def _load(path: str, context: int, threads: int) -> tuple["Llama", Callable[[lis
     return llama, lambda messages: formatter(messages=messages).prompt
 
 
-atexit.register(_load.cache_clear)  # llama.cpp's own clean-up fails once the interpreter is half gone
+atexit.register(_load.cache_clear)  # llama.cpp's clean-up fails if it runs late in the interpreter's shutdown

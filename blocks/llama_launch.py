@@ -1,4 +1,4 @@
-"""What a llama-server is started with: the program, the GGUF, and how it is run."""
+"""The start of a llama-server: its program, its GGUF and its options."""
 
 import os
 import shutil
@@ -13,13 +13,15 @@ PROGRAM_VARIABLE = "UNDERSTUDY_LLAMA_SERVER"
 
 @dataclass(frozen=True)
 class Launch:
-    """How a llama-server is started.
+    """The options of a llama-server.
 
     Args:
-        context: tokens of one conversation; slots: conversations side by side, each with the whole context.
-        gpu_layers: without a number the program decides.
-        startup_seconds: that loading the model may take.
-        page: settings of llama.cpp's web page as JSON, which is then served; none serves no page.
+        model_path: path of the GGUF.
+        context: tokens of one conversation, prompt and answers together.
+        slots: concurrent conversations, each with the full context.
+        gpu_layers: number of layers on the GPU; None lets the program decide.
+        startup_seconds: maximum seconds for loading the model.
+        page: settings of llama.cpp's web page as JSON; None serves no page.
     """
 
     model_path: Path
@@ -34,8 +36,11 @@ class Launch:
 def check_gguf(path: Path, provider: str) -> None:
     """Check that a file is a GGUF.
 
+    Args:
+        provider: provider's name for the error message, such as `llama-server`.
+
     Raises:
-        SettingsError: it is not, or there is none.
+        SettingsError: the file does not exist, or is not a GGUF.
     """
     if not path.is_file():
         raise SettingsError(f"{path} does not exist. Give the path of a GGUF file, as in {provider}/path/to/model.gguf.")
@@ -44,23 +49,23 @@ def check_gguf(path: Path, provider: str) -> None:
             raise SettingsError(f"{path} is not a GGUF file. Convert the model first (`understudy export`).")
 
 
-def find_program(given: str = "") -> list[str]:
-    """Return the command of llama-server: a given program, else that of the variable, of this installation, or of the PATH.
+def find_program(program: str = "") -> list[str]:
+    """Return the command that starts llama-server.
 
     Args:
-        given: a path or a name on the PATH.
+        program: a path, or a name on the PATH. If empty, UNDERSTUDY_LLAMA_SERVER, then this installation, then the PATH is used.
 
     Raises:
-        SettingsError: there is none.
+        SettingsError: there is no such program.
     """
-    wanted = given or os.environ.get(PROGRAM_VARIABLE, "")
-    if not wanted and (runtime := read_runtime()):
+    chosen = program or os.environ.get(PROGRAM_VARIABLE, "")
+    if not chosen and (runtime := read_runtime()):
         return runtime.server
-    program = shutil.which(wanted or "llama-server")
-    if program is None and wanted:
+    path = shutil.which(chosen or "llama-server")
+    if path is None and chosen:
         raise SettingsError(
-            f"The program {wanted!r} does not exist. Correct its path, or unset {PROGRAM_VARIABLE} to use the llama.cpp that `make setup` installs."
+            f"The program {chosen!r} does not exist. Correct its path, or unset {PROGRAM_VARIABLE} to use the llama.cpp that `make setup` installs."
         )
-    if program is None:
+    if path is None:
         raise SettingsError(f"llama.cpp is not installed, so no GGUF can be played. Run `make setup`, or set {PROGRAM_VARIABLE} to the path of a llama-server.")
-    return [program]
+    return [path]

@@ -1,4 +1,4 @@
-"""Which llama.cpp this installation uses: what deployments/install.sh proved and wrote down, or the wheel that is installed."""
+"""The llama.cpp of this installation: the one that deployments/install.sh tested and recorded, or the installed wheel."""
 
 import importlib.util
 import sys
@@ -12,17 +12,18 @@ from core.errors import SettingsError
 from core.settings.job_arguments import Argument
 
 RECORD = "understudy-llama.json"
-"""File below the environment's folder."""
+"""File in the environment's folder, where deployments/install.sh records the llama.cpp."""
 
 
 class LlamaRuntime(BaseModel):
-    """A llama.cpp that is used.
+    """An installed llama.cpp.
 
     Args:
-        kind: `prebuilt` (the wheel of xllamacpp), `own` (built with CMAKE_ARGS), or `portable` (built for any machine, where the prebuilt one died).
-        library: its shared library; server: command that takes llama-server's flags.
-        converter: folder with convert_hf_to_gguf.py; none where it was not installed.
-        why: what failed before it; empty for the first choice.
+        kind: `prebuilt` (the xllamacpp wheel), `own` (built with CMAKE_ARGS), or `portable` (built for any CPU, because the prebuilt one crashed).
+        library: path of the shared library.
+        server: command that takes llama-server's flags.
+        converter: folder with convert_hf_to_gguf.py; None if it is not installed.
+        why: why the preferred kind was not used; empty for the first choice.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -35,10 +36,10 @@ class LlamaRuntime(BaseModel):
 
 
 def read_runtime() -> LlamaRuntime | None:
-    """Return the llama.cpp of this installation; none if it has none.
+    """Return the llama.cpp of this installation; None if it has none.
 
     Raises:
-        SettingsError: what was written down cannot be read, or is gone.
+        SettingsError: the record cannot be read, or names files that no longer exist.
     """
     path = Path(sys.prefix) / RECORD
     if not path.is_file():
@@ -53,22 +54,22 @@ def read_runtime() -> LlamaRuntime | None:
 
 
 def library_words() -> list[str]:
-    """Return the arguments by which the probe tries the library of this installation; none where it cannot be said which one that is."""
+    """Return the arguments that make the probe test this installation's library; empty if the library is not known."""
     try:
-        found = read_runtime()
+        runtime = read_runtime()
     except SettingsError:
         return []
-    return ["--library", str(found.library)] if found else []
+    return ["--library", str(runtime.library)] if runtime else []
 
 
 def _of_wheel() -> LlamaRuntime | None:
-    found = importlib.util.find_spec("xllamacpp")
-    library = next(Path(found.origin).parent.glob("xllamacpp*.so"), None) if found and found.origin else None
+    module = importlib.util.find_spec("xllamacpp")
+    library = next(Path(module.origin).parent.glob("xllamacpp*.so"), None) if module and module.origin else None
     return LlamaRuntime(kind="prebuilt", library=library, server=[sys.executable, "-I", blocks.prebuilt_server.__file__]) if library else None
 
 
 def llama_arguments() -> dict[str, Argument]:
-    """Return the llama.cpp of this installation and the sources of its converter, as a job script is given them; what is missing it finds or fetches itself."""
+    """Return this installation's llama.cpp and converter as arguments of a job script, which finds or downloads what is missing."""
     if (runtime := read_runtime()) is None:
         return {}
     converter = {"llama-cpp": str(runtime.converter)} if runtime.converter and runtime.converter.is_dir() else {}

@@ -1,4 +1,4 @@
-"""llama.cpp's own server, started for a GGUF: plays several conversations side by side."""
+"""GGUF models behind a llama-server, which answers several conversations concurrently."""
 
 import re
 from pathlib import Path
@@ -16,11 +16,11 @@ from core.errors import BadRequestError, ContextError, ModelError, ProviderError
 from core.llm.chat import ChatRequest, Reply
 
 UNPARSED = "does not match the expected"
-"""Of the server's 500 for an answer that was cut off before its form was complete."""
+"""Part of the server's message, with status 500, for a structured answer that was cut off."""
 
 
 class LlamaServer(CredentialsBlock):
-    """A quantised model (GGUF) that a llama-server plays, which is started for it and ends with it.
+    """A quantised model (GGUF) in a llama-server, which is started for the model and stopped with it.
 
     Example:
         Load a saved block and get its model:
@@ -48,10 +48,10 @@ class LlamaServer(CredentialsBlock):
     startup_seconds: int = Field(default=300, title="Start", description="Seconds that loading the model may take.", ge=1)
 
     def get_client(self) -> "LlamaServerChat":
-        """Return the model; its server is started at the first request.
+        """Return the model. Its server is started at the first request.
 
         Raises:
-            SettingsError: no such file, not a GGUF, or no such program.
+            SettingsError: the file does not exist or is not a GGUF, or the program does not exist.
         """
         check_gguf(self.model_path, "llama-server")
         launch = Launch(self.model_path, self.context, self.slots, self.threads, self.gpu_layers, self.startup_seconds)
@@ -59,25 +59,30 @@ class LlamaServer(CredentialsBlock):
 
 
 class LlamaServerChat:
-    """A model behind a server of its own; requests go side by side."""
+    """A model in a separate server; requests run concurrently."""
 
     caveat = None
 
     def __init__(self, launch: Launch, command: list[str], temperature: float) -> None:
-        """Take the block's values; nothing is started yet."""
+        """Keep the values without starting the server.
+
+        Args:
+            launch: options of the server.
+            command: command that starts llama-server.
+        """
         self._process = LlamaProcess(launch, command)
         self.reference = self._process.reference
         self._launch, self._temperature = launch, temperature
         self._chat: tuple[Server, OpenAICompatibleChat] | None = None
 
     async def complete(self, request: ChatRequest) -> Reply:
-        """Answer with the model's own chat template; a grammar holds a structured answer to its form.
+        """Answer a request with the model's chat template. A grammar enforces the form of a structured answer.
 
         Raises:
             ContextError: the conversation does not fit the context.
-            TruncatedError: a structured answer did not come to its end.
+            TruncatedError: a structured answer was cut off.
             ProviderError: the server died; the next request starts it again.
-            UnavailableError: it died of the same twice, without an answer in between.
+            UnavailableError: it died twice of the same cause, without an answer in between.
             SettingsError: it does not start.
         """
         try:
@@ -91,11 +96,11 @@ class LlamaServerChat:
             raise
 
     async def aclose(self) -> None:
-        """Stop the server and wait for its end."""
+        """Stop the server, and wait until it has ended."""
         await self._process.aclose()
 
     def _quoted(self, request: ChatRequest) -> re.Pattern[str] | None:
-        """Return the pattern of the model's control tokens, if a text of the request quotes one."""
+        """Return the pattern of the model's control tokens if a message quotes one, otherwise None."""
         controls = control_tokens(self._launch.model_path)
         return controls if mark(plain_messages(request), controls)[1] else None
 

@@ -1,4 +1,4 @@
-"""A reply of a llama-server, piece by piece as it is written."""
+"""Streaming of a llama-server's reply."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from blocks.llama_quoting import control_tokens, mark
 from core.errors import ConnectError, MalformedError
 
 EVENT_BYTES = 1000
-"""Of an event beside the token that it brings."""
+"""Maximum bytes of an event besides the token that it contains."""
 
 
 class _Delta(BaseModel):
@@ -29,7 +29,7 @@ class _Choice(BaseModel):
 
 
 class _Event(BaseModel):
-    """What is read of an event."""
+    """The fields of an event that are used."""
 
     choices: list[_Choice] = []
     error: Any = None
@@ -40,7 +40,7 @@ class Ending:
     """How a reply ended.
 
     Args:
-        finish: `stop` where the model ended by itself, `length` where it ran out of room; empty as long as it is under way.
+        finish: `stop` if the model ended the reply, `length` if it reached the maximum tokens; empty while the reply is incomplete.
     """
 
     finish: str = ""
@@ -49,21 +49,21 @@ class Ending:
 async def stream_reply(
     server: Server, path: Path, messages: Sequence[Mapping[str, str]], temperature: float, max_tokens: int, ending: Ending
 ) -> AsyncIterator[str]:
-    """Yield the pieces of the answer to a conversation, as the model writes them; what the server takes for thinking is left out.
+    """Yield the pieces of the reply to a conversation as the model writes them, without text that the server recognises as thinking.
 
-    Where a message quotes a control token, the answer comes in one piece.
+    If a message quotes a control token, the reply is one piece.
 
     Args:
-        path: of the model's GGUF file.
-        messages: each with `role` and `content`; the system prompt first, if there is one.
-        temperature: 0 always takes the likeliest token.
-        max_tokens: room for the answer.
-        ending: filled in at the end.
+        path: path of the model's GGUF.
+        messages: each with `role` and `content`; a system prompt comes first.
+        temperature: sampling temperature; 0 always takes the likeliest token.
+        max_tokens: maximum tokens of the reply.
+        ending: set at the end of the reply.
 
     Raises:
         ContextError: the conversation is longer than the server's context.
         ConnectError: the connection broke, or ended before the reply did.
-        MalformedError: what came is no stream of a reply, or longer than one can be.
+        MalformedError: the response is not a stream of a reply, or is too long.
         ModelError: the server gave no answer.
     """
     composed = [{**message, "content": normalize("NFC", message["content"])} for message in messages]
@@ -71,18 +71,18 @@ async def stream_reply(
         text, ending.finish, _ = await complete_quoted(server, composed, controls, max_tokens, {"temperature": temperature})
         yield text
         return
-    asked = {"messages": composed, "temperature": temperature, "max_tokens": max_tokens, "stream": True}
+    body = {"messages": composed, "temperature": temperature, "max_tokens": max_tokens, "stream": True}
     headers = {"Authorization": f"Bearer {server.key}"} if server.key else {}
     try:
-        # a long prompt takes minutes on a small machine, and the user can press Ctrl-C
+        # no timeout: a long prompt takes minutes on a small machine, and the user can press Ctrl-C
         async with (
             httpx2.AsyncClient(trust_env=False, timeout=httpx2.Timeout(None, connect=10)) as client,
-            client.stream("POST", f"{server.address}/v1/chat/completions", json=asked, headers=headers) as response,
+            client.stream("POST", f"{server.address}/v1/chat/completions", json=body, headers=headers) as response,
         ):
-            most = BASE_BYTES + (BYTES_PER_TOKEN + EVENT_BYTES) * max_tokens
+            limit = BASE_BYTES + (BYTES_PER_TOKEN + EVENT_BYTES) * max_tokens
             if response.status_code != httpx2.codes.OK:
-                raise refusal(await _whole(response, most), response.status_code)
-            async for event in _events(response, most):
+                raise refusal(await _read_all(response, limit), response.status_code)
+            async for event in _events(response, limit):
                 for choice in event.choices:
                     ending.finish = choice.finish_reason or ending.finish
                     if text := choice.delta.content:
@@ -93,11 +93,11 @@ async def stream_reply(
         raise ConnectError(f"The connection to llama-server broke ({type(error).__name__}). Send the message again.") from error
 
 
-async def _events(response: httpx2.Response, most: int) -> AsyncIterator[_Event]:
-    """Yield what a server sends as events; a line ends with a line feed alone, since a model may write other separators."""
-    held = b""
-    async for data in _bounded(response, most):
-        *lines, held = (held + data).split(b"\n")
+async def _events(response: httpx2.Response, limit: int) -> AsyncIterator[_Event]:
+    """Yield the events of a response. Only a line feed ends a line, because a model may write other line separators."""
+    rest = b""
+    async for data in _bounded(response, limit):
+        *lines, rest = (rest + data).split(b"\n")
         for line in lines:
             kind, _, value = line.partition(b":")
             if kind == b"error":
@@ -112,14 +112,14 @@ async def _events(response: httpx2.Response, most: int) -> AsyncIterator[_Event]
                 yield event
 
 
-async def _bounded(response: httpx2.Response, most: int) -> AsyncIterator[bytes]:
+async def _bounded(response: httpx2.Response, limit: int) -> AsyncIterator[bytes]:
     read = 0
     async for data in response.aiter_bytes():
         read += len(data)
-        if read > most:
-            raise MalformedError(f"llama-server sent more than {most:,} bytes, the most that this message allows.")
+        if read > limit:
+            raise MalformedError(f"llama-server sent more than {limit:,} bytes, the most that this message allows.")
         yield data
 
 
-async def _whole(response: httpx2.Response, most: int) -> bytes:
-    return b"".join([data async for data in _bounded(response, most)])
+async def _read_all(response: httpx2.Response, limit: int) -> bytes:
+    return b"".join([data async for data in _bounded(response, limit)])

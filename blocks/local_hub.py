@@ -1,4 +1,4 @@
-"""A hub in a folder: the layout of a Hugging Face repository, with commits and tags, on this machine."""
+"""A hub in a local folder, with repositories, commits and tags."""
 
 import hashlib
 import io
@@ -16,10 +16,10 @@ from core.storage.store import Store, open_store
 
 
 class LocalHub(Block):
-    """A folder of repositories. A commit is named for its content, so that pushing the same files again makes no new one.
+    """A folder of repositories. The name of a commit is a hash of its content, so that pushing the same files again makes no new commit.
 
     Example:
-        Push a dataset and read where it went:
+        Push a dataset:
         ```python
         from blocks.local_hub import LocalHub
 
@@ -35,18 +35,19 @@ class LocalHub(Block):
     folder: str = Field(default="hub", title="Folder", description="Name of the folder below the data root.")
 
     def problems(self, publications: Sequence[Publication]) -> tuple[list[UnderstudyError], list[str]]:
-        """Return nothing: that the data root can be written is seen with each run."""
+        """Return nothing, because each run checks that the data root can be written."""
         return [], []
 
     def push(self, repo: str, kind: RepoKind, files: Mapping[str, Path | bytes], message: str, tag: str, private: bool) -> Commit:
         """Write a commit, and point `main` and a tag to it.
 
         Args:
-            files: by name in the repository.
+            files: paths or contents, by name in the repository.
+            message, private: not used; the Hugging Face Hub needs them.
 
         Raises:
             StoreError: the data root cannot be written.
-            HubError: what was read back is not what was written.
+            HubError: a file differs from what was written.
         """
         store = open_store()
         sums = {name: _sha256(data) for name, data in sorted(files.items())}
@@ -55,17 +56,17 @@ class LocalHub(Block):
         for name, data in files.items():
             path = f"{place}/commits/{oid}/{name}"
             if not store.exists(path):
-                with store.writing(path) as out, io.BytesIO(data) if isinstance(data, bytes) else data.open("rb") as given:
-                    shutil.copyfileobj(given, out)
-            with store.reading(path) as there:
-                if _sum(there) != sums[name]:
+                with store.writing(path) as target, io.BytesIO(data) if isinstance(data, bytes) else data.open("rb") as source:
+                    shutil.copyfileobj(source, target)
+            with store.reading(path) as written:
+                if _sum(written) != sums[name]:
                     raise HubError(f"{store.root}/{path} reads back differently from what was written. Delete it and run the same command again.")
         for ref in ("main", f"tags/{tag}"):
             store.write(f"{place}/refs/{ref}", oid + "\n")
         return Commit(oid=oid, url=f"{store.root}/{place}/commits/{oid}")
 
     def find(self, repo: str, kind: RepoKind, files: Mapping[str, Path | bytes], tag: str) -> Commit | None:
-        """Return the commit that a tag points to, if it has these files, whole, and no other."""
+        """Return the commit that a tag points to, if it has exactly these files, undamaged; otherwise None."""
         store, place = open_store(), f"{self.folder}/{kind}s/{repo}"
         oid, ref = _commit_name({name: _sha256(data) for name, data in sorted(files.items())}), f"{place}/refs/tags/{tag}"
         commit = Commit(oid=oid, url=f"{store.root}/{place}/commits/{oid}")
@@ -76,7 +77,7 @@ class LocalHub(Block):
         return self.folder
 
     def holds(self, repo: str, kind: RepoKind, commit: Commit) -> bool:
-        """Say whether a commit's files are all there as they were."""
+        """Return whether all files of a commit still exist unchanged."""
         store, folder, sums = open_store(), f"{self.folder}/{kind}s/{repo}/commits/{commit.oid}", {}
         for name in _files(store, folder):
             with store.reading(name) as file:
@@ -84,7 +85,7 @@ class LocalHub(Block):
         return _commit_name(sums) == commit.oid
 
     def environment(self) -> dict[str, str]:
-        """Return nothing: a folder lets everybody in."""
+        """Return nothing, because a folder needs no credentials."""
         return {}
 
 

@@ -1,4 +1,4 @@
-"""Job scripts as processes of this machine, in the shape that remote GPU jobs have."""
+"""Job scripts as processes of this machine, with the interface of remote GPU jobs."""
 
 import asyncio
 import contextlib
@@ -37,31 +37,34 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 
 THREADS = {
     "OMP_NUM_THREADS": str(CORES),
-    "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait made a step more than ten times slower on a busy machine
-    "GOMP_SPINCOUNT": "10000",  # a moment of it is a sixth faster on an idle one
+    "OMP_WAIT_POLICY": "PASSIVE",  # with threads that spin while they wait, a step took more than ten times as long on a busy machine
+    "GOMP_SPINCOUNT": "10000",  # a short spin makes a step a sixth faster on an idle machine
 }
-"""Unless the caller's environment says otherwise."""
+"""Defaults for the job's environment; variables of this process take precedence."""
 
 
 class LocalJobRun(JobRun[int]):
-    """A process that was started."""
+    """A started job process."""
 
     def __init__(self, process: asyncio.subprocess.Process, job: "LocalJob", report: Progress, before: Memory) -> None:
-        """Take a running process; its JSON lines go to `report`.
+        """Prepare to follow a running process.
 
         Args:
-            before: memory when it was started.
+            process: the process.
+            job: the job that it runs.
+            report: called with each JSON line that the script prints.
+            before: memory before the start.
         """
         self._process, self._report, self._before = process, report, before
         self._name, self._log, self._probe = job.script.stem, job.log, job.probe
         self._last: deque[str] = deque(maxlen=30)
         self._doing, self._peak = "at its start", None
 
-    async def wait_for_completion(self) -> None:  # ty: ignore[incompatible-method-override]  Prefect's own jobs are async here too
-        """Wait for the end; a cancelled wait stops the process and all that it started.
+    async def wait_for_completion(self) -> None:  # ty: ignore[incompatible-method-override]  as in Prefect's own jobs
+        """Wait until the process ends. If the wait is cancelled, the process and its children are stopped.
 
         Raises:
-            JobError: it ended with another exit code than 0, or died of a signal.
+            JobError: the process ended with an exit code other than 0 or died of a signal, or its log cannot be written.
         """
         try:
             await self._follow()
@@ -102,14 +105,14 @@ class LocalJobRun(JobRun[int]):
         self._report(event)
 
     async def _why(self, code: int) -> str:
-        said = next((line for line in reversed(self._last) if line and not line.startswith("{")), "")
-        full = " The disk is full: free some space and run again." if "No space left on device" in said else ""
-        last = f" Its last line was: {said.rstrip('.')}." if said else ""
+        last_line = next((line for line in reversed(self._last) if line and not line.startswith("{")), "")
+        full = " The disk is full: free some space and run again." if "No space left on device" in last_line else ""
+        last = f" Its last line was: {last_line.rstrip('.')}." if last_line else ""
         if name := signal_name(code):
             verdict = await asyncio.to_thread(probe, self._probe) if name in CRASHES and self._probe else ""
             words = explain(f"The job {self._name}", code, self._doing, self._peak, self._before, verdict)
             return f"{words}{last}{full}"
-        return f"The job {self._name} ended with exit code {code}{f': {said}' if said else f' {self._doing} and said nothing.'}{full}"
+        return f"The job {self._name} ended with exit code {code}{f': {last_line}' if last_line else f' {self._doing} and said nothing.'}{full}"
 
 
 class LocalJob(JobBlock[int]):
@@ -131,17 +134,17 @@ class LocalJob(JobBlock[int]):
     _documentation_url = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
 
     script: Path = Field(title="Script", description="Path of the job script.")
-    arguments: list[str] = Field(default_factory=list, title="Arguments", description="Passed to the script as they are.")
-    environment: dict[str, str] = Field(default_factory=dict, title="Environment", description="Variables beside this process's own.")
-    log: Path = Field(title="Log", description="File that keeps all the script prints.")
+    arguments: list[str] = Field(default_factory=list, title="Arguments", description="Passed to the script unchanged.")
+    environment: dict[str, str] = Field(default_factory=dict, title="Environment", description="Variables in addition to those of this process.")
+    log: Path = Field(title="Log", description="File to which the script's output is written.")
     probe: list[str] = Field(
         default_factory=list,
         title="Probe",
-        description="Command that is run once if the script crashes; exit code 0 says that llama.cpp works on this machine.",
+        description="Command that is run once if the script crashes; exit code 0 means that llama.cpp works on this machine.",
     )
 
     async def trigger(self, report: Progress = lambda event: None) -> LocalJobRun:
-        """Start the script in a process group of its own, which ends when this process does.
+        """Start the script in a separate process group, which ends with this process.
 
         Args:
             report: called with each JSON line that the script prints.
@@ -154,13 +157,13 @@ class LocalJob(JobBlock[int]):
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            env={**THREADS, **_own_environment(), **ENVIRONMENT, **self.environment},
+            env={**THREADS, **_environment_without_prefect(), **ENVIRONMENT, **self.environment},
             start_new_session=True,
             limit=2**20,
         )
         return LocalJobRun(process, self, report, before)
 
 
-def _own_environment() -> Mapping[str, str]:
-    """Keep Prefect's variables from the job, which knows nothing of Prefect."""
+def _environment_without_prefect() -> Mapping[str, str]:
+    """Return this process's variables without Prefect's, which the job does not need."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}

@@ -1,4 +1,4 @@
-"""Servers that speak OpenAI's Chat Completions: llama-server, Ollama, vLLM and others, on this machine or another."""
+"""Models behind servers with OpenAI's Chat Completions API, such as llama-server, Ollama and vLLM, on this machine or another."""
 
 import json
 import os
@@ -24,10 +24,10 @@ from core.settings.addresses import Address, given_address
 
 REASONING = ("reasoning_content", "reasoning")
 THOUGHTS = (*REASONING, "tool_calls", "function_call")
-"""Parts of a message in which servers put what a model wrote beside its answer."""
+"""Fields of a message in which servers return what a model wrote in addition to its answer."""
 
 BROKEN_OFF = ("error", "abort", "aborted", "cancelled", "timeout", "insufficient_system_resource")
-"""Why servers end an answer in its middle (vLLM, SGLang, OpenRouter, https://api-docs.deepseek.com/api/create-chat-completion)."""
+"""Finish reasons of answers that the server cut off (vLLM, SGLang, OpenRouter, https://api-docs.deepseek.com/api/create-chat-completion)."""
 
 API = "an OpenAI-compatible API (it needs /chat/completions)"
 
@@ -44,7 +44,7 @@ class _Choice(BaseModel):
 
 
 class _Completion(BaseModel):
-    """What is read of an answer."""
+    """The fields of an answer that are used."""
 
     id: Any = None
     choices: list[_Choice] = Field(min_length=1)
@@ -80,7 +80,7 @@ class OpenAICompatible(CredentialsBlock):
         """Return the model.
 
         Raises:
-            SettingsError: there is no base URL, or the key is none.
+            SettingsError: there is no base URL, or the key contains characters that keys do not have.
         """
         base_url = given_address(self.base_url, "OPENAI_COMPATIBLE_BASE_URL")
         if not base_url:
@@ -88,27 +88,27 @@ class OpenAICompatible(CredentialsBlock):
                 f"No server address for openai-compatible/{self.model}; set the option base_url or the environment variable "
                 "OPENAI_COMPATIBLE_BASE_URL, as in http://127.0.0.1:8080/v1."
             )
-        given = self.api_key.get_secret_value() or os.environ.get("OPENAI_COMPATIBLE_API_KEY")
-        key = clean_key(given, f"openai-compatible/{self.model}")
+        raw_key = self.api_key.get_secret_value() or os.environ.get("OPENAI_COMPATIBLE_API_KEY")
+        key = clean_key(raw_key, f"openai-compatible/{self.model}")
         return OpenAICompatibleChat(self, base_url, key or "none")
 
 
 class OpenAICompatibleChat:
-    """A model behind an OpenAI-compatible server: one request, one call, nothing retried."""
+    """A client for one model behind an OpenAI-compatible server. It makes one call per request and retries nothing."""
 
     caveat = None
 
     def __init__(self, block: OpenAICompatible, base_url: str, key: str) -> None:
-        """Make the client, which is shared by all calls."""
-        self._thinks: bool | None = None  # nobody says it of a model: its first count does
+        """Create the client, which all calls share."""
+        self._thinks: bool | None = None  # whether the model thinks unseen; no server reports it, so the first token count decides
         self._client = openai.AsyncOpenAI(api_key=key, base_url=base_url, max_retries=0, http_client=http_client(), timeout=None)
         self._endpoint = Endpoint(f"openai-compatible/{block.model}", str(self._client.base_url), API)
-        given = {"temperature": block.temperature, "top_p": block.top_p}
-        self._options: dict[str, Any] = {"model": block.model} | {name: value for name, value in given.items() if value is not None}
+        sampling = {"temperature": block.temperature, "top_p": block.top_p}
+        self._options: dict[str, Any] = {"model": block.model} | {name: value for name, value in sampling.items() if value is not None}
 
     @property
     def reference(self) -> str:
-        """Name of the model, or of what plays it."""
+        """The reference of the model, or of the provider that wraps this client."""
         return self._endpoint.reference
 
     @reference.setter
@@ -116,16 +116,16 @@ class OpenAICompatibleChat:
         self._endpoint.reference = name
 
     async def complete(self, request: ChatRequest) -> Reply:
-        """Answer a request; the form of a structured answer is described in the prompt too, because these servers do not show it to the model.
+        """Answer a request. The prompt also describes the form of a structured answer, because these servers do not show it to the model.
 
         Raises:
-            ModelError, RunStoppedError: what the server said instead.
+            ModelError, RunStoppedError: the server gave no usable answer.
         """
         options = dict(self._options)
         if request.schema:
             options["response_format"] = {"type": "json_schema", "json_schema": {"name": request.role, "strict": True, "schema": dict(request.schema)}}
         body = {"messages": plain_messages(request), "max_tokens": request.max_tokens, "seed": request.seed % 2**31, **options}
-        # as bytes the request is sent as it is: the SDK's method for completions walks it along its type hints
+        # bytes are sent unchanged; the SDK's method for completions would first convert the request according to its type hints
         sending = self._client.post("/chat/completions", content=to_json(body), cast_to=httpx2.Response)
         response: httpx2.Response = await self._endpoint.ask(request, sending, lambda error: openai_error(self._endpoint, error))
         completion = self._endpoint.read(request, response.content, _Completion)
@@ -144,18 +144,18 @@ class OpenAICompatibleChat:
         thought = reasoned or bool(choice.message.refusal) or any(more.get(name) for name in THOUGHTS)
         written = all_written(choice.message.content or "", usage, thought)
         if written is None:
-            self._thinks = True  # it may do so again, unseen
+            self._thinks = True  # it may think again, and then unseen
         elif self._thinks is None and written and not usage.estimated:
             self._thinks = False
-        known, stated = written if self._thinks is False else None, [completion.model, completion.system_fingerprint]
+        counted, stated = written if self._thinks is False else None, [completion.model, completion.system_fingerprint]
         reported = " ".join(name for name in stated if isinstance(name, str))
-        return Reply(text, finish, usage, allowances(response.headers, LIMIT_HEADERS), completion.id, known, repaired, reported, reasoned)
+        return Reply(text, finish, usage, allowances(response.headers, LIMIT_HEADERS), completion.id, counted, repaired, reported, reasoned)
 
 
 def plain_messages(request: ChatRequest) -> list[Any]:
-    """Return system prompt and history as every chat template takes them: taking turns, with the answer's form described.
+    """Return system prompt and history in a form that every chat template takes: the sides alternate, and the system prompt describes the answer's form.
 
-    The texts are composed (NFC), as they are trained.
+    The texts are normalized to NFC, as in the training.
     """
     system = [request.system] if request.system else []
     if request.schema:
@@ -165,11 +165,11 @@ def plain_messages(request: ChatRequest) -> list[Any]:
     return [message | {"content": normalize("NFC", message["content"])} for message in messages]
 
 
-def _usage(said: Any) -> Usage:
-    used = plain(said)
+def _usage(reported: Any) -> Usage:
+    used = plain(reported)
     details, read, written = plain(used.get("prompt_tokens_details")), used.get("prompt_tokens"), used.get("completion_tokens")
-    counted = read_usage(read, written, details.get("cached_tokens"), details.get("cache_write_tokens"), said)
-    # some count thoughts in the total alone (https://docs.x.ai/docs/guides/reasoning)
-    whole = read_usage(read, used.get("total_tokens"))
-    hidden = max(0, whole.output_tokens - counted.input_tokens - counted.output_tokens)
-    return counted if counted.estimated or whole.estimated else replace(counted, output_tokens=counted.output_tokens + hidden)
+    counted = read_usage(read, written, details.get("cached_tokens"), details.get("cache_write_tokens"), reported)
+    # some servers count thoughts only in the total (https://docs.x.ai/docs/guides/reasoning)
+    with_thoughts = read_usage(read, used.get("total_tokens"))
+    hidden = max(0, with_thoughts.output_tokens - counted.input_tokens - counted.output_tokens)
+    return counted if counted.estimated or with_thoughts.estimated else replace(counted, output_tokens=counted.output_tokens + hidden)

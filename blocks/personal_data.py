@@ -1,4 +1,4 @@
-"""Personal data found by Presidio, on this machine: names by a spaCy model of English, the rest by patterns, check digits and the words beside them."""
+"""Detection of personal data with Presidio, locally: names with an English spaCy model, the rest with patterns, check digits and nearby words."""
 
 import logging
 from typing import Any
@@ -7,12 +7,12 @@ from core.errors import SettingsError
 from core.imports.scrubbing import Find, Finder
 
 MODELS = ("en_core_web_trf", "en_core_web_lg", "en_core_web_md", "en_core_web_sm")
-"""spaCy's models of English, the best first; any other that is installed and begins as they do is taken last."""
-LEAST = 0.4
-"""The score from which a find counts: Presidio's own for a weak pattern beside a word that belongs to it."""
+"""spaCy's English models, the best first. Another installed model whose name begins in the same way is the last choice."""
+MIN_SCORE = 0.4
+"""Minimum score of a match: Presidio's score for a weak pattern next to one of its context words."""
 
 REGIONS = ("US", "GB", "DE", "FR", "IN", "AU", "CA", "ES", "IT", "NL", "BR")
-"""Where a telephone number without its country's code may be of."""
+"""Countries whose telephone numbers are recognised without a country code."""
 
 _KINDS = {
     "PERSON": "NAME", "EMAIL": "E-MAIL", "PHONE_NUMBER": "PHONE", "ADDRESS": "ADDRESS", "BIRTH": "DATE OF BIRTH", "NUMBER_ID": "ID", "US_SSN": "ID",
@@ -45,10 +45,10 @@ _PATTERNS: dict[str, tuple[list[tuple[str, float]], list[str]]] = {
 
 
 def load_finder() -> Finder:
-    """Return what finds personal data in a text.
+    """Return a function that finds personal data in a text.
 
     Raises:
-        SettingsError: Presidio or a model of English is not installed.
+        SettingsError: Presidio or an English spaCy model is not installed.
     """
     try:
         import spacy.util
@@ -77,12 +77,12 @@ def load_finder() -> Finder:
         known.UsSsnRecognizer(),
         known.NhsRecognizer(),
         known.IpRecognizer(),
-    ]  # none asks the network, as Presidio's own for e-mail addresses and URLs do
+    ]  # none of them uses the network, unlike Presidio's recognizers for e-mail addresses and URLs
     engine = AnalyzerEngine(RecognizerRegistry(recognizers=[*own, *theirs], supported_languages=["en"]), nlp, supported_languages=["en"])
     entities = sorted(_KINDS)
 
     def find(text: str) -> list[Find]:
-        found = engine.analyze(text, language="en", entities=entities, score_threshold=LEAST)
-        return [Find(_KINDS[item.entity_type], item.start, item.end) for item in found]
+        matches = engine.analyze(text, language="en", entities=entities, score_threshold=MIN_SCORE)
+        return [Find(_KINDS[item.entity_type], item.start, item.end) for item in matches]
 
     return find

@@ -1,7 +1,7 @@
-"""llama.cpp's server out of the xllamacpp wheel, with llama-server's own flags: `python -I prebuilt_server.py --model FILE --port N …`.
+"""llama.cpp's server from the xllamacpp wheel, with llama-server's flags: `python -I prebuilt_server.py --model FILE --port N …`.
 
-It serves until SIGTERM or SIGINT. It is run by its path, so nothing of this package is imported: `python blocks/…` without -I would find our http.py in
-place of Python's.
+It serves until SIGTERM or SIGINT. It is run by its path and imports nothing from this package. Without -I, Python would import blocks/http.py instead of
+its own http module.
 """
 
 import argparse
@@ -26,29 +26,29 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until a signal; return the exit code."""
     options = _read(arguments)
     try:
-        _bring_openmp()
+        _load_openmp()
         library: Any = import_module("xllamacpp")
     except ImportError as error:
         return _fail(f"xllamacpp cannot be imported ({error}). Run `make setup`.")
     _watch_for_signals()
     try:
         server = library.Server(_parameters(library.CommonParams(), options))
-    except RuntimeError:  # llama.cpp has said why
+    except RuntimeError:  # llama.cpp has printed the reason
         return _fail(f"llama.cpp cannot serve {options.model}; the lines above say why.")
     sys.stderr.write(f"serving {options.model} on {server.listening_address}\n")
     threading.Event().wait()
     return 0
 
 
-def _bring_openmp() -> None:
-    """Load torch's own libgomp where the system has none: xllamacpp expects one, which comes with a compiler."""
+def _load_openmp() -> None:
+    """Load torch's libgomp if the system has none. xllamacpp expects it, but systems without a compiler often lack it."""
     try:
         ctypes.CDLL("libgomp.so.1")
     except OSError:
         torch = find_spec("torch")
-        own = Path(str(torch.origin)).parent / "lib" / "libgomp.so.1" if torch else None
-        if own and own.is_file():
-            ctypes.CDLL(str(own), ctypes.RTLD_GLOBAL)
+        bundled = Path(str(torch.origin)).parent / "lib" / "libgomp.so.1" if torch else None
+        if bundled and bundled.is_file():
+            ctypes.CDLL(str(bundled), ctypes.RTLD_GLOBAL)
 
 
 def _fail(text: str) -> int:
@@ -68,7 +68,7 @@ def _read(arguments: list[str] | None) -> argparse.Namespace:
     add("--threads", "-t", type=int, default=os.cpu_count() or 1)
     add("--gpu-layers", "-ngl", type=int, default=-1, help="layers on the GPU; -1: llama.cpp decides")
     add("--api-prefix", default="", help="path that all addresses begin with")
-    add("--jinja", action="store_true", help="so always")
+    add("--jinja", action="store_true", help="accepted and ignored: always on")
     page = parser.add_mutually_exclusive_group()
     page.add_argument("--webui", dest="page", action="store_true", default=True)
     page.add_argument("--no-webui", dest="page", action="store_false")
@@ -89,16 +89,16 @@ def _parameters(parameters: Any, options: argparse.Namespace) -> Any:
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = options.threads
     parameters.use_jinja, parameters.ui, parameters.ui_config_json = True, options.page, options.ui_config
     parameters.api_keys = [key] if (key := os.environ.get(KEY_VARIABLE)) else []
-    if options.host in LOOPBACK:  # no page of another site may read answers
+    if options.host in LOOPBACK:  # web pages of other sites must not read answers
         parameters.cors_origins, parameters.cors_origins_explicit = f"http://{options.host}:{options.port}", True
     return parameters
 
 
 def _watch_for_signals() -> None:
-    """End on SIGTERM and SIGINT at any moment; llama.cpp's threads hold nothing that would have to be saved."""
+    """Exit at once on SIGTERM and SIGINT; llama.cpp's threads hold nothing that must be saved."""
     read, write = os.pipe()
     os.set_blocking(write, False)
-    signal.set_wakeup_fd(write)  # whichever thread the signal reaches
+    signal.set_wakeup_fd(write)  # works for a signal to any thread
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
 
@@ -114,4 +114,4 @@ def _watch_for_signals() -> None:
 if __name__ == "__main__":
     code = main()
     sys.stderr.flush()
-    os._exit(code)  # the library's threads keep an interpreter from ending
+    os._exit(code)  # the library's threads would keep the interpreter from exiting

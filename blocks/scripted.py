@@ -1,4 +1,4 @@
-"""The scripted provider, which needs nothing from outside."""
+"""The scripted provider, which needs no external service."""
 
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl
@@ -11,7 +11,7 @@ class Scripted(CredentialsBlock):
     """Plays every role deterministically from a domain's phrases, without a network.
 
     Example:
-        Load a saved block and let it play:
+        Load a saved block and get its model:
         ```python
         from blocks.scripted import Scripted
         from core.packs.pack import load_pack
@@ -31,6 +31,6 @@ class Scripted(CredentialsBlock):
         """Return the model.
 
         Args:
-            pack: the domain that is played.
+            pack: the domain pack whose phrases are used.
         """
         return ScriptedDesigner() if self.name == "designer" else ScriptedChat(self.name, pack)

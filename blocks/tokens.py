@@ -1,4 +1,4 @@
-"""Counting tokens: with a vocabulary that needs no network, or with a base model's own."""
+"""Token counts, with a vocabulary that needs no network or with a base model's tokenizer."""
 
 from collections.abc import Callable
 from functools import cache
@@ -14,7 +14,7 @@ CL100K = "cl100k_base"
 
 
 def count_tokens(text: str) -> int:
-    """Return how many tokens of cl100k_base a text has."""
+    """Return the number of cl100k_base tokens in a text."""
     return len(_encode()(text))
 
 
@@ -30,10 +30,11 @@ def load_tokenizer(name: str) -> Tokenizer:
     """Return a tokenizer by its name in the settings.
 
     Args:
-        name: `cl100k_base`, or `hf:` and a folder or a repository with a tokenizer and its chat template, whose frames are then measured.
+        name: `cl100k_base`, or `hf:` followed by a folder or repository that has a tokenizer with a chat template. The tokens that the template adds to
+            messages are then measured.
 
     Raises:
-        SettingsError: an unknown name, or a tokenizer that cannot be loaded or has no chat template.
+        SettingsError: the name is unknown, or the tokenizer cannot be loaded or has no chat template.
     """
     if name == CL100K:
         return Tokenizer(name, count_tokens)
@@ -51,28 +52,28 @@ def _from_transformers(name: str) -> Tokenizer:
     folder = project_path(place)
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(str(folder) if folder.is_dir() else place, trust_remote_code=False)
-    except Exception as error:  # a damaged tokenizer.json raises Exception itself
+    except Exception as error:  # a damaged tokenizer.json raises a bare Exception
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise SettingsError(f"dataset.tokenizer {name} cannot be loaded: {reason} Give a folder, or the name of a repository.") from error
     if not tokenizer.chat_template:
         raise SettingsError(f"dataset.tokenizer {name} has no chat template. Choose the tokenizer of an instruct model, or {CL100K}.")
 
     def count(text: str) -> int:
-        # as it is trained: composed, and a control token that it quotes is text
+        # as in the training: normalized to NFC, and a quoted control token is text
         return len(tokenizer.encode(normalize("NFC", text), add_special_tokens=False, split_special_tokens=True))
 
-    def whole(*roles: str) -> int:
+    def count_chat(*roles: str) -> int:
         chat = [{"role": role, "content": "x y z"} for role in roles]
         try:
             return len(tokenizer.apply_chat_template(chat, tokenize=True, return_dict=False)) - len(roles) * count("x y z")
-        except Exception as refused:  # whatever an expression of a stranger's template can raise
+        except Exception as refused:  # an untrusted template can raise any exception
             if roles[0] != "system":
                 raise SettingsError(f"The chat template of dataset.tokenizer {name} cannot render a conversation ({refused}). Choose {CL100K}.") from refused
-            # it refuses a system message (Gemma 2): the training puts its text before the user's first message, after a line break
-            return whole(*roles[1:]) + count("\n")
+            # the template refuses a system message (as Gemma 2's does): the training then puts its text and a line break before the first message
+            return count_chat(*roles[1:]) + count("\n")
 
-    backend = getattr(tokenizer, "backend_tokenizer", None)  # a folder's files, or a repository's branch, may change under their name
+    backend = getattr(tokenizer, "backend_tokenizer", None)  # the files of a folder or branch may change while the name stays the same
     version = fingerprint([tokenizer.chat_template, backend.to_str() if backend else tokenizer.get_vocab()])
-    # templates may write something else at the beginning and after the last message; both are in every example, so they go with the system prompt
-    two, four = whole("system", "user", "assistant"), whole("system", "user", "assistant", "user", "assistant")
+    # a template may add text at the beginning and after the last message; every example has both, so they are counted with the system prompt
+    two, four = count_chat("system", "user", "assistant"), count_chat("system", "user", "assistant", "user", "assistant")
     return Tokenizer(name, count, system=two - (four - two), user=four - two, assistant=0, version=version)
