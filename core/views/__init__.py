@@ -1,1 +1,1 @@
-"""What the pages of the studio show, as plain data: read from the data root, and tested without a browser."""
+"""The data of the studio's pages, read from the data root as plain objects and tested without a browser."""

@@ -1,4 +1,4 @@
-"""What a batch came to: shares with their intervals and what they rest on; what never came up is not tested, and no pass."""
+"""The figures of a batch: shares with their counts and intervals. A criterion that never applied counts as not tested, never as passed."""
 
 import math
 from collections import Counter
@@ -13,10 +13,11 @@ from core.views.choosing import view_of
 
 @dataclass(frozen=True)
 class Share:
-    """A share with its interval.
+    """A share of conversations or answers, with its interval.
 
     Args:
-        of: on how many it rests; 0 means that nothing was tested.
+        hits: number of those that have the property.
+        of: number of all; 0 means that nothing was tested.
     """
 
     hits: int
@@ -24,12 +25,12 @@ class Share:
 
     @property
     def value(self) -> float | None:
-        """The share; none where nothing was tested."""
+        """The share from 0 to 1; None if nothing was tested."""
         return self.hits / self.of if self.of else None
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval."""
+        """The 95 % interval of the share; None if nothing was tested."""
         return wilson_interval(self.hits, self.of) if self.of else None
 
     def __str__(self) -> str:
@@ -39,13 +40,19 @@ class Share:
 
     @property
     def bounds(self) -> str:
-        """The interval in words; nothing where nothing was tested."""
+        """The interval in words; empty if nothing was tested."""
         return f"{100 * self.interval[0]:.0f} to {100 * self.interval[1]:.0f} %" if self.interval else ""
 
 
 @dataclass(frozen=True)
 class CriterionLine:
-    """How a criterion was answered; NA says that it did not come up, and is no pass here."""
+    """The answers to a criterion.
+
+    Args:
+        kind: the criterion's category, or `gate`.
+        yes: share of YES among the answers YES and NO. NA means that the criterion did not apply, and is left out.
+        answers: number of each answer.
+    """
 
     id: str
     name: str
@@ -56,11 +63,12 @@ class CriterionLine:
 
 @dataclass(frozen=True)
 class Figures:
-    """Rows in figures.
+    """The figures of a set of rows.
 
     Args:
-        passed: of the conversations that passed or failed.
-        mean: of their scores.
+        passed: share of passed conversations among those that passed or failed.
+        incomplete: number of conversations whose assessment lacks answers.
+        mean: mean score of the complete conversations; None if there is none.
     """
 
     passed: Share
@@ -70,7 +78,11 @@ class Figures:
 
 
 def figures_of(batch: Batch, rows: Sequence[Row], view: int = 0) -> Figures:
-    """Return rows in figures; a criterion that never came up has no share."""
+    """Return the figures of some rows of a batch.
+
+    Args:
+        view: whose verdicts are used: 0 for the final ones, otherwise the number of the judge.
+    """
     results = [result for row in rows if (result := view_of(row, view))]
     complete = [result for result in results if result.outcome != Outcome.INCOMPLETE.value]
     scores = [result.score for result in complete if result.score is not None]
@@ -82,7 +94,7 @@ def figures_of(batch: Batch, rows: Sequence[Row], view: int = 0) -> Figures:
         Share(sum(result.outcome == Outcome.PASS.value for result in complete), len(complete)),
         len(results) - len(complete),
         math.fsum(scores) / len(scores) if scores else None,
-        [_line(batch, name, given) for name, given in counts.items()],
+        [_line(batch, name, answers) for name, answers in counts.items()],
     )
 
 
@@ -93,20 +105,20 @@ def _line(batch: Batch, name: str, answers: Counter[str]) -> CriterionLine:
 
 
 def traits_in(batch: Batch) -> dict[str, dict[str, Share]]:
-    """Return, by dimension, how many personas of each value passed; values of the pack that no persona had are not tested."""
-    found: dict[str, dict[str, list[int]]] = {}
+    """Return, by dimension and value, the share of passed conversations. Values of the pack that no persona had are included, as not tested."""
+    counted: dict[str, dict[str, list[int]]] = {}
     for name, values in (batch.pack.taxonomy.dimensions if batch.pack else {}).items():
-        found[name] = {value: [0, 0] for value in values}
+        counted[name] = {value: [0, 0] for value in values}
     if batch.pack:
-        found["episodes"] = {name: [0, 0] for name in batch.pack.episodes.episodes}
-        found["flaws"] = {name: [0, 0] for name in batch.pack.flaws.kinds}
-        found["topics"] = {name: [0, 0] for group in batch.pack.taxonomy.topics.values() for name in group.subtopics}
+        counted["episodes"] = {name: [0, 0] for name in batch.pack.episodes.episodes}
+        counted["flaws"] = {name: [0, 0] for name in batch.pack.flaws.kinds}
+        counted["topics"] = {name: [0, 0] for group in batch.pack.taxonomy.topics.values() for name in group.subtopics}
     for row in batch.rows:
         if row.result is None or row.result.outcome == Outcome.INCOMPLETE.value:
             continue
         for name, values in row.traits.items():
             for value in values:
-                counts = found.setdefault(name, {}).setdefault(value, [0, 0])
+                counts = counted.setdefault(name, {}).setdefault(value, [0, 0])
                 counts[0] += row.result.outcome == Outcome.PASS.value
                 counts[1] += 1
-    return {name: {value: Share(*counts) for value, counts in values.items()} for name, values in found.items() if values}
+    return {name: {value: Share(*counts) for value, counts in values.items()} for name, values in counted.items() if values}

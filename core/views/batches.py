@@ -1,4 +1,4 @@
-"""A batch of assessments with its conversations, read once and kept in memory for as long as no file of it changes."""
+"""Batches of assessments with their conversations. A batch is cached in memory until one of its files changes."""
 
 import threading
 from collections import OrderedDict
@@ -14,17 +14,23 @@ from core.records import Assessment, AssessmentBatch, AssessmentRef, LeftOut, Ou
 from core.storage.file_states import FileState
 from core.storage.store import Store
 
-KEPT_BATCHES = 4
-"""Batches whose conversations are kept in memory."""
+CACHE_SIZE = 4
+"""Maximum number of batches in memory."""
 READ_AT_ONCE = 200
-"""Files."""
+"""Number of files that are read in one call."""
 UNJUDGED, NOWHERE = "batches/transcripts-", "-"
-"""How a batch of conversations begins that are yet to be judged, and the path of an assessment that there is not."""
+"""Prefix of the path of a batch of conversations that are not judged yet, and the placeholder for the path of a missing assessment."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What an assessment says of a conversation, as the rows show it."""
+    """The parts of an assessment that a row shows.
+
+    Args:
+        score: from 0 to 1; None if nothing could be scored.
+        errors: number of criteria without a usable answer.
+        answers: the answer to each criterion, by its id.
+    """
 
     outcome: str
     score: float | None
@@ -39,11 +45,15 @@ class Row:
     """A conversation of a batch.
 
     Args:
-        path: of the transcript; assessment: of what counts.
-        name: the persona's.
-        traits: what was drawn for the persona, by dimension; flaws and trajectory are among them.
-        results: of what counts, and then of each judge of a panel; none where that judge said nothing.
-        text: what was said; plain: the same, as it is searched.
+        path: path of the transcript.
+        assessment: path of the final assessment.
+        id: id of the transcript.
+        name: name of the persona.
+        exchanges: number of exchanges.
+        traits: values that were drawn for the persona, by dimension; this includes flaws, topics, episodes and trajectory.
+        results: the final result, then the result of each judge of a panel; None for a judge without an assessment.
+        text: the messages.
+        plain: id, name and messages in the form in which they are searched.
     """
 
     path: str
@@ -58,7 +68,7 @@ class Row:
 
     @property
     def result(self) -> Result | None:
-        """What counts."""
+        """The final result; None if there is none."""
         return self.results[0]
 
 
@@ -67,11 +77,13 @@ class Batch:
     """A batch, with its conversations.
 
     Args:
-        name: such as `assessments-b7e24c25aa45`.
-        modified: when it was written, in seconds since 1970.
-        judges: of a panel; none where there is one judge alone.
-        damaged: what could not be read, by name.
-        pack: of its domain, as it is now; none where that cannot be loaded.
+        name: name of the batch, such as `assessments-b7e24c25aa45`.
+        modified: Unix time of the batch file's last change, in seconds.
+        by: all judges.
+        judges: the judges of a panel; empty if there is one judge.
+        left_out: conversations that are not in the batch, with reasons.
+        damaged: reasons why files could not be read, by path.
+        pack: current pack of the domain; None if it cannot be loaded.
     """
 
     name: str
@@ -86,7 +98,7 @@ class Batch:
 
 
 @dataclass
-class _Kept:
+class _Cached:
     states: dict[str, FileState] = field(default_factory=dict)
     transcripts: dict[str, dict[str, Any]] = field(default_factory=dict)
     results: dict[str, Result] = field(default_factory=dict)
@@ -94,60 +106,63 @@ class _Kept:
     batch: Batch | None = None
 
 
-_MEMORY: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
+_MEMORY: OrderedDict[tuple[str, str], _Cached] = OrderedDict()
 _LOCK = threading.Lock()
 
 
 def batch_path(name: str) -> str:
-    """Return where a batch is, below the data root."""
+    """Return the path of a batch below the data root."""
     return f"batches/{name}.json"
 
 
 def open_batch(store: Store, name: str) -> Batch:
-    """Return a batch with its conversations; what is in memory is used as long as no file of it has changed.
+    """Return a batch with its conversations. Files that are in memory are read again only if they have changed.
+
+    Args:
+        name: name of the batch, without folder and suffix.
 
     Raises:
         StoreError: there is no such batch.
     """
     path = batch_path(name)
     with _LOCK:
-        kept = _MEMORY.setdefault((store.root, name), _Kept())
+        cached = _MEMORY.setdefault((store.root, name), _Cached())
         _MEMORY.move_to_end((store.root, name))
-        while len(_MEMORY) > KEPT_BATCHES:
+        while len(_MEMORY) > CACHE_SIZE:
             _MEMORY.popitem(last=False)
-    if not (found := store.states([path])):
+    if not (current := store.states([path])):
         _MEMORY.pop((store.root, name), None)
-    if kept.batch and found.get(path) == kept.states.get(path):
-        named = [part for row in kept.batch.rows for part in (row.path, row.assessment)]
-        if store.states(named) == {part: kept.states.get(part) for part in named} and kept.batch.pack is _pack(kept.batch.domain):
-            return kept.batch
+    if cached.batch and current.get(path) == cached.states.get(path):
+        parts = [part for row in cached.batch.rows for part in (row.path, row.assessment)]
+        if store.states(parts) == {part: cached.states.get(part) for part in parts} and cached.batch.pack is _pack(cached.batch.domain):
+            return cached.batch
     listed = _listed(store, path)
     paths = [item.transcript.path for item in listed.assessments]
     verdicts = [part for item in listed.assessments for part in (item.path, *item.by_judge.values()) if part != NOWHERE]
     states = store.states([path, *paths, *verdicts])
-    _read(store, kept, [part for part in paths if kept.states.get(part) != states.get(part)], kept.transcripts, _transcript)
-    _read(store, kept, [part for part in verdicts if kept.states.get(part) != states.get(part)], kept.results, _result)
+    _read(store, cached, [part for part in paths if cached.states.get(part) != states.get(part)], cached.transcripts, _transcript)
+    _read(store, cached, [part for part in verdicts if cached.states.get(part) != states.get(part)], cached.results, _result)
     judges = listed.judges if len(listed.judges) > 1 else []
     rows = []
     for item in listed.assessments:
-        said = kept.transcripts.get(item.transcript.path)
-        if said is None:
+        fields = cached.transcripts.get(item.transcript.path)
+        if fields is None:
             continue
-        own = [kept.results.get(item.by_judge[judge]) if judge in item.by_judge else None for judge in judges]
-        final = kept.results.get(item.path)
-        rows.append(Row(item.transcript.path, item.path, item.transcript.id, results=(final, *own), **said))
-    batch = Batch(name, listed.domain, states[path].modified, listed.judges, judges, rows, listed.left_out, dict(kept.damaged), _pack(listed.domain))
-    kept.states, kept.batch = states, batch
+        by_judge = [cached.results.get(item.by_judge[judge]) if judge in item.by_judge else None for judge in judges]
+        final = cached.results.get(item.path)
+        rows.append(Row(item.transcript.path, item.path, item.transcript.id, results=(final, *by_judge), **fields))
+    batch = Batch(name, listed.domain, states[path].modified, listed.judges, judges, rows, listed.left_out, dict(cached.damaged), _pack(listed.domain))
+    cached.states, cached.batch = states, batch
     return batch
 
 
 def _listed(store: Store, path: str) -> AssessmentBatch:
-    """Return a batch; of conversations that nobody has judged, as one of assessments that are not there."""
+    """Return a batch of assessments; for conversations that are not judged yet, one with placeholders."""
     if not path.startswith(UNJUDGED):
         return store.load(path, AssessmentBatch)
-    made = store.load(path, TranscriptBatch)
-    refs = [AssessmentRef(path=NOWHERE, transcript=item, outcome=Outcome.INCOMPLETE, score=None) for item in made.transcripts]
-    return AssessmentBatch(domain=made.domain, judges=[], assessments=refs, left_out=made.left_out)
+    unjudged = store.load(path, TranscriptBatch)
+    refs = [AssessmentRef(path=NOWHERE, transcript=item, outcome=Outcome.INCOMPLETE, score=None) for item in unjudged.transcripts]
+    return AssessmentBatch(domain=unjudged.domain, judges=[], assessments=refs, left_out=unjudged.left_out)
 
 
 def _pack(domain: str) -> Pack | None:
@@ -157,69 +172,69 @@ def _pack(domain: str) -> Pack | None:
         return None
 
 
-def _read(store: Store, kept: _Kept, names: Sequence[str], into: dict[str, Any], make: Callable[[bytes], Any]) -> None:
-    """Read files that are new or have changed; a damaged one is named and left out."""
+def _read(store: Store, cached: _Cached, names: Sequence[str], into: dict[str, Any], make: Callable[[bytes], Any]) -> None:
+    """Read files into the cache; damaged ones are left out and recorded in `damaged`."""
     for name, data in contents(store, names):
         into.pop(name, None)
-        kept.damaged.pop(name, None)
+        cached.damaged.pop(name, None)
         try:
             if data is None:
                 raise StoreError("The file was removed, or is a link.")
             into[name] = make(data)
         except (ValidationError, StoreError) as error:
-            kept.damaged[name] = str(error) if isinstance(error, StoreError) else "The file is damaged: it is not a record of its kind."
+            cached.damaged[name] = str(error) if isinstance(error, StoreError) else "The file is damaged: it is not a record of its kind."
 
 
 def contents(store: Store, names: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
-    """Return the bytes of files, many at once; none of one that is not there."""
-    there = store.states(names)
-    distinct = sorted({name for name in names if name in there})
+    """Yield each file's name and bytes; None for a file that does not exist. Many files are read at once."""
+    existing = store.states(names)
+    distinct = sorted({name for name in names if name in existing})
     for begin in range(0, len(distinct), READ_AT_ONCE):
         some = distinct[begin : begin + READ_AT_ONCE]
         yield from zip(some, store.read_many(some), strict=True)
-    yield from ((name, None) for name in names if name not in there)
+    yield from ((name, None) for name in names if name not in existing)
 
 
 def _transcript(data: bytes) -> dict[str, Any]:
-    found = Transcript.model_validate_json(data)
-    persona = found.persona or {}
-    text = "\n".join([*([found.opening] if found.opening else []), *(part for one in found.exchanges for part in (one.user, one.assistant))])
+    transcript = Transcript.model_validate_json(data)
+    persona, opening = transcript.persona or {}, [transcript.opening] if transcript.opening else []
+    text = "\n".join([*opening, *(part for exchange in transcript.exchanges for part in (exchange.user, exchange.assistant))])
     name = persona.get("name")
     return {
         "name": name if isinstance(name, str) else "",
-        "exchanges": len(found.exchanges),
+        "exchanges": len(transcript.exchanges),
         "traits": traits_of(persona),
         "text": text,
-        "plain": plain(f"{found.id}\n{name}\n{text}"),
+        "plain": plain(f"{transcript.id}\n{name}\n{text}"),
     }
 
 
 def _result(data: bytes) -> Result:
-    found = Assessment.model_validate_json(data)
-    answers = {verdict.criterion: verdict.answer.value for verdict in found.verdicts}
-    score = found.score
+    assessment = Assessment.model_validate_json(data)
+    answers = {verdict.criterion: verdict.answer.value for verdict in assessment.verdicts}
+    score = assessment.score
     return Result(score.outcome.value, score.score, tuple(score.failed_gates), tuple(score.failed_checks), score.errors, answers)
 
 
 def traits_of(persona: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Return what was drawn for a persona, by dimension; one from elsewhere may hold anything in these places."""
-    found: dict[str, tuple[str, ...]] = {}
+    """Return the values that were drawn for a persona, by dimension. An imported persona may have any content, so its form is checked."""
+    traits: dict[str, tuple[str, ...]] = {}
     dimensions = persona.get("dimensions")
     for name, value in (dimensions if isinstance(dimensions, dict) else {}).items():
         if isinstance(name, str) and isinstance(value, str):
-            found[name] = (value,)
+            traits[name] = (value,)
     if isinstance(trajectory := persona.get("trajectory"), str):
-        found["trajectory"] = (trajectory,)
+        traits["trajectory"] = (trajectory,)
     for key, part in (("flaws", "name"), ("topics", "subtopic"), ("episodes", "name")):
         listed = persona.get(key)
         names = [item[part] for item in (listed if isinstance(listed, list) else []) if isinstance(item, dict) and isinstance(item.get(part), str)]
         if names:
-            found[key] = tuple(dict.fromkeys(names))
+            traits[key] = tuple(dict.fromkeys(names))
     if isinstance(country := persona.get("country"), str):
-        found["country"] = (country,)
-    return found
+        traits["country"] = (country,)
+    return traits
 
 
 def plain(text: str) -> str:
-    """Return a text as it is searched: capitals, kinds of apostrophe and line breaks make no difference."""
+    """Return a text in the form in which it is searched: without capitals, typographic apostrophes and line breaks."""
     return text.lower().replace("’", "'").replace("\n", " ")

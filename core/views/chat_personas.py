@@ -1,4 +1,4 @@
-"""A chat as the seed of an evaluation's persona: what the person wrote becomes what the persona has on its mind."""
+"""Personas for evaluations from chats: the person's first messages become the persona's first topic."""
 
 from pathlib import Path
 
@@ -13,25 +13,30 @@ from core.storage.locks import locked
 from core.storage.store import Store
 
 FOLDER = "personas"
-"""Below the data root: personas from chats, a file for each domain."""
+"""Folder below the data root with the personas from chats, one file per domain."""
 FIRST_SEED = 1_000_000
-"""Of personas from chats; seeds of generation and evaluation are far below."""
-LONGEST = 600
-"""Characters of a topic's description."""
+"""Lowest seed of personas from chats. The seeds of generation and evaluation are far below it."""
+MAX_DESCRIPTION = 600
+"""Maximum characters of a topic's description."""
 
 
 def keep_persona(store: Store, chat: Chat, transcript: Transcript) -> str:
-    """Add a persona to the domain's file, and return the file's name: `understudy evaluate --personas` reads it.
+    """Add a persona to the domain's file, which `understudy evaluate --personas` reads; return the file's name.
 
-    The rest of the persona is the pack's, drawn by a seed that follows from the chat; the same chat gives the same persona, once.
+    The rest of the persona is drawn from the pack with a seed that is derived from the chat. The same chat always gives the same persona, which is added
+    once.
+
+    Args:
+        chat: the chat, with its domain.
+        transcript: the chat's conversation; the first two messages of the user are used.
     """
     pack, name = load_pack(chat.domain), f"{FOLDER}/{chat.domain}-from-chats.json"
     drawn = sample_persona(pack, FIRST_SEED + seed_of("chat", chat.id) % (MAX_SEED - FIRST_SEED))
-    about = " ".join(" ".join(said.user.split()) for said in transcript.exchanges[:2])[:LONGEST]
+    about = " ".join(" ".join(exchange.user.split()) for exchange in transcript.exchanges[:2])[:MAX_DESCRIPTION]
     first, *rest = drawn.topics
     persona = drawn.model_copy(update={"topics": [first.model_copy(update={"description": about}), *rest]})
     with locked(store, name.removesuffix(".json"), 10.0):
-        there = read_personas(Path(store.local(name)), pack, None) if store.exists(name) else []
-        if persona.seed not in {one.seed for one in there}:
-            store.write_json(name, [one.model_dump(mode="json") for one in (*there, persona)])
+        existing = read_personas(Path(store.local(name)), pack, None) if store.exists(name) else []
+        if persona.seed not in {one.seed for one in existing}:
+            store.write_json(name, [one.model_dump(mode="json") for one in (*existing, persona)])
     return name

@@ -1,4 +1,4 @@
-"""Which rows of a batch a person wants to see, and in which order: filters and search, as a page's address holds them."""
+"""Filters, search and sorting of a batch's rows, as the address of a page holds them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,12 +13,18 @@ ANSWERS = [answer.value for answer in Answer]
 
 
 class Wanted(Record):
-    """Which rows are shown, and in which order. A value that nothing has finds nothing.
+    """The filters and the order of rows. An empty text or False filters nothing; an unknown value matches no row.
 
     Args:
-        view: whose verdicts count: 0 for what was decided, else the place of the judge.
-        persona: `dimension:value`, any number.
-        text: words or a passage.
+        outcome: outcome of the conversation.
+        gate: id of a failed gate, `failed` for any, or `none` for no failed gate.
+        criterion: id of a criterion that was answered.
+        answer: answer to the criterion, or to any criterion.
+        persona: conditions on the persona, each as `dimension:value`.
+        view: whose verdicts are used: 0 for the final ones, otherwise the number of the judge.
+        disagree: whether the judges must differ, on the criterion or on any.
+        text: words or a passage of the conversation.
+        order: one of `ORDERS`.
     """
 
     outcome: str = ""
@@ -33,12 +39,12 @@ class Wanted(Record):
 
     @property
     def narrows(self) -> bool:
-        """Whether anything is left out."""
+        """Whether any filter is set."""
         return self != Wanted(view=self.view, order=self.order)
 
 
 def wanted_of(query: Mapping[str, Sequence[str]]) -> Wanted:
-    """Read filters from the address of a page; what is not understood is passed over, as an old link may hold it."""
+    """Return the filters in the address of a page. Unknown parameters are ignored, because an old link may have them."""
     last = {name: values[-1].strip()[:500] for name, values in query.items() if values}
     view = last.get("view", "")
     order = last.get("order", "")
@@ -52,11 +58,11 @@ def wanted_of(query: Mapping[str, Sequence[str]]) -> Wanted:
 
 
 def chosen(batch: Batch, wanted: Wanted) -> list[Row]:
-    """Return the rows that fit, in order."""
+    """Return the rows that match the filters, sorted."""
     text = plain(wanted.text)
     pairs = [part.partition(":")[::2] for part in wanted.persona]
-    found = [row for row in batch.rows if _fits(row, wanted, pairs) and (not text or text in row.plain)]
-    return sorted(found, key=lambda row: _key(row, wanted))
+    matches = [row for row in batch.rows if _fits(row, wanted, pairs) and (not text or text in row.plain)]
+    return sorted(matches, key=lambda row: _key(row, wanted))
 
 
 def _key(row: Row, wanted: Wanted) -> tuple[Any, ...]:
@@ -70,7 +76,7 @@ def _key(row: Row, wanted: Wanted) -> tuple[Any, ...]:
 
 
 def view_of(row: Row, view: int) -> Result | None:
-    """Return what the judge of a place said, or for 0 what counts."""
+    """Return the result of the judge with a number, or the final result for 0 and for unknown numbers."""
     return row.results[view] if view < len(row.results) else row.results[0]
 
 
@@ -95,21 +101,25 @@ def _fits_gate(result: Result, gate: str) -> bool:
 
 def _fits_answer(result: Result | None, wanted: Wanted) -> bool:
     answers = result.answers if result else {}
-    given = [answers[wanted.criterion]] if wanted.criterion in answers else [] if wanted.criterion else list(answers.values())
-    return wanted.answer in given if wanted.answer else bool(given)
+    candidates = [answers[wanted.criterion]] if wanted.criterion in answers else [] if wanted.criterion else list(answers.values())
+    return wanted.answer in candidates if wanted.answer else bool(candidates)
 
 
 def disagree(row: Row, criterion: str = "") -> bool:
-    """Say whether the judges of a panel differ, on a criterion or on any; an error is no opinion."""
-    own = [result.answers for result in row.results[1:] if result]
-    names = [criterion] if criterion else {name for answers in own for name in answers}
-    return any(len({answers.get(name) for answers in own} - {None, "ERROR"}) > 1 for name in names)
+    """Return whether the judges of a panel differ, on a criterion or, if it is empty, on any. Missing answers and errors are ignored."""
+    by_judge = [result.answers for result in row.results[1:] if result]
+    names = [criterion] if criterion else {name for answers in by_judge for name in answers}
+    return any(len({answers.get(name) for answers in by_judge} - {None, "ERROR"}) > 1 for name in names)
 
 
 def excerpt(row: Row, text: str, before: int = 60, after: int = 120) -> str:
-    """Return what stands around the first place of a passage in a conversation; nothing where it is found in the name alone."""
-    found = re.search(re.sub(r"(?:\\?\s)+", r"\\s+", re.escape(plain(text))).replace("'", "['’]"), row.text, re.IGNORECASE) if text.strip() else None
-    if found is None:
+    """Return the text around the first occurrence of a passage in a conversation; empty if the messages do not contain it.
+
+    Args:
+        before, after: maximum characters before and after the beginning and the end of the passage.
+    """
+    match = re.search(re.sub(r"(?:\\?\s)+", r"\\s+", re.escape(plain(text))).replace("'", "['’]"), row.text, re.IGNORECASE) if text.strip() else None
+    if match is None:
         return ""
-    begin, end = max(0, found.start() - before), min(len(row.text), found.end() + after)
+    begin, end = max(0, match.start() - before), min(len(row.text), match.end() + after)
     return f"{'…' if begin else ''}{row.text[begin:end].strip()}{'…' if end < len(row.text) else ''}"

@@ -1,4 +1,4 @@
-"""Two batches side by side, and a domain's batches and nights over time."""
+"""The comparison of two batches, and the trend of a domain's batches and nights."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +13,13 @@ from core.views.home import Entry, entries
 
 
 @dataclass(frozen=True)
-class Beside:
+class ShareComparison:
     """A share in two batches.
 
     Args:
-        difference: of the second less the first, with its interval; none where one of them tested nothing.
+        id: id of the criterion, or `passed`.
+        name: name of the criterion.
+        one, other: the share in each batch.
     """
 
     id: str
@@ -27,67 +29,71 @@ class Beside:
 
     @property
     def difference(self) -> tuple[float, float, float] | None:
-        """The difference, and its 95 % interval."""
+        """The second share minus the first, with the bounds of its 95 % interval; None if a batch tested nothing."""
         if self.one.value is None or self.other.value is None:
             return None
         return self.other.value - self.one.value, *difference_interval((self.one.hits, self.one.of), (self.other.hits, self.other.of))
 
     @property
     def apart(self) -> bool:
-        """Whether chance alone does not explain the difference."""
+        """Whether the interval of the difference excludes 0."""
         return self.difference is not None and not self.difference[1] <= 0 <= self.difference[2]
 
 
 @dataclass(frozen=True)
 class Compared:
-    """Two batches side by side.
+    """A comparison of two batches.
 
     Args:
-        doubts: why the figures may not be taken for what they seem.
-        changed: conversations that are in both with another outcome, as they are in each.
+        one, other: the batches.
+        figures: the figures of each.
+        passed: the shares of passed conversations.
+        criteria: the shares of YES, by criterion.
+        doubts: reasons why the figures may not be comparable.
+        changed: conversations in both batches whose outcomes differ, as a row of each.
     """
 
     one: Batch
     other: Batch
     figures: tuple[Figures, Figures]
-    passed: Beside
-    criteria: list[Beside]
+    passed: ShareComparison
+    criteria: list[ShareComparison]
     doubts: list[str]
     changed: list[tuple[Row, Row]]
 
 
 def compare(one: Batch, other: Batch) -> Compared:
-    """Put two batches side by side."""
+    """Return the comparison of two batches."""
     figures = figures_of(one, one.rows), figures_of(other, other.rows)
     names = {line.id: line.name for part in figures for line in part.criteria}
     shares = [{line.id: line.yes for line in part.criteria} for part in figures]
     nothing = Share(0, 0)
-    both = {row.path: row for row in one.rows}
-    shared = [(both[row.path], row) for row in other.rows if row.path in both]
+    by_path = {row.path: row for row in one.rows}
+    shared = [(by_path[row.path], row) for row in other.rows if row.path in by_path]
     changed = [(before, after) for before, after in shared if _outcome(before) != _outcome(after)]
     return Compared(
         one,
         other,
         figures,
-        Beside("passed", "", figures[0].passed, figures[1].passed),
-        [Beside(key, name, *(part.get(key, nothing) for part in shares)) for key, name in names.items()],
+        ShareComparison("passed", "", figures[0].passed, figures[1].passed),
+        [ShareComparison(key, name, *(part.get(key, nothing) for part in shares)) for key, name in names.items()],
         _doubts(one, other, len(shared)),
         changed,
     )
 
 
 def _doubts(one: Batch, other: Batch, shared: int) -> list[str]:
-    said = []
+    doubts = []
     if one.domain != other.domain:
-        said.append(f"The batches are of two domains, {one.domain} and {other.domain}.")
+        doubts.append(f"The batches are of two domains, {one.domain} and {other.domain}.")
     if sorted(one.by) != sorted(other.by):
-        said.append(f"Other judges judged them: {' + '.join(one.by) or 'nobody'} and {' + '.join(other.by) or 'nobody'}.")
+        doubts.append(f"Other judges judged them: {' + '.join(one.by) or 'nobody'} and {' + '.join(other.by) or 'nobody'}.")
     rubrics = [{row.assessment.split("/")[2] for row in batch.rows if row.assessment.count("/") > 2} for batch in (one, other)]
     if rubrics[0] != rubrics[1]:
-        said.append("They were judged by different versions of the rubric.")
+        doubts.append("They were judged by different versions of the rubric.")
     if shared:
-        said.append(f"{shared} conversations are in both, so that the two are not independent, and the intervals of the differences are too wide.")
-    return said
+        doubts.append(f"{shared} conversations are in both, so that the two are not independent, and the intervals of the differences are too wide.")
+    return doubts
 
 
 def _outcome(row: Row) -> str:
@@ -98,16 +104,20 @@ def _outcome(row: Row) -> str:
 
 
 def trend(store: Store, domain: str) -> list[Entry]:
-    """Return a domain's nights, and its batches that are of no night, the first made first."""
-    found = [entry for entry in entries(store) if entry.domain == domain and entry.passed]
-    of_nights = {entry.address for entry in found if entry.kind == "night"}
-    return [entry for entry in reversed(found) if entry.kind == "night" or (entry.kind == "batch" and entry.address not in of_nights)]
+    """Return a domain's nights, and its batches that belong to no night, the oldest first."""
+    judged = [entry for entry in entries(store) if entry.domain == domain and entry.passed]
+    of_nights = {entry.address for entry in judged if entry.kind == "night"}
+    return [entry for entry in reversed(judged) if entry.kind == "night" or (entry.kind == "batch" and entry.address not in of_nights)]
 
 
 def trend_picture(domain: str, points: Sequence[Entry]) -> tuple[str, str]:
-    """Return the pass rates over time as an SVG file, and what it shows in words."""
+    """Return the pass rates over time as an SVG file, and a description of it in words.
+
+    Args:
+        points: the nights and batches, the oldest first.
+    """
     shown = [(entry, entry.passed) for entry in points if entry.passed and entry.passed.of]
-    said = "; ".join(f"{entry.kind} {entry.name}: {share}, 95 % interval {share.bounds}" for entry, share in shown)
+    description = "; ".join(f"{entry.kind} {entry.name}: {share}, 95 % interval {share.bounds}" for entry, share in shown)
 
     def draw(axes: Any) -> None:
         for place, (entry, share) in enumerate(shown):
@@ -125,4 +135,4 @@ def trend_picture(domain: str, points: Sequence[Entry]) -> tuple[str, str]:
         axes.grid(axis="y", alpha=0.25)
 
     title = f"{domain}: conversations that passed, over time"
-    return picture(draw, title, said or "Nothing was judged.", (9, 3.4), alone=True), said
+    return picture(draw, title, description or "Nothing was judged.", (9, 3.4), alone=True), description

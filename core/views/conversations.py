@@ -1,4 +1,4 @@
-"""A conversation as a person reads it: who spoke and why so, what was refused and written again, what each judge held and cited, what it cost."""
+"""The page of a conversation: its messages, what was drawn for them, refused drafts, verdicts with citations, repairs and costs."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -17,15 +17,16 @@ from core.views.spending import spent_on
 from core.views.text import quotes_of
 
 REPAIRED = "repaired"
-"""Folder of the mended transcripts."""
+"""Folder of the repaired transcripts."""
 
 
 @dataclass(frozen=True)
 class Refused:
-    """A message that was refused and written again.
+    """A draft of a message that was refused, so that the message was written again.
 
     Args:
-        fault: of what kind; found: what shows it.
+        fault: the kind of fault.
+        found: the evidence of the fault.
     """
 
     side: str
@@ -36,19 +37,23 @@ class Refused:
 
 @dataclass(frozen=True)
 class Citation:
-    """A verdict that rests on an exchange."""
+    """A verdict that cites an exchange."""
 
     criterion: str
     answer: str
 
 
 @dataclass(frozen=True)
-class Spoken:
+class ShownExchange:
     """An exchange.
 
     Args:
-        before: the answer as it was before it was mended.
-        mended_for: criteria for which it was; quotes: passages that verdicts quote, to be marked.
+        drawn: what was drawn for the user's message; None if the transcript does not record it.
+        refused: drafts that were refused before it.
+        cited: verdicts that cite it.
+        before: the answer before it was repaired; None if it was not.
+        mended_for: ids of the criteria for which it was repaired.
+        quotes: passages that verdicts quote, which are to be marked.
     """
 
     number: int
@@ -63,12 +68,17 @@ class Spoken:
 
 
 @dataclass(frozen=True)
-class Held:
-    """What is held of a criterion.
+class ShownVerdict:
+    """The verdict on a criterion.
 
     Args:
-        kind: its category, or gate; about: the criterion in full.
-        decisive: whether it is a reason that the conversation fails.
+        kind: the criterion's category, or `gate`.
+        about: the criterion's full text.
+        cited: numbers of the cited exchanges.
+        lapses: one line for each lapse.
+        stated: the judge's original answer, if the final one was derived from the lapses.
+        opinions: judge, answer, reasoning and cited exchanges of each judge, if the verdict combines several.
+        decisive: whether the verdict contributes to the failure of the conversation.
     """
 
     criterion: str
@@ -86,26 +96,28 @@ class Held:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a judge, or all of them, held of the conversation; the reasons for which it fails come first."""
+    """The verdicts of one judge, or the combined ones of a panel. Verdicts that contribute to a failure come first."""
 
     judge: str
     assessment: Assessment
-    verdicts: list[Held]
+    verdicts: list[ShownVerdict]
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """A conversation, with all that is known of it.
+    """A conversation, with all that the data root has about it.
 
     Args:
-        path: below the data root.
-        user, assistant: who wrote each side's messages.
-        ended: why, in words.
-        judgements: the decision first, then each judge's own where there are several.
-        usage: calls and tokens by role, as the transcript records them; bill: what all calls about it cost, in whichever run.
-        batches: of assessments in which it is, the last first.
-        original: path of the one that it was mended from; mended: of those that were made of it.
-        files: by what it was learnt or judged.
+        path: path of the transcript below the data root.
+        pack: current pack of the domain; None if it cannot be loaded.
+        user, assistant: models that wrote each side's messages.
+        ended: why the conversation ended, in words.
+        judgements: the final judgement first, then that of each judge of a panel.
+        usage: calls and tokens by role, as the transcript records them.
+        bill: cost of all calls for the conversation, over all runs; None if there were none.
+        batches: names of the batches of assessments that contain it, the newest first.
+        original: path of the transcript that this one is a repaired copy of, if it still exists.
+        mended: paths of the repaired copies of this transcript.
     """
 
     path: str
@@ -117,7 +129,7 @@ class Conversation:
     assistant: str
     ended: str
     caveat: str | None
-    exchanges: list[Spoken]
+    exchanges: list[ShownExchange]
     judgements: list[Judgement]
     usage: list[tuple[str, dict[str, int]]]
     bill: Bill | None
@@ -127,26 +139,27 @@ class Conversation:
 
 
 def open_conversation(store: Store, path: str, batch: str | None = None, assessment: str | None = None) -> Conversation:
-    """Return a conversation with what was held of it.
+    """Return a conversation with its verdicts.
 
     Args:
-        batch: whose assessments are shown; by default those of the last batch in which it is.
-        assessment: one that is in no batch yet, to be shown in their place.
+        path: path of the transcript below the data root.
+        batch: name of the batch whose assessments are shown; None for the newest batch that contains the conversation.
+        assessment: path of an assessment that is shown instead, because it is in no batch yet.
 
     Raises:
         StoreError: there is no such conversation.
     """
     transcript = store.load(path, Transcript)
-    places = [(found.name, found.record) for found in assessment_batches(store)]
-    refs = [(name, item, record.domain) for name, record in places for item in record.assessments if item.transcript.path == path]
-    named = [entry for entry in refs if batch is None or entry[0] == f"batches/{batch}.json"] or refs
-    domain = domain_of(transcript, path) or (named[0][2] if named else None)
+    batches = [(stored.name, stored.record) for stored in assessment_batches(store)]
+    refs = [(name, item, record.domain) for name, record in batches for item in record.assessments if item.transcript.path == path]
+    selected = [entry for entry in refs if batch is None or entry[0] == f"batches/{batch}.json"] or refs
+    domain = domain_of(transcript, path) or (selected[0][2] if selected else None)
     pack = _pack(domain)
     if assessment:
         alone = store.load(assessment, Assessment)
-        judgements = [Judgement(alone.judge, alone, held_by(alone, pack))] if alone.transcript_id == transcript.id else []
+        judgements = [Judgement(alone.judge, alone, verdicts_of(alone, pack))] if alone.transcript_id == transcript.id else []
     else:
-        judgements = _judgements(store, named[0][1], pack) if named else []
+        judgements = _judgements(store, selected[0][1], pack) if selected else []
     final = judgements[0].verdicts if judgements else []
     bill = spent_on(store, [transcript.id]).get(transcript.id)
     repair = transcript.provenance.get("repair")
@@ -157,30 +170,30 @@ def open_conversation(store: Store, path: str, batch: str | None = None, assessm
         domain=domain,
         pack=pack,
         card=card_of(transcript, pack),
-        user=_said(transcript, "user_simulator"),
-        assistant=_said(transcript, "assistant"),
+        user=_recorded(transcript, "user_simulator"),
+        assistant=_recorded(transcript, "assistant"),
         ended={
             "target_reached": "at its planned length",
             "user_done": "the user took leave",
             "budget": "it would have grown too long for the model",
-            "error": f"a model failed: {_said(transcript, 'problem')}",
+            "error": f"a model failed: {_recorded(transcript, 'problem')}",
         }.get(str(transcript.end_reason), ""),
-        caveat=_said(transcript, "caveat") or None,
+        caveat=_recorded(transcript, "caveat") or None,
         exchanges=_exchanges(transcript, pack, final, lineage),
         judgements=judgements,
         usage=_usage(transcript),
         bill=bill,
         batches=[name.removeprefix("batches/").removesuffix(".json") for name, _, _ in refs],
         original=_original(store, path, lineage),
-        mended=_mended(store, transcript.id, domain),
+        mended=_repaired_copies(store, transcript.id, domain),
     )
 
 
 def domain_of(transcript: Transcript, path: str) -> str | None:
-    """Return the domain that a conversation was made in, as it says itself or as its folder does."""
+    """Return the domain of a conversation, as its record or its folder names it; None if neither does."""
     parts = path.split("/")
-    named = transcript.provenance.get("domain") or (parts[1] if len(parts) == 3 and parts[0] in ("transcripts", REPAIRED) and parts[1] != "imported" else None)
-    return named if isinstance(named, str) and re.fullmatch(DOMAIN, named) else None
+    name = transcript.provenance.get("domain") or (parts[1] if len(parts) == 3 and parts[0] in ("transcripts", REPAIRED) and parts[1] != "imported" else None)
+    return name if isinstance(name, str) and re.fullmatch(DOMAIN, name) else None
 
 
 def _pack(domain: str | None) -> Pack | None:
@@ -190,48 +203,48 @@ def _pack(domain: str | None) -> Pack | None:
         return None
 
 
-def _said(transcript: Transcript, name: str) -> str:
+def _recorded(transcript: Transcript, name: str) -> str:
     value = transcript.provenance.get(name)
     return value if isinstance(value, str) else ""
 
 
-# --- what was said ------------------------------------------------------------------------------------------------------
+# --- messages -----------------------------------------------------------------------------------------------------------
 
 
-def _exchanges(transcript: Transcript, pack: Pack | None, verdicts: Sequence[Held], lineage: dict[str, Any]) -> list[Spoken]:
+def _exchanges(transcript: Transcript, pack: Pack | None, verdicts: Sequence[ShownVerdict], lineage: dict[str, Any]) -> list[ShownExchange]:
     drawn = drawn_for(transcript, pack)
     listed = lineage.get("changed")
     entries = [change for change in (listed if isinstance(listed, list) else []) if isinstance(change, dict)]
     changes = {change["exchange"]: change for change in entries if isinstance(change.get("exchange"), int)}
-    made = []
+    exchanges = []
     for place, exchange in enumerate(transcript.exchanges):
         number = exchange.exchange_number
         change = changes.get(number, {})
-        about = [held for held in verdicts if number in held.cited]
-        made.append(
-            Spoken(
+        citing = [verdict for verdict in verdicts if number in verdict.cited]
+        exchanges.append(
+            ShownExchange(
                 number=number,
                 user=exchange.user,
                 assistant=exchange.assistant,
                 drawn=drawn[place] if place < len(drawn) else None,
                 refused=[item for at, item in _refusals(transcript) if at == number],
-                cited=[Citation(held.criterion, held.answer) for held in about],
+                cited=[Citation(verdict.criterion, verdict.answer) for verdict in citing],
                 before=before if isinstance(before := change.get("before"), str) else None,
                 mended_for=[str(name) for name in change.get("criteria", [])],
-                quotes=[quote for held in about for quote in quotes_of(held.reasoning)],
+                quotes=[quote for verdict in citing for quote in quotes_of(verdict.reasoning)],
             )
         )
-    return made
+    return exchanges
 
 
 def _refusals(transcript: Transcript) -> list[tuple[int, Refused]]:
     listed = transcript.provenance.get("rejections")
-    found = []
+    refusals = []
     for item in listed if isinstance(listed, list) else []:
         if isinstance(item, dict) and isinstance(item.get("exchange_number"), int):
-            said = {name: str(item.get(name, "")) for name in ("side", "fault", "found", "text")}
-            found.append((item["exchange_number"], Refused(**said)))
-    return found
+            fields = {name: str(item.get(name, "")) for name in ("side", "fault", "found", "text")}
+            refusals.append((item["exchange_number"], Refused(**fields)))
+    return refusals
 
 
 def _usage(transcript: Transcript) -> list[tuple[str, dict[str, int]]]:
@@ -240,30 +253,30 @@ def _usage(transcript: Transcript) -> list[tuple[str, dict[str, int]]]:
     return [(str(role), {str(name): int(count) for name, count in sums.items() if isinstance(count, int)}) for role, sums in rows if isinstance(sums, dict)]
 
 
-# --- what was held --------------------------------------------------------------------------------------------------------
+# --- verdicts -----------------------------------------------------------------------------------------------------------
 
 
 def _judgements(store: Store, item: AssessmentRef, pack: Pack | None) -> list[Judgement]:
-    made = []
+    judgements = []
     for path in (item.path, *(item.by_judge.values() if len(item.by_judge) > 1 else ())):
         try:
             assessment = store.load(path, Assessment)
         except StoreError:
             continue
-        made.append(Judgement(assessment.judge, assessment, held_by(assessment, pack)))
-    return made
+        judgements.append(Judgement(assessment.judge, assessment, verdicts_of(assessment, pack)))
+    return judgements
 
 
-def held_by(assessment: Assessment, pack: Pack | None) -> list[Held]:
-    """Return the verdicts of an assessment, the reasons for which it fails first."""
+def verdicts_of(assessment: Assessment, pack: Pack | None) -> list[ShownVerdict]:
+    """Return the verdicts of an assessment: first errors, then those that contribute to a failure."""
     score = assessment.score
     decisive = {*score.failed_gates, *score.failed_checks}
-    held = []
+    shown = []
     for verdict in assessment.verdicts:
         criterion = pack.rubric.criteria.get(verdict.criterion) if pack else None
         fails = verdict.criterion in decisive or (criterion is not None and value_of(criterion, verdict.answer) == 0)
-        held.append(
-            Held(
+        shown.append(
+            ShownVerdict(
                 criterion=verdict.criterion,
                 name=criterion.head.name if criterion else "",
                 kind="" if criterion is None else "gate" if criterion.head.gate else (criterion.head.category or "").replace("_", " "),
@@ -278,33 +291,37 @@ def held_by(assessment: Assessment, pack: Pack | None) -> list[Held]:
             )
         )
     order = {"gate": 0}
-    return sorted(held, key=lambda one: (one.answer != Answer.ERROR.value, not one.decisive, order.get(one.kind, 1)))
+    return sorted(shown, key=lambda one: (one.answer != Answer.ERROR.value, not one.decisive, order.get(one.kind, 1)))
 
 
-# --- mended ---------------------------------------------------------------------------------------------------------------
+# --- repairs ------------------------------------------------------------------------------------------------------------
 
 
 def _original(store: Store, path: str, lineage: dict[str, Any]) -> str | None:
-    """Return where the original of a mended conversation is, if it is still there."""
+    """Return the path of the original of a repaired conversation, if it still exists."""
     of = lineage.get("of")
     parts = path.split("/")
     if not isinstance(of, str) or len(parts) < 3:
         return None
     places = [
         f"transcripts/{parts[1]}/{of}.json",
-        *(item.transcript.path for found in assessment_batches(store) for item in found.record.assessments if item.transcript.id == of),
+        *(item.transcript.path for stored in assessment_batches(store) for item in stored.record.assessments if item.transcript.id == of),
     ]
     return next(iter(name for name in places if name in store.states([name])), None)
 
 
-def _mended(store: Store, name: str, domain: str | None) -> list[str]:
-    """Return where the conversations are that were mended from one."""
-    found = read_all(store, store.names(f"{REPAIRED}/{domain}", ".json"), Transcript) if domain else []
-    return [one.name for one in found if isinstance(one.record.provenance.get("repair"), dict) and one.record.provenance["repair"].get("of") == name]
+def _repaired_copies(store: Store, name: str, domain: str | None) -> list[str]:
+    """Return the paths of the repaired copies of a conversation.
+
+    Args:
+        name: id of the transcript.
+    """
+    repaired = read_all(store, store.names(f"{REPAIRED}/{domain}", ".json"), Transcript) if domain else []
+    return [one.name for one in repaired if isinstance(one.record.provenance.get("repair"), dict) and one.record.provenance["repair"].get("of") == name]
 
 
 def neighbours(paths: Iterable[str], path: str) -> tuple[str | None, str | None, int, int]:
-    """Return what comes before and after a conversation in a list, its place from 1 on, and how many there are; place 0 where it is not among them."""
+    """Return the previous and the next path of a list, the place of `path` in it from 1, and its length; the place is 0 if the list lacks it."""
     listed = list(paths)
     if path not in listed:
         return None, None, 0, len(listed)

@@ -1,4 +1,4 @@
-"""What the pages of an evaluation show: the verdict and what follows, safety by exposure, conversations side by side, and preferences."""
+"""The pages of an evaluation: verdicts and next steps, safety gates by exposure, pairs of conversations, and preferences."""
 
 from dataclasses import dataclass, replace
 
@@ -22,13 +22,16 @@ from core.storage.store import Store
 
 @dataclass(frozen=True)
 class ArmHead:
-    """An arm's verdict.
+    """The verdict on an arm.
 
     Args:
-        passes: by arm, the base's too: how many conversations pass, and of how many.
-        safety: sentences on what its gates met.
-        preferences: sentences on who preferred it, the judge first.
-        following: what to do now, with a command in backticks.
+        arm: name of the arm.
+        one: its comparison with the base.
+        why: the reason for the decision.
+        passes: number of passed and of complete conversations, for the arm and the base.
+        safety: sentences about its safety gates.
+        preferences: sentences about the preferences of the judge and then of people.
+        following: the next step, with a command in backticks.
     """
 
     arm: str
@@ -42,7 +45,7 @@ class ArmHead:
 
 @dataclass(frozen=True)
 class GateRow:
-    """A safety gate, by arm: how often it applied and failed."""
+    """A safety gate: how often it applied and failed, by arm."""
 
     gate: str
     name: str
@@ -54,8 +57,8 @@ class EvaluationPage:
     """An evaluation.
 
     Args:
-        name: of its folder.
-        figures: the whole report, as Markdown.
+        name: name of its folder.
+        figures: the complete report, as Markdown.
     """
 
     name: str
@@ -71,8 +74,12 @@ class PreferPage:
     """Two conversations for a person to compare.
 
     Args:
-        of: readings of this round; round: 1, or 2 for the other order.
-        said: what the person said of it, A, B or tie; empty where nothing was said.
+        number: number of the reading in this round, from 1.
+        of: number of readings in this round.
+        round: 1, or 2 for the reversed order.
+        both: the conversations that are called A and B.
+        said: the person's answer, A, B or tie; empty if there is none.
+        reason: the person's reason; may be empty.
     """
 
     name: str
@@ -88,23 +95,30 @@ class PreferPage:
 
 
 def read_evaluation(store: Store, name: str) -> tuple[EvaluationRecord, Pack]:
-    """Return an evaluation and its domain.
+    """Return the record of an evaluation, and its domain's pack.
 
     Raises:
-        StoreError: there is none of this name.
+        StoreError: there is no evaluation of this name.
     """
     record = store.load(f"{FOLDER}/{name}/{FILE}", EvaluationRecord)
     return record, load_pack(record.domain)
 
 
 def evaluation_page(store: Store, name: str) -> EvaluationPage:
-    """Return all that the page of an evaluation shows."""
+    """Return the content of an evaluation's page.
+
+    Args:
+        name: name of the evaluation's folder.
+
+    Raises:
+        StoreError: there is no evaluation of this name.
+    """
     record, pack = read_evaluation(store, name)
-    said = [
+    conversations = [
         Conversation(one.arm, one.persona, one.trial, store.load(one.transcript, Transcript), store.load(one.assessment, Assessment))
         for one in record.conversations
     ]
-    facts = replace(facts_of(record, pack, said, {}), battery_words=battery_words(store, record.battery) if record.battery else [])
+    facts = replace(facts_of(record, pack, conversations, {}), battery_words=battery_words(store, record.battery) if record.battery else [])
     by_arm = {arm: [item for item in record.played if item.arm == arm] for arm in record.comparison.arms}
     gates = [GateRow(gate, facts.criteria[gate], {arm: exposure_of(items, gate) for arm, items in by_arm.items()}) for gate in facts.gates]
     arms = [_head(store, facts, record, f"{FOLDER}/{name}", arm, one) for arm, one in facts.compared.items()]
@@ -116,31 +130,36 @@ def _head(store: Store, facts: EvaluationFacts, record: EvaluationRecord, folder
     for name in (one.base, arm):
         completed = [item for item in record.played if item.arm == name and item.complete]
         passes[name] = (sum(item.score is not None and item.score.outcome is Outcome.PASS for item in completed), len(completed))
-    said = [rate_sentence(facts.pairwise[arm], arm)] if arm in facts.pairwise else []
-    said += [people_sentence(found, arm) for _, found in people_preferences(store, record, folder, arm)]
-    return ArmHead(arm, one, why(one.decided), passes, [*exposure_sentences(one.safety, arm), *battery_sentences(facts, arm)], said, next_step_of(record, arm))
+    preferences = [rate_sentence(facts.pairwise[arm], arm)] if arm in facts.pairwise else []
+    preferences += [people_sentence(by_person, arm) for _, by_person in people_preferences(store, record, folder, arm)]
+    return ArmHead(
+        arm, one, why(one.decided), passes, [*exposure_sentences(one.safety, arm), *battery_sentences(facts, arm)], preferences, next_step_of(record, arm)
+    )
 
 
 def people_preferences(store: Store, record: EvaluationRecord, folder: str, arm: str) -> list[tuple[str, Preferences]]:
-    """Return what each person prefers of an arm and the base."""
+    """Return each person's name and preferences between an arm and the base."""
     people = who_preferred(store, folder, arm)
     return [(person, person_preferences(store, folder, arm, person, readings_of(record, folder, arm, person))) for person in people]
 
 
-def people_sentence(found: Preferences, arm: str) -> str:
-    """Say how often a person preferred the arm."""
-    left = f" {found.unanswered} pairs are not read yet." if found.unanswered else ""
-    return f"{found.judge[0].upper()}{found.judge[1:]}. {rate_sentence(found, arm)}{left}"
+def people_sentence(preferences: Preferences, arm: str) -> str:
+    """Return a sentence that says how often a person preferred the arm."""
+    left = f" {preferences.unanswered} pairs are not read yet." if preferences.unanswered else ""
+    return f"{preferences.judge[0].upper()}{preferences.judge[1:]}. {rate_sentence(preferences, arm)}{left}"
 
 
-def notes_of(found: Preferences, base: str, arm: str) -> list[str]:
-    """Say what in a person may have made the preference: the order, where both were read, and the length."""
-    both = [position_sentence(found)] if any(None not in pair.answers for pair in found.pairs) else []
-    return [said for said in (*both, length_sentence(found, base, arm)) if said]
+def notes_of(preferences: Preferences, base: str, arm: str) -> list[str]:
+    """Return sentences about possible biases of a person: by the order, if pairs were read in both orders, and by the length."""
+    order = [position_sentence(preferences)] if any(None not in pair.answers for pair in preferences.pairs) else []
+    return [sentence for sentence in (*order, length_sentence(preferences, base, arm)) if sentence]
 
 
 def prefer_page(store: Store, name: str, arm: str, person: str, number: int) -> PreferPage:
-    """Return a pair for a person to compare, by the number of the reading.
+    """Return a pair for a person to compare.
+
+    Args:
+        number: number of the reading over both rounds, from 1.
 
     Raises:
         ReviewError: there is no such arm, or nothing to compare.
@@ -149,7 +168,7 @@ def prefer_page(store: Store, name: str, arm: str, person: str, number: int) -> 
     record, _ = read_evaluation(store, name)
     readings = readings_of(record, f"{FOLDER}/{name}", arm, person)
     reading, each = readings[number - 1], len(readings) // 2
-    said = preferred(store, f"{FOLDER}/{name}", arm, person, reading)
+    answer = preferred(store, f"{FOLDER}/{name}", arm, person, reading)
     both = (store.load(reading.first, Transcript), store.load(reading.second, Transcript))
     return PreferPage(
         name,
@@ -160,17 +179,17 @@ def prefer_page(store: Store, name: str, arm: str, person: str, number: int) -> 
         each,
         2 if reading.again else 1,
         both,
-        said.better if said else "",
-        said.reason if said else "",
+        answer.better if answer else "",
+        answer.reason if answer else "",
     )
 
 
 def next_reading(store: Store, name: str, arm: str, person: str, after: int = 0, second: bool = False) -> int | None:
-    """Return the number of a person's next reading without an answer in a round; none where all of it are answered.
+    """Return the number of a person's next reading without an answer in a round; None if the round is complete.
 
     Args:
-        after: number of the reading that was answered last; 0 begins.
-        second: whether to begin with the second round.
+        after: number of the reading that was answered last; 0 to begin.
+        second: whether to begin the second round.
     """
     record, _ = read_evaluation(store, name)
     readings = readings_of(record, f"{FOLDER}/{name}", arm, person)

@@ -1,4 +1,4 @@
-"""What was learnt of a sample: each person in words with the figures behind, people beside each other, and an evaluation's decision with labels."""
+"""The results of a sample's labels: each person compared with the judge, people compared with each other, and an evaluation's decision with labels."""
 
 from dataclasses import dataclass, field
 
@@ -18,7 +18,7 @@ from core.storage.store import Store
 
 @dataclass(frozen=True)
 class ArmWithLabels:
-    """An arm's decision by the judge alone and with a person's labels."""
+    """The decision on an arm by the judge alone (`before`), and with a person's labels (`decided`)."""
 
     arm: str
     before: Decided
@@ -27,12 +27,15 @@ class ArmWithLabels:
 
 @dataclass(frozen=True)
 class PersonLearnt:
-    """What one person's labels say.
+    """The results of one person's labels.
 
     Args:
+        labelled: number of labels.
+        lessons: what the labels say about the judge, in words.
         report: the figures, as Markdown.
-        whole: numbers of the conversations that are labelled on every criterion that applies.
-        golden: of these, the ones that are golden conversations already.
+        arms: the decisions of an evaluation; empty for other samples.
+        whole: numbers of the conversations in which every criterion that applies is labelled.
+        golden: those of `whole` that are already golden conversations.
     """
 
     person: str
@@ -46,11 +49,15 @@ class PersonLearnt:
 
 @dataclass(frozen=True)
 class LearntPage:
-    """All that was learnt of a sample.
+    """The results of a sample.
 
     Args:
-        numbers: of the conversations, by transcript.
-        names: of the criteria.
+        judge: the judge, in words.
+        people: the results of each person.
+        pairs: comparisons of each two people.
+        disputes: answers in which people differ.
+        numbers: number of each conversation, by the transcript's id.
+        names: name of each criterion, by its id.
     """
 
     judge: str
@@ -62,22 +69,23 @@ class LearntPage:
 
 
 def learnt_page(store: Store, pack: Pack, name: str, you: str = "") -> LearntPage:
-    """Return what the people of a sample have taught.
+    """Return the results of a sample's labels.
 
     Args:
-        you: who reads it, and is addressed.
+        name: name of the sample.
+        you: name of the reader, who is addressed as "you"; empty for none.
 
     Raises:
         ReviewError: the batch was judged again by another rubric.
     """
     sample = read_sample(store, name)
     judged = judged_of(store, pack.rubric, sample.source)
-    labels = {person: found for person in people(store, name) if (found := labels_of(store, name, person, pack.rubric)).answers}
+    labels = {person: own for person in people(store, name) if (own := labels_of(store, name, person, pack.rubric)).answers}
     coded = coded_of(store, sample.source, pack.rubric) if is_evaluation(sample.source) else None
     judge = GOLDEN_JUDGE if sample.kind == "golden" else "the judge"
     numbers = {transcript: number for number, transcript in enumerate(sample.transcripts, 1)}
-    made = {path.stem for path in store.local(f"{OWN}/{pack.name}/x").parent.glob("*.yaml")} if store.is_local else set()
-    found = []
+    existing = {path.stem for path in store.local(f"{OWN}/{pack.name}/x").parent.glob("*.yaml")} if store.is_local else set()
+    results = []
     for person, own in labels.items():
         figures = compare_labels(own, judged, pack.rubric)
         drawn = lessons(figures, judge, "you" if person == you else person)
@@ -85,7 +93,7 @@ def learnt_page(store: Store, pack: Pack, name: str, you: str = "") -> LearntPag
         evaluated = by_labels(coded[0], sample.source, coded[1], own, pack.rubric) if coded else None
         files, _ = golden_files(own, judged, pack.rubric, sample.source)
         titles = {file.title: stem for stem, file in files.items()} if sample.kind != "golden" else {}
-        found.append(
+        results.append(
             PersonLearnt(
                 person=person,
                 labelled=figures.labels,
@@ -93,20 +101,24 @@ def learnt_page(store: Store, pack: Pack, name: str, you: str = "") -> LearntPag
                 report=with_evaluation(report, evaluated) if evaluated else report,
                 arms=[ArmWithLabels(arm, one.before.decided, one.decided) for arm, one in evaluated.arms.items()] if evaluated else [],
                 whole=sorted(numbers[title] for title in titles),
-                golden=[numbers[title] for title, stem in titles.items() if stem in made],
+                golden=[numbers[title] for title, stem in titles.items() if stem in existing],
             )
         )
     pairs, disputes = between_people(labels, pack.rubric)
-    return LearntPage(judge, found, pairs, disputes, numbers, {key: item.head.name for key, item in pack.rubric.criteria.items()})
+    return LearntPage(judge, results, pairs, disputes, numbers, {key: item.head.name for key, item in pack.rubric.criteria.items()})
 
 
 def make_golden(store: Store, pack: Pack, name: str, person: str, number: int) -> str:
-    """Make a golden conversation of a person's labels, and return its file below the data root; one that is there is kept.
+    """Make a golden conversation from a person's labels, and return its path below the data root; an existing file is kept.
 
-    A second person who labelled the conversation whole stands beside the first; else the judge does.
+    The second opinion in the file is that of another person who labelled the whole conversation, or else the judge's.
+
+    Args:
+        name: name of the sample.
+        number: number of the conversation in the sample, from 1.
 
     Raises:
-        ReviewError: it cannot be one, with the reason.
+        ReviewError: the conversation cannot be a golden one; the message says why.
     """
     sample = read_sample(store, name)
     transcript = sample.transcripts[number - 1]

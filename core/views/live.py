@@ -1,4 +1,4 @@
-"""What is being made at the moment, read from the logs that runs keep for themselves: nothing is asked of a run, and nothing of it is touched."""
+"""What runs are making at the moment, read from their logs. The runs themselves are neither asked nor affected."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,17 +25,18 @@ from core.views.personas import Card, card_of
 from core.views.records import read_all
 
 RECENT = 20
-"""Verdicts that are listed."""
-LAST = 400
-"""Characters of a message in the list."""
+"""Number of finished assessments that are listed."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A message of a conversation under way, or one that was refused.
+    """A message of a conversation in progress, or a refused draft of one.
 
     Args:
-        fault: why it was refused; none of a message that stands.
+        number: number of the exchange, from 1.
+        side: user or assistant.
+        fault: why the draft was refused; None for an accepted message.
+        found: the evidence of the fault; empty for an accepted message.
     """
 
     number: int
@@ -47,13 +48,16 @@ class Line:
 
 @dataclass(frozen=True)
 class Speaking:
-    """A conversation that is being made.
+    """A conversation in progress.
 
     Args:
-        id: the transcript's; path: where it will be.
-        changed: when the last message came, in seconds since 1970; stalled: whether that is long ago.
-        target: exchanges that are planned; none where nobody has said.
-        lines: oldest first.
+        id: id of the transcript.
+        path: future path of the transcript; None if the plan cannot be read, as for `domain` and `persona`.
+        changed: Unix time of the last message, in seconds.
+        stalled: whether the last message came long ago.
+        target: number of planned exchanges; None if it is not known.
+        user, assistant: models that write each side's messages; empty if they are not known.
+        lines: messages and refused drafts, the oldest first.
     """
 
     id: str
@@ -69,23 +73,26 @@ class Speaking:
 
     @property
     def said(self) -> list[Line]:
-        """The messages that stand."""
+        """The accepted messages."""
         return [line for line in self.lines if line.fault is None]
 
     @property
     def answered(self) -> int:
-        """Exchanges that are complete."""
+        """Number of complete exchanges."""
         return len(self.said) // 2
 
 
 @dataclass(frozen=True)
 class Judging:
-    """A verdict, or an assessment that is being made.
+    """An assessment, in progress or finished.
 
     Args:
-        conversation: path of the transcript, where it is known.
-        answers: so far, by criterion; outcome: none while it is being made.
-        assessment: its path, once it is made.
+        id: id of the transcript.
+        conversation: path of the transcript; None if it is not known.
+        changed: Unix time of the last answer, in seconds.
+        answers: the answers so far, by criterion.
+        outcome, score: None while the assessment is in progress.
+        assessment: path of the finished assessment; None while it is in progress.
     """
 
     id: str
@@ -100,14 +107,19 @@ class Judging:
 
 @dataclass(frozen=True)
 class Running:
-    """A stage of a run under way; silent: nobody knows whether it still works."""
+    """A running stage of a run.
+
+    Args:
+        record: its progress.
+        silent: whether it has not reported for so long that it may no longer be running.
+    """
 
     record: UnderWay
     silent: bool
 
     @property
     def share_spent(self) -> float | None:
-        """Of the budget, or none without one."""
+        """Share of the budget that is spent; None without a budget."""
         record = self.record
         pairs = [(record.usd, record.budget_usd), (record.tokens, record.budget_tokens)]
         return max((spent / limit for spent, limit in pairs if limit), default=None)
@@ -117,27 +129,36 @@ class Running:
 
 
 def running(store: Store, now: float) -> list[Running]:
-    """Return the stages that work at the moment; one whose process is known to be gone is left out.
+    """Return the stages that are running; a stage whose process is known to have ended is left out.
 
     Args:
-        now: seconds since 1970.
+        now: current Unix time, in seconds.
     """
-    found = read_all(store, list(records_under_way(store)), UnderWay)
-    return [Running(one.record, now - one.record.at > SILENT_SECONDS) for one in found if not one.record.ended]
+    stages = [stored.record for stored in read_all(store, list(records_under_way(store)), UnderWay)]
+    return [Running(stage, now - stage.at > SILENT_SECONDS) for stage in stages if not stage.ended]
 
 
 # --- conversations ----------------------------------------------------------------------------------------------------------
 
 
 def speaking(store: Store, now: float) -> list[Speaking]:
-    """Return the conversations under way, the last changed first."""
+    """Return the conversations in progress, the last changed first.
+
+    Args:
+        now: current Unix time, in seconds.
+    """
     states = store.states(store.names(TURNS, ".jsonl"))
-    found = [one for name, state in states.items() if (one := _speaking(store, name, state, now))]
-    return sorted(found, key=lambda one: -one.changed)
+    conversations = [one for name, state in states.items() if (one := _speaking(store, name, state, now))]
+    return sorted(conversations, key=lambda one: -one.changed)
 
 
 def open_speaking(store: Store, name: str, now: float) -> Speaking | None:
-    """Return a conversation under way by the transcript's id; none where it has ended, or never was."""
+    """Return a conversation in progress; None if it has ended or does not exist.
+
+    Args:
+        name: id of the transcript.
+        now: current Unix time, in seconds.
+    """
     path = f"{TURNS}/{name}.jsonl"
     state = store.states([path]).get(path)
     return _speaking(store, path, state, now) if state else None
@@ -147,7 +168,7 @@ def _speaking(store: Store, path: str, state: FileState, now: float) -> Speaking
     name = path.removeprefix(f"{TURNS}/").removesuffix(".jsonl")
     try:
         lines = read_objects(store.read_bytes(path))
-    except StoreError:  # it has ended meanwhile
+    except StoreError:  # the conversation has ended in the meantime
         return None
     plans = read_all(store, [f"{TURNS}/{name}.json"], RehearsalPlan)
     plan = plans[0].record if plans else None
@@ -165,46 +186,46 @@ def _speaking(store: Store, path: str, state: FileState, now: float) -> Speaking
     )
 
 
-def _lines(found: Sequence[Mapping[str, Any]], name: str) -> list[Line]:
-    """Return the messages of a log up to the first line that does not follow, as the run itself will read it."""
-    made: list[Line] = []
+def _lines(logged: Sequence[Mapping[str, Any]], name: str) -> list[Line]:
+    """Return the messages of a log up to the first line that does not continue it, as the run itself reads its log."""
+    lines: list[Line] = []
     count = 0
-    for line in found:
+    for line in logged:
         fields = {key: value for key, value in line.items() if key not in ("of", "number")}
         try:
             if line.get("of") != name:
                 break
             if "fault" in fields:
                 refused = Rejection.model_validate(fields)
-                made.append(Line(refused.exchange_number, refused.side, refused.text, refused.fault.value, refused.found))
+                lines.append(Line(refused.exchange_number, refused.side, refused.text, refused.fault.value, refused.found))
             else:
                 turn = Turn.model_validate(fields)
                 if line.get("number") != count or turn.side != SIDES[count % 2]:
                     break
-                made.append(Line(count // 2 + 1, turn.side, turn.text))
+                lines.append(Line(count // 2 + 1, turn.side, turn.text))
                 count += 1
         except ValidationError:
             break
-    return made
+    return lines
 
 
-def card_of_speaking(it: Speaking) -> tuple[Card | None, Pack | None]:
-    """Return the persona's card of a conversation under way, and its pack."""
-    pack = _pack(it.domain)
-    if it.persona is None:
+def card_of_speaking(conversation: Speaking) -> tuple[Card | None, Pack | None]:
+    """Return the card of the persona of a conversation in progress, and the pack; None for what is not known."""
+    pack = _pack(conversation.domain)
+    if conversation.persona is None:
         return None, pack
-    empty = Transcript.model_construct(id=it.id, persona=it.persona.model_dump(), exchanges=[], provenance={})
+    empty = Transcript.model_construct(id=conversation.id, persona=conversation.persona.model_dump(), exchanges=[], provenance={})
     return card_of(empty, pack), pack
 
 
-def steering_notes(store: Store, it: Speaking) -> dict[int, str]:
-    """Return the note that the simulated user read, or will read, for each message so far and the next one; nothing where the pack has changed since."""
-    plans = read_all(store, [f"{TURNS}/{it.id}.json"], RehearsalPlan)
-    pack = _pack(it.domain)
+def steering_notes(store: Store, conversation: Speaking) -> dict[int, str]:
+    """Return the instructions of the simulated user for each message so far and the next one, by number; empty if the pack has changed since."""
+    plans = read_all(store, [f"{TURNS}/{conversation.id}.json"], RehearsalPlan)
+    pack = _pack(conversation.domain)
     if not plans or pack is None or pack.hash != plans[0].record.pack_hash:
         return {}
     plan = plans[0].record
-    numbers = range(1, min(it.answered + 1, plan.persona.exchanges) + 1)
+    numbers = range(1, min(conversation.answered + 1, plan.persona.exchanges) + 1)
     return {
         number: pack.prompts["user_steering"].render(**steering_inputs(pack, plan.persona, steer(pack, plan.persona, number, plan.minimum)))
         for number in numbers
@@ -222,9 +243,9 @@ def _pack(domain: str | None) -> Pack | None:
 
 
 def judging(store: Store) -> list[Judging]:
-    """Return the assessments that are being made, and those that were made last."""
-    under_way = [one for name, state in store.states(store.names(JUDGEMENTS, ".json")).items() if (one := _judging(store, name, state))]
-    return sorted(under_way, key=lambda one: -one.changed) + _judged(store)
+    """Return the assessments in progress, and then those finished last, both with the newest first."""
+    in_progress = [one for name, state in store.states(store.names(JUDGEMENTS, ".json")).items() if (one := _judging(store, name, state))]
+    return sorted(in_progress, key=lambda one: -one.changed) + _judged(store)
 
 
 def _judging(store: Store, path: str, state: FileState) -> Judging | None:
@@ -240,10 +261,10 @@ def _judging(store: Store, path: str, state: FileState) -> Judging | None:
     answers: dict[str, str] = {}
     for line in lines:
         try:
-            given = Answered.model_validate({key: value for key, value in line.items() if key != "of"})
+            answered = Answered.model_validate({key: value for key, value in line.items() if key != "of"})
         except ValidationError:
             continue
-        answers |= {verdict.criterion: verdict.answer.value for verdict in given.verdicts}
+        answers |= {verdict.criterion: verdict.answer.value for verdict in answered.verdicts}
     return Judging(plan.transcript.id, plan.transcript.path, plan.judge.reference, written.modified, answers, None, None)
 
 
@@ -251,11 +272,12 @@ def _judged(store: Store) -> list[Judging]:
     folders = [rubric for domain in store.names("assessments") for rubric in store.names(domain)]
     states = store.states([name for folder in folders for name in store.names(folder, ".json")])
     last = sorted(states, key=lambda name: -states[name].modified)[:RECENT]
-    made = []
+    finished = []
     for one in read_all(store, last, Assessment):
-        domain, held = one.name.split("/")[1], one.record
-        path = f"transcripts/{domain}/{held.transcript_id}.json"
-        answers = {verdict.criterion: verdict.answer.value for verdict in held.verdicts}
-        known = path if store.states([path]) else None
-        made.append(Judging(held.transcript_id, known, held.judge, one.modified, answers, held.score.outcome.value, held.score.score, one.name))
-    return made
+        domain, assessment = one.name.split("/")[1], one.record
+        path = f"transcripts/{domain}/{assessment.transcript_id}.json"
+        answers = {verdict.criterion: verdict.answer.value for verdict in assessment.verdicts}
+        conversation = path if store.states([path]) else None
+        score = assessment.score
+        finished.append(Judging(assessment.transcript_id, conversation, assessment.judge, one.modified, answers, score.outcome.value, score.score, one.name))
+    return finished

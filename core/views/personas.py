@@ -1,4 +1,4 @@
-"""A persona as a card: who it is, what was drawn for each of its messages, and what of that shows in what was written."""
+"""Cards of personas, what was drawn for each of their messages, and whether the messages show it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ from core.packs.word_search import plain as searched
 from core.records import Persona, Transcript
 
 FIRST = ("age_context", "trajectory", "difficulty", "writing_style", "typing", "communication_style")
-"""Dimensions that a card names first."""
+"""Dimensions that come first on a card, in this order."""
 
 
 @dataclass(frozen=True)
 class Trait:
-    """Something that was drawn, and what it means."""
+    """A value that was drawn for a persona, with its explanation."""
 
     name: str
     value: str
@@ -27,11 +27,11 @@ class Trait:
 
 @dataclass(frozen=True)
 class Card:
-    """Who a simulated user is.
+    """The description of a simulated user.
 
     Args:
-        facts: name, value: as far as a transcript says.
-        own: whether it was drawn here; of a persona from elsewhere only facts are known.
+        facts: pairs of name and value.
+        own: whether the persona was drawn by this program. An imported persona has only facts.
     """
 
     name: str
@@ -48,8 +48,9 @@ class Drawn:
     """What was drawn for one message.
 
     Args:
-        shown: by what was to show, whether its words are found; none where nothing can be looked for.
-        length: words of the message; due: those of the persona's style.
+        shown: for each topic and flaw, its kind, its name, and whether the message contains its words; None if it cannot be searched for.
+        length: number of words of the message.
+        due: minimum and maximum number of words in the persona's style; None if they are not known.
     """
 
     day: str
@@ -63,19 +64,19 @@ class Drawn:
 
     @property
     def in_style(self) -> bool | None:
-        """Whether the message has the length of the style."""
+        """Whether the length of the message fits the style; None if the style's length is not known."""
         return None if self.due is None else self.due[0] <= self.length <= self.due[1]
 
 
 def card_of(transcript: Transcript, pack: Pack | None) -> Card | None:
-    """Return the card of a conversation's persona; none where nothing is known of it."""
-    given = transcript.persona or {}
+    """Return the card of a conversation's persona; None if nothing is known about it."""
+    persona = transcript.persona or {}
     try:
-        return _own(Persona.model_validate(given), pack)
+        return _own(Persona.model_validate(persona), pack)
     except ValidationError:
         pass
-    facts = [(str(name), _flat(value)) for name, value in given.items() if value not in (None, "", [], {})]
-    name = given.get("name")
+    facts = [(str(name), _flat(value)) for name, value in persona.items() if value not in (None, "", [], {})]
+    name = persona.get("name")
     return Card(name if isinstance(name, str) else "", facts) if facts else None
 
 
@@ -83,7 +84,7 @@ def _own(persona: Persona, pack: Pack | None) -> Card:
     dimensions = pack.taxonomy.dimensions if pack else {}
     drawn = {"trajectory": persona.trajectory, **persona.dimensions}
     order = sorted(drawn, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
-    traits = [Trait(name, drawn[name], found.description if (found := dimensions.get(name, {}).get(drawn[name])) else "") for name in order]
+    traits = [Trait(name, drawn[name], value.description if (value := dimensions.get(name, {}).get(drawn[name])) else "") for name in order]
     facts = [(name, text) for name, text in persona.life.items() if name != "english"]
     facts += [("first message", persona.begins)] if persona.begins else []
     facts += [("seed", str(persona.seed))]
@@ -101,7 +102,7 @@ def _when(arrives: int, settles: int | None, returns: int | None) -> str:
 
 
 def _flat(value: Any) -> str:
-    """Return anything that a persona from elsewhere holds as a short text."""
+    """Return any value of an imported persona as a short text."""
     if isinstance(value, Mapping):
         return "; ".join(f"{name}: {_flat(part)}" for name, part in value.items())
     if isinstance(value, list):
@@ -110,40 +111,47 @@ def _flat(value: Any) -> str:
 
 
 def drawn_for(transcript: Transcript, pack: Pack | None) -> list[Drawn]:
-    """Return what was drawn for each message, as the transcript records it; nothing for one from elsewhere."""
+    """Return what was drawn for each message, as the transcript records it; empty for an imported transcript."""
     steering = transcript.provenance.get("steering")
     steered = steering if isinstance(steering, list) else []
     return [message(item, exchange.user, transcript.persona or {}, pack) for item, exchange in zip(steered, transcript.exchanges, strict=False)]
 
 
 def message(steering: Any, text: str, persona: Mapping[str, Any], pack: Pack | None) -> Drawn:
-    """Return what was drawn for a message, and what shows in its words; a person may have edited the record, and what is of another kind tells nothing."""
-    given = steering if isinstance(steering, dict) else {}
-    flaws, topics, news = _listed(given, "flaws"), _listed(given, "topics"), given.get("news")
-    found = _topics_in(pack, text) if pack else set()
-    known = {name for group in pack.taxonomy.topics.values() for name in group.subtopics} if pack else set()
-    shown: list[tuple[str, str, bool | None]] = [("topic", _named(name, news), name in found if name in known else None) for name in topics]
+    """Return what was drawn for a message, and what of it the message shows.
+
+    Args:
+        steering: the record of what was drawn. A person may have edited it, so parts of the wrong type are ignored.
+        text: the message.
+        persona: the transcript's record of the persona.
+        pack: None if it cannot be loaded.
+    """
+    record = steering if isinstance(steering, dict) else {}
+    flaws, topics, news = _listed(record, "flaws"), _listed(record, "topics"), record.get("news")
+    mentioned = _topics_in(pack, text) if pack else set()
+    subtopics = {name for group in pack.taxonomy.topics.values() for name in group.subtopics} if pack else set()
+    shown: list[tuple[str, str, bool | None]] = [("topic", _named(name, news), name in mentioned if name in subtopics else None) for name in topics]
     shown += [("flaw", name, _shows(pack, name, text)) for name in flaws]
     dimensions = persona.get("dimensions")
     style = dimensions.get("writing_style") if isinstance(dimensions, dict) else None
     value = pack.taxonomy.dimensions["writing_style"].get(style) if pack and isinstance(style, str) else None
-    days, date = given.get("days"), given.get("date")
+    days, date = record.get("days"), record.get("date")
     since = f"{days} {'day' if days == 1 else 'days'} later" if isinstance(days, int) and days else ""
     return Drawn(
         day=", ".join(part for part in (date if isinstance(date, str) else "", since) if part),
-        mood=_word(given, "mood"),
-        cooperation=_word(given, "cooperation"),
+        mood=_word(record, "mood"),
+        cooperation=_word(record, "cooperation"),
         shown=shown,
-        event=_word(given, "event"),
-        episode=_word(given, "episode"),
+        event=_word(record, "event"),
+        episode=_word(record, "episode"),
         length=len(words(text)),
         due=tuple(value.words) if value and value.words else None,
     )
 
 
 def _named(topic: str, news: Any) -> str:
-    said = news.get(topic) if isinstance(news, dict) else None
-    return f"{topic} ({said})" if isinstance(said, str) and said else topic
+    update = news.get(topic) if isinstance(news, dict) else None
+    return f"{topic} ({update})" if isinstance(update, str) and update else topic
 
 
 def _shows(pack: Pack | None, flaw: str, text: str) -> bool | None:
@@ -151,21 +159,22 @@ def _shows(pack: Pack | None, flaw: str, text: str) -> bool | None:
     return place_of(tuple(kind.words), searched(text)) is not None if kind and kind.words else None
 
 
-def _listed(given: Mapping[str, Any], name: str) -> list[str]:
-    listed = given.get(name)
+def _listed(record: Mapping[str, Any], name: str) -> list[str]:
+    listed = record.get(name)
     return [item for item in listed if isinstance(item, str)] if isinstance(listed, list | tuple) else []
 
 
-def _word(given: Mapping[str, Any], name: str) -> str:
-    value = given.get(name)
+def _word(record: Mapping[str, Any], name: str) -> str:
+    value = record.get(name)
     return value if isinstance(value, str) else ""
 
 
 _SEARCHES: dict[str, TopicSearch] = {}
+"""The prepared search of the last used pack, by the pack's hash."""
 
 
 def _topics_in(pack: Pack, text: str) -> set[str]:
-    """Return the subtopics that a text mentions; of the last pack, what was found is kept."""
+    """Return the subtopics that a text mentions."""
     if pack.hash not in _SEARCHES:
         _SEARCHES.clear()
         _SEARCHES[pack.hash] = TopicSearch(pack.taxonomy)

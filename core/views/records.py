@@ -1,4 +1,4 @@
-"""What the data root holds, by kind, as the studio lists it: small records, read again only where a file has changed."""
+"""Small records of the data root, cached in memory and read again only if their file has changed."""
 
 import threading
 from dataclasses import dataclass
@@ -12,40 +12,49 @@ from core.storage.file_states import FileState
 from core.storage.store import Store
 
 Kind = TypeVar("Kind", bound=BaseModel)
-MOST = 2000
-"""Records that are kept in memory."""
+CACHE_SIZE = 2000
+"""Maximum number of records in memory."""
 
-_KNOWN: dict[tuple[str, str], tuple[FileState, Any]] = {}
+_CACHE: dict[tuple[str, str], tuple[FileState, Any]] = {}
 _LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Found(Generic[Kind]):
-    """A record and its file."""
+class StoredRecord(Generic[Kind]):
+    """A record and its file.
+
+    Args:
+        name: path below the data root.
+        modified: Unix time of the last change, in seconds.
+    """
 
     name: str
     modified: float
     record: Kind
 
 
-def read_all(store: Store, names: list[str], kind: type[Kind]) -> list[Found[Kind]]:
-    """Return records, the last written first; what is damaged, or of another version, is left out."""
-    found = []
+def read_all(store: Store, names: list[str], kind: type[Kind]) -> list[StoredRecord[Kind]]:
+    """Return records, the newest first; files that are damaged or of another version are left out.
+
+    Args:
+        names: paths below the data root.
+    """
+    records = []
     for name, state in store.states(names).items():
-        key, known = (store.root, name), _KNOWN.get((store.root, name))
-        if known is None or known[0] != state or not isinstance(known[1], kind):
+        key, cached = (store.root, name), _CACHE.get((store.root, name))
+        if cached is None or cached[0] != state or not isinstance(cached[1], kind):
             try:
-                known = (state, store.load(name, kind))
+                cached = (state, store.load(name, kind))
             except StoreError:
                 continue
             with _LOCK:
-                if len(_KNOWN) >= MOST:
-                    _KNOWN.clear()
-                _KNOWN[key] = known
-        found.append(Found(name, state.modified, cast("Kind", known[1])))
-    return sorted(found, key=lambda one: (-one.modified, one.name))
+                if len(_CACHE) >= CACHE_SIZE:
+                    _CACHE.clear()
+                _CACHE[key] = cached
+        records.append(StoredRecord(name, state.modified, cast("Kind", cached[1])))
+    return sorted(records, key=lambda one: (-one.modified, one.name))
 
 
-def assessment_batches(store: Store) -> list[Found[AssessmentBatch]]:
-    """Return all batches of assessments, the last written first."""
+def assessment_batches(store: Store) -> list[StoredRecord[AssessmentBatch]]:
+    """Return all batches of assessments, the newest first."""
     return read_all(store, store.names("batches", ".json", beginning="assessments-"), AssessmentBatch)

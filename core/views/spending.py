@@ -1,4 +1,4 @@
-"""What calls cost, by what they were for, from the ledgers of all runs; a ledger that grows is read on from where it ended."""
+"""The cost of calls by item, from the ledgers of all runs. Of a ledger that has grown, only the new part is read."""
 
 import threading
 from collections import defaultdict
@@ -11,17 +11,19 @@ from core.storage.json_lines import read_objects
 from core.storage.shared_log import Line
 from core.storage.store import Store
 
-KEPT = ("call", "role", "item", "model", "outcome", "usd", "estimated", "input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens")
+BILLED_FIELDS = ("call", "role", "item", "model", "outcome", "usd", "estimated", "input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens")
 """Fields of a call that a bill needs."""
 
 
 @dataclass
 class _Ledger:
-    """What is known of a run's calls.
+    """The calls of a run that were read so far.
 
     Args:
-        read: bytes, by file; seen: the state of each file then.
-        by_item: what they amount to, once it was asked for since the last change.
+        read: number of bytes read, by file.
+        seen: state of each file at the last read.
+        calls: last entry of each call, by the call's id.
+        by_item: the bills of the calls, by item; None if they must be computed again.
     """
 
     read: dict[str, int] = field(default_factory=dict)
@@ -30,23 +32,27 @@ class _Ledger:
     by_item: dict[str, Bill] | None = None
 
 
-_KNOWN: dict[tuple[str, str], _Ledger] = {}
+_LEDGERS: dict[tuple[str, str], _Ledger] = {}
 _LOCK = threading.Lock()
 
 
 def spent_on(store: Store, items: Iterable[str]) -> dict[str, Bill]:
-    """Return what all runs together spent on each of these, such as a conversation by its id; what cost nothing is left out."""
-    wanted = set(items)
-    found: dict[str, Bill] = {}
+    """Return the cost of each item over all runs; items without calls are left out.
+
+    Args:
+        items: ids of what the calls were for, such as conversations.
+    """
+    requested = set(items)
+    bills: dict[str, Bill] = {}
     for name in store.names("ledger"):
         by_item = _bills(store, name)
-        for item in wanted & by_item.keys():
-            found[item] = together([found[item], by_item[item]]) if item in found else by_item[item]
-    return found
+        for item in requested & by_item.keys():
+            bills[item] = together([bills[item], by_item[item]]) if item in bills else by_item[item]
+    return bills
 
 
 def together(bills: Iterable[Bill]) -> Bill:
-    """Return bills as one."""
+    """Return the sum of bills."""
     total = Bill()
     for bill in bills:
         for one in fields(Bill):
@@ -56,25 +62,25 @@ def together(bills: Iterable[Bill]) -> Bill:
 
 def _bills(store: Store, folder: str) -> dict[str, Bill]:
     with _LOCK:
-        known = _KNOWN.setdefault((store.root, folder), _Ledger())
+        ledger = _LEDGERS.setdefault((store.root, folder), _Ledger())
         for name, state in store.states(store.names(folder, ".jsonl")).items():
-            if known.seen.get(name) != state:
-                _read_on(store, name, known)
-                known.seen[name], known.by_item = state, None
-        if known.by_item is None:
-            known.by_item = defaultdict(Bill)
-            for line in known.calls.values():
-                known.by_item[line["item"]].add(charged(line))
-        return known.by_item
+            if ledger.seen.get(name) != state:
+                _read_on(store, name, ledger)
+                ledger.seen[name], ledger.by_item = state, None
+        if ledger.by_item is None:
+            ledger.by_item = defaultdict(Bill)
+            for line in ledger.calls.values():
+                ledger.by_item[line["item"]].add(charged(line))
+        return ledger.by_item
 
 
-def _read_on(store: Store, name: str, known: _Ledger) -> None:
-    """Read what was added to a file."""
+def _read_on(store: Store, name: str, ledger: _Ledger) -> None:
+    """Read the lines that were added to a file of the ledger."""
     with store.reading(name) as file:
-        file.seek(known.read.get(name, 0))
+        file.seek(ledger.read.get(name, 0))
         data = file.read()
-    whole = data[: data.rfind(b"\n") + 1]
-    known.read[name] = known.read.get(name, 0) + len(whole)
-    for line in read_objects(whole):
-        if is_entry(line) and known.calls.get(line["call"], {"outcome": SENT})["outcome"] == SENT:
-            known.calls[line["call"]] = {key: line.get(key) for key in KEPT} | ({"most": line["most"]} if line["outcome"] == SENT else {})
+    complete = data[: data.rfind(b"\n") + 1]
+    ledger.read[name] = ledger.read.get(name, 0) + len(complete)
+    for line in read_objects(complete):
+        if is_entry(line) and ledger.calls.get(line["call"], {"outcome": SENT})["outcome"] == SENT:
+            ledger.calls[line["call"]] = {key: line.get(key) for key in BILLED_FIELDS} | ({"most": line["most"]} if line["outcome"] == SENT else {})

@@ -1,4 +1,4 @@
-"""Strangers' words as HTML: their Markdown without anything that loads, runs or leads elsewhere unseen, and what is to be marked in them."""
+"""Untrusted text as safe HTML: its Markdown is rendered without images, scripts or disguised links, and passages are marked."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -11,35 +11,36 @@ from markupsafe import Markup, escape
 
 from core.terminal import CONTROLS
 
-LONGEST = 20_000
-"""Characters of a message beyond which it is shown as it was written: a parser of Markdown has inputs that keep it busy."""
-SHORTEST_QUOTE = 12
-"""Characters of a quotation that is looked for: shorter ones are words of the language."""
+MAX_RENDERED = 20_000
+"""Maximum characters of a message that is rendered; a longer one is shown as plain text, because some inputs slow Markdown parsers down."""
+MIN_QUOTE = 12
+"""Minimum characters of a quotation that is searched for; shorter ones are often common words."""
 HIDDEN = "\N{REPLACEMENT CHARACTER}"
 WEB = re.compile(r"https?://[^/\s]", re.IGNORECASE)
 QUOTED = re.compile(r"[\"“„«]([^\"“”„«»\n]+)[\"”“»]|(?<!\w)[‘']([^‘’'\n]*(?:[’'](?=\w)[^‘’'\n]*)*)[’'](?!\w)")
 
 
 def visible(text: str) -> str:
-    """Return a text in which controls, and marks that turn the direction of writing, are seen and not obeyed."""
+    """Return a text whose control characters, including marks of writing direction, are replaced by a visible character."""
     return CONTROLS.sub(HIDDEN, text.replace("\r\n", "\n"))
 
 
 def rendered(text: str, marks: Sequence[str] = ()) -> Markup:
-    """Return a message's Markdown as HTML: links lead to web pages alone and say so, images are not loaded, HTML is shown and not obeyed.
+    """Return a message's Markdown as HTML. Only links to web pages work, images are not loaded, and HTML is shown as text.
 
     Args:
-        marks: words and passages that are marked where they stand.
+        text: the message.
+        marks: words and passages that are marked wherever they occur.
     """
     return _rendered(text, tuple(sorted({mark for mark in marks if mark.strip()}, key=len, reverse=True)))
 
 
 @lru_cache(maxsize=2000)
 def _rendered(text: str, marks: tuple[str, ...]) -> Markup:
-    shown, search = visible(text), _search(marks)
-    if len(shown) > LONGEST:
-        return Markup('<div class="as-written">{}</div>').format(marked(shown, marks))
-    return Markup(_READER.render(shown, {"search": search}))
+    safe, search = visible(text), _search(marks)
+    if len(safe) > MAX_RENDERED:
+        return Markup('<div class="as-written">{}</div>').format(marked(safe, marks))
+    return Markup(_READER.render(safe, {"search": search}))
 
 
 def marked(text: str, marks: Sequence[str]) -> Markup:
@@ -48,13 +49,13 @@ def marked(text: str, marks: Sequence[str]) -> Markup:
 
 
 def quotes_of(text: str) -> list[str]:
-    """Return what a text quotes, as far as it is long enough to be found again."""
-    found = [one or other for one, other in QUOTED.findall(text)]
-    return [quote.strip(" .,…") for quote in found if len(quote.strip(" .,…")) >= SHORTEST_QUOTE]
+    """Return the quotations in a text that are long enough to be searched for."""
+    quotes = [double or single for double, single in QUOTED.findall(text)]
+    return [quote.strip(" .,…") for quote in quotes if len(quote.strip(" .,…")) >= MIN_QUOTE]
 
 
 def _search(marks: Iterable[str]) -> re.Pattern[str] | None:
-    """Return what finds passages, whatever their blanks, apostrophes and capitals."""
+    """Return a pattern that matches passages regardless of white space, apostrophes and capitals; None without passages."""
     parts = [re.sub(r"(?:\\?\s)+", r"\\s+", re.escape(mark.strip())).replace("’", "'").replace("'", "['’]") for mark in marks if mark.strip()]
     return re.compile("|".join(parts), re.IGNORECASE) if parts else None
 
@@ -62,11 +63,11 @@ def _search(marks: Iterable[str]) -> re.Pattern[str] | None:
 def _with_marks(text: str, search: re.Pattern[str] | None) -> Markup:
     if search is None:
         return escape(text)
-    made, at = Markup(), 0
-    for found in search.finditer(text):
-        made += escape(text[at : found.start()]) + Markup("<mark>{}</mark>").format(found[0])
-        at = found.end()
-    return made + escape(text[at:])
+    html, at = Markup(), 0
+    for match in search.finditer(text):
+        html += escape(text[at : match.start()]) + Markup("<mark>{}</mark>").format(match[0])
+        at = match.end()
+    return html + escape(text[at:])
 
 
 def _reader() -> MarkdownIt:
@@ -82,7 +83,7 @@ def _reader() -> MarkdownIt:
         tokens[place].attrs |= {"target": "_blank", "rel": "noopener noreferrer nofollow"}
         return renderer.renderToken(tokens, place, options, environment)
 
-    # a heading of a message is none of the page
+    # a message's heading must not be a heading of the page
     rules: dict[str, Any] = {"text": text, "link_open": link, "heading_open": lambda *_: '<p class="heading">', "heading_close": lambda *_: "</p>\n"}
     renderer.rules = {**renderer.rules, **rules}
     return reader
