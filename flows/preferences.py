@@ -21,5 +21,5 @@ async def preferences(domain: str = "therapeutic-coaching", batch: str | None = 
         The report; the dataset flow reads the pairs from the data root.
     """
     run = await begin_run("preferences", domain, settings, batch=batch)
-    chosen, found, left_out = await ask_batch(run, batch)
-    return await publish_replies(run, chosen, found, left_out)
+    chosen, replies, left_out = await ask_batch(run, batch)
+    return await publish_replies(run, chosen, replies, left_out)

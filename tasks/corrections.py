@@ -158,7 +158,7 @@ def _practice_plans(run: Run, arm: Arm, personas: Sequence[Persona]) -> list[Reh
 
 
 def _plans(run: Run, began: Began, item: AssessmentRef) -> list[CorrectionPlan]:
-    """Plan a correction for each failed reply of a conversation, as many as the settings allow.
+    """Plan corrections of a conversation's failed replies, at most improvement.corrections of them.
 
     Raises:
         PackError: the pack has no prompt for corrections.

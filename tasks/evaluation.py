@@ -1,4 +1,4 @@
-"""All arms play the same personas, the same judge judges them without knowing whose they are, and the pairs are compared."""
+"""All arms play the same personas, and the same judge, which does not know the arms, judges the conversations."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -33,12 +33,13 @@ async def choose_arms(run: Run, exported: Exported | None, named: Mapping[str, s
     """Return the arms, the base first.
 
     Args:
-        exported: whose GGUF files are the arms, unless other models are named for them.
-        named: arms by name, each as `MODEL` or `MODEL under PROMPT`, beside those of the settings.
+        run: the run; its settings name further arms.
+        exported: the export whose GGUF files are the arms base, understudy and preferred, unless `named` replaces them; None if there is none.
+        named: arms by name, each as `MODEL` or `MODEL under PROMPT`, in addition to those of the settings.
 
     Raises:
-        SettingsError: a model that cannot be asked, or an arm of another form.
-        PackError: a prompt file that cannot be used.
+        SettingsError: a model cannot be used, or an arm is malformed.
+        PackError: a prompt file cannot be used.
         EvaluationError: there is no base or no understudy, or the files cannot be compared.
     """
     wanted = wanted_arms(run, exported, named)
@@ -49,7 +50,7 @@ async def choose_arms(run: Run, exported: Exported | None, named: Mapping[str, s
 
 @asynccontextmanager
 async def in_memory(choice: ModelChoice) -> AsyncGenerator[None]:
-    """Let a model go afterwards: its memory is the next one's, and its server is stopped."""
+    """Unload a model when the block ends, so that the next model has its memory; a llama-server is stopped."""
     try:
         yield
     finally:
@@ -57,15 +58,15 @@ async def in_memory(choice: ModelChoice) -> AsyncGenerator[None]:
 
 
 def give_windows(run: Run, personas: Sequence[Persona], arms: Sequence[Arm]) -> None:
-    """Choose how long the windows of the arms' files are, and say which conversations will be cut all the same."""
+    """Choose the context windows of arms that are GGUF files, and warn of conversations that will be cut nevertheless."""
     give_room(run, [part.plan for part in plan_parts(run, personas, arms)], run.settings.evaluation.arms_at_once)
-    parts = plan_parts(run, personas, arms)  # of which the windows are a part
+    parts = plan_parts(run, personas, arms)  # planned again, because the window is part of a plan
     for arm in arms:
         warn_of_cuts(run, arm.name, [part.plan for part in parts if part.arm == arm.name])
 
 
 def log_plan(run: Run, personas: Sequence[Persona], arms: Sequence[Arm]) -> PowerAnalysis:
-    """Say what the evaluation can find, before it is paid for.
+    """Log what the evaluation can detect, before it is paid for; return the power analysis.
 
     Raises:
         EvaluationError: the settings' pilot cannot be read.
@@ -78,8 +79,8 @@ def log_plan(run: Run, personas: Sequence[Persona], arms: Sequence[Arm]) -> Powe
     if planned.smallest_difference is None:
         logger.warning("This many personas cannot show a difference. Raise evaluation.personas, or treat the result as a dry run.")
     logger.info("%s", safety_outlook(len(personas), numbers.decision.safety_margin))
-    for said in battery_outlook(run.pack, numbers.suite_items, numbers.battery_tries):
-        logger.info("%s", said)
+    for sentence in battery_outlook(run.pack, numbers.suite_items, numbers.battery_tries):
+        logger.info("%s", sentence)
     if len(personas) * numbers.trials <= CONVERSATIONS:
         world = plan_world(run.pack, numbers, planned, personas, bool(prompted(arms)))
         logger.info("%s", ship_sentence(ship_outlook(world, numbers.decision, planned.wanted_power)))
@@ -87,18 +88,17 @@ def log_plan(run: Run, personas: Sequence[Persona], arms: Sequence[Arm]) -> Powe
 
 
 async def play_and_judge(run: Run, personas: Sequence[Persona], arms: Sequence[Arm]) -> tuple[list[Part], Outcomes]:
-    """Have every arm play every persona, and all conversations judged; what exists is not made again.
+    """Have every arm play every persona, and judge all conversations; existing conversations and assessments are reused.
 
     Raises:
         SettingsError: an arm's model does not load.
-        RunStoppedError: a model can no longer be called, or the budget is spent; the same command
-            continues.
+        RunStoppedError: a model can no longer be called, or the budget is spent; the same command continues.
     """
     parts, outcomes = plan_parts(run, personas, arms), Outcomes()
     places = asyncio.Semaphore(run.settings.evaluation.arms_at_once)
 
     async def play(same: Sequence[Arm]) -> None:
-        """Have the arms of one model play, one after the other: it is loaded once."""
+        """Have the arms of one model play one after the other, so that the model is loaded once."""
         choice = same[0].choice
         async with places, in_memory(choice), concurrency_slot(run, ("user_simulator",), choice):
             for arm in same:
@@ -115,7 +115,7 @@ async def play_and_judge(run: Run, personas: Sequence[Persona], arms: Sequence[A
 
 
 def log_comparison(record: EvaluationRecord) -> None:
-    """Log what came of each arm beside the base."""
+    """Log the result of each arm, compared with the base."""
     arms = record.comparison.arms
     for arm, one in record.comparison.comparisons.items():
         figures = one.score
@@ -132,6 +132,8 @@ def log_comparison(record: EvaluationRecord) -> None:
 
 
 async def _play(arm: str, parts: list[Part], outcomes: Outcomes, run: Run) -> None:
+    """Have an arm play its conversations, and note the outcomes."""
+
     async def one(part: Part) -> TranscriptRef:
         try:
             outcomes.made[part.name] = await rehearsed(run, part.plan)
@@ -147,7 +149,7 @@ async def _play(arm: str, parts: list[Part], outcomes: Outcomes, run: Run) -> No
 
 
 async def _judge(parts: list[Part], outcomes: Outcomes, run: Run) -> None:
-    """Have judged what can be compared."""
+    """Judge the conversations that can be compared: those that the simulated user has not spoiled."""
     for name, ref in outcomes.made.items():
         outcomes.note_broken(name, run.store.load(ref.path, Transcript))
     refs = outcomes.to_judge(parts)

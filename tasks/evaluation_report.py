@@ -1,4 +1,4 @@
-"""What an evaluation ends with: its figures as a file, a report, a page, an artifact in the Prefect UI, and a section of the understudy's card."""
+"""Publishing an evaluation: its figures as a file, a report, a page, an artifact in the Prefect UI, and a section of the understudy's card."""
 
 from prefect.logging import get_run_logger
 
@@ -17,10 +17,12 @@ from tasks.publishing import publish_results
 
 
 async def publish_evaluation(run: Run, record: EvaluationRecord, exported: Exported | None) -> EvaluationRef:
-    """Write and publish all that an evaluation tells.
+    """Write the figures, the report and the page of an evaluation, and publish them.
 
     Args:
-        exported: the published files of which the understudy's card is to tell, where it was they that played.
+        run: the run.
+        record: the figures.
+        exported: the export whose card gets the results, if its files were the arms; None if there is none.
     """
     store, facts = run.store, facts_of_run(run, record)
     folder = f"evaluations/{record.domain}-{fingerprint(record)}"

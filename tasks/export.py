@@ -1,4 +1,4 @@
-"""Merging, conversion to GGUF and quantisation: one task a model."""
+"""Merging, conversion to GGUF and quantisation: one task for each model."""
 
 import importlib.util
 
@@ -24,10 +24,18 @@ async def agree_to_export(run: Run, arm: str, base: ModelRef, adapter: ModelRef 
     """Plan an export that costs money, check the budget and, if the settings want it, ask a person.
 
     Args:
-        place: where paid jobs leave their results.
+        run: the run.
+        arm: `base`, `understudy` or `preferred`.
+        base: the base model.
+        adapter: the adapter that is merged into the base; None for the base itself.
+        dataset: the dataset that the result is checked on.
+        training: the training settings.
+        place: where paid jobs leave their results; empty if jobs run here.
 
     Raises:
-        SettingsError, BudgetError, JobError: it is not to be.
+        SettingsError: the job fits no machine.
+        BudgetError: the job does not fit the budget.
+        JobError: a person declined.
     """
     settings, known = run.settings, load_hardware().estimate
 
@@ -39,9 +47,12 @@ async def agree_to_export(run: Run, arm: str, base: ModelRef, adapter: ModelRef 
 
 @cached_task("check-base", "check that llama.cpp reads {base.name}")
 async def check_base(run: Run, base: ModelRef, training: Training, script: str) -> Reference:
-    """Prove that llama.cpp reads the base's template and tokenizer as they are trained, before the training is paid for.
+    """Check that llama.cpp reads the base's template and tokenizer as the training does, before the training is paid for.
 
     Args:
+        run: the run.
+        base: the base model.
+        training: the training settings.
         script: hash of the job script.
     """
     spec = preflight_spec(run.store, base, training, script, run.pack, llama_arguments())
@@ -59,18 +70,21 @@ async def check_base(run: Run, base: ModelRef, training: Training, script: str) 
 async def export_gguf(
     run: Run, arm: str, base: ModelRef, adapter: ModelRef | None, dataset: DatasetRef, training: Training, script: str, place: str
 ) -> ModelRef:
-    """Convert the base, with an adapter merged into it or without, and prove the result.
+    """Convert the base, with or without an adapter merged into it, to quantised GGUF files, and verify them.
 
     Args:
-        arm: `base` or `understudy`; begins the names of the files.
-        adapter: none exports the base itself, the other arm of the evaluation.
-        dataset: on its validation examples each quantisation is compared with 16 bits.
+        run: the run.
+        arm: `base`, `understudy` or `preferred`; the names of the files begin with it.
+        base: the base model.
+        adapter: the adapter; None exports the base itself, which is an arm of the evaluation too.
+        dataset: each quantised file is compared with the 16-bit file on its validation examples.
+        training: the training settings.
         script: hash of the job script.
-        place: where paid jobs leave their results.
+        place: where paid jobs leave their results; empty if jobs run here.
     """
     spec = _spec(run, arm, base, adapter, dataset, training, script, place)
-    if known := made_before(run.store, spec):
-        return existing(known.model(spec, arm))
+    if finished := made_before(run.store, spec):
+        return existing(finished.model(spec, arm))
     return (await make(run, spec)).model(spec, arm)
 
 

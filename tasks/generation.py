@@ -20,7 +20,7 @@ from tasks.progress import report_progress
 from tasks.run import concurrency_slot, log_bill, open_model
 
 PROGRESS: ContextVar[Progress | None] = ContextVar("progress", default=None)
-"""Progress of the current batch."""
+"""Progress of the current batch; None outside a batch."""
 
 
 @cached_task("rehearse", "rehearse persona {plan.persona.seed}")
@@ -36,25 +36,25 @@ async def rehearse_task(run: Run, plan: RehearsalPlan) -> TranscriptRef:
     log = TurnLog(run.store, name, lambda: progress.say(name), lock)
     if log.damage:
         get_run_logger().warning(log.damage)
-    shown = run.store.write_json(f"{FOLDER}/{name}.json", plan)  # who speaks in the log, for those who watch
+    plan_file = run.store.write_json(f"{FOLDER}/{name}.json", plan)  # says in the studio who speaks in the log
     progress.resume(name, len(log.turns) // 2)
     transcript = await rehearse(run.pack, plan.persona, plan.cast(user, assistant, run.context(plan.assistant)), name, plan.trial, log)
     if lock:
         lock.check()
     run.store.write_json(path, transcript)
     log.remove()
-    run.store.remove(shown)
-    progress.end(name, plan.persona.exchanges, len(transcript.exchanges))  # here, since Prefect records the end of a task later
+    run.store.remove(plan_file)
+    progress.end(name, plan.persona.exchanges, len(transcript.exchanges))  # counted here, because Prefect records the end of a task later
     return TranscriptRef(id=name, path=path, exchanges=len(transcript.exchanges))
 
 
 async def rehearsed(run: Run, plan: RehearsalPlan) -> TranscriptRef:
-    """Return the transcript of a rehearsal, which one run at a time plays.
+    """Return the transcript of a conversation, which is played unless it exists; only one run at a time plays it.
 
     Raises:
         HeldError: another run is playing it.
         ModelError: a model gave no usable message.
-        DamagedError: its file is no transcript.
+        DamagedError: the existing file is not a transcript.
     """
     async with owned(run.store, f"{FOLDER}/{plan.name}"):
         return await run_cached(rehearse_task, run, plan)
@@ -64,10 +64,12 @@ async def rehearse_batch(plans: Sequence[RehearsalPlan], run: Run, should_stop: 
     """Rehearse many conversations concurrently.
 
     Args:
-        should_stop: whether no further conversation may be started.
+        plans: one plan for each conversation.
+        run: the run.
+        should_stop: returns whether no further conversation may be started.
 
     Returns:
-        Name of the batch's file below the data root.
+        Path of the batch's file below the data root.
     """
     seeds = plans.seeds if isinstance(plans, Plans) else [plan.persona.seed for plan in plans]
     exchanges = plans.exchanges if isinstance(plans, Plans) else sum(plan.persona.exchanges for plan in plans)
@@ -88,10 +90,10 @@ async def rehearse_batch(plans: Sequence[RehearsalPlan], run: Run, should_stop: 
 
 
 def check_rehearsed(run: Run, batch_path: str) -> None:
-    """Check that a batch has a conversation.
+    """Check that a batch has at least one conversation.
 
     Raises:
-        NothingMadeError: each of them failed.
+        NothingMadeError: every conversation failed.
     """
     batch = run.store.load(batch_path, TranscriptBatch)
     fail_if_nothing(len(batch.transcripts), batch.left_out, "conversations")

@@ -29,13 +29,13 @@ from tasks.run import continue_as
 
 
 class ImprovementRef(Reference):
-    """The report of a series of rounds, and what came of each in words."""
+    """The report on a series of rounds, and the main figures of each as text."""
 
     summary: dict[str, str]
 
 
 def with_two_arms(run: Run) -> Run:
-    """Return the run with an evaluation of two arms: a round is compared with the round before, and no other arm is paid for in each round."""
+    """Return the run without further arms of the evaluation: a round is compared with the round before, and no other arm is paid for in each round."""
     evaluation = run.settings.evaluation.model_copy(update={"arms": {}})
     return continue_as(replace(run, settings=run.settings.model_copy(update={"evaluation": evaluation})))
 
@@ -55,10 +55,14 @@ def latest_of(run: Run) -> Exported:
 
 
 def begin_round(run: Run, rounds: int | None) -> Began | str:
-    """Return the round that is to be gone through, or why there is none.
+    """Return the next round, or a sentence that says why there is none.
+
+    Args:
+        run: the run.
+        rounds: maximum number of rounds in the series; None for the number in the settings.
 
     Raises:
-        SettingsError: the training would learn slices, which would teach what was not corrected too.
+        SettingsError: the training learns slices, which would teach uncorrected replies too.
     """
     training = load_training(run.settings.training)
     if training.learn == "slices":
@@ -76,30 +80,36 @@ def begin_round(run: Run, rounds: int | None) -> Began | str:
 
 
 def sources(run: Run, began: Began) -> dict[str, str | None]:
-    """Return what the round's dataset is made of: the data before, and the corrections of all rounds so far."""
+    """Return the sources of the round's dataset, as parameters of the dataset flow: the earlier data, and the corrections of all rounds so far."""
     store, domain = run.store, run.pack.name
     folders = (folder_of(domain, began.model_copy(update={"number": number})) for number in range(1, began.number + 1))
     batches = [name for name in (f"{folder}/corrections.json" for folder in folders) if store.exists(name) and store.load(name, AssessmentBatch).assessments]
-    known = store.load_json(f"{began.before.dataset.path}/manifest.json").get("sources")
-    return sources_of(store, began.before.dataset, batches, [] if known else batches_of(store, run.pack, get_run_logger().warning))
+    recorded = store.load_json(f"{began.before.dataset.path}/manifest.json").get("sources")
+    return sources_of(store, began.before.dataset, batches, [] if recorded else batches_of(store, run.pack, get_run_logger().warning))
 
 
 def note_dataset(run: Run, began: Began, dataset: DatasetRef) -> Began:
-    """Note the dataset of a round, by which what was made of it is known to be the round's."""
+    """Store the dataset of a round; an export trained on this dataset is then recognised as the round's."""
     return keep_began(run.store, run.pack.name, began.model_copy(update={"dataset": dataset}))
 
 
 async def end_round(
     run: Run, began: Began, practised: Practised, corrected: Corrected, after: Exported | None, adapter: ModelRef | None, compared: EvaluationRef | None
 ) -> Round:
-    """Decide whether the round's understudy is kept, and write down what came of the round.
+    """Decide whether the round's understudy is kept, and store the figures of the round.
 
     Args:
-        after, adapter, compared: none where nothing was corrected.
+        run: the run.
+        began: the round.
+        practised: the conversations that the understudy played.
+        corrected: the corrections.
+        after: the export of the new understudy; None, like adapter and compared, if nothing was corrected.
+        adapter: the adapter of the new understudy.
+        compared: the evaluation of the new understudy.
     """
     store, numbers, domain = run.store, run.settings.improvement, run.pack.name
-    found = compared_of(compared.path, store.load(compared.path, EvaluationRecord), run.pack.rubric) if compared else None
-    kept, stop = judge_round(found, numbers, began.number) if found else (False, f"Round {began.number} corrected nothing: {_refusals(corrected)}.")
+    comparison = compared_of(compared.path, store.load(compared.path, EvaluationRecord), run.pack.rubric) if compared else None
+    kept, stop = judge_round(comparison, numbers, began.number) if comparison else (False, f"Round {began.number} corrected nothing: {_refusals(corrected)}.")
     heldout = await _heldout(run, began, after) if after else None
     jobs = sum(_paid(store, model) for model in (adapter, after.understudy if after else None) if model)
     done = Round(
@@ -113,7 +123,7 @@ async def end_round(
         corrections=corrected.count,
         refused=corrected.refused,
         cells=practised.cells,
-        compared=found,
+        compared=comparison,
         heldout=heldout,
         usd=spent_on(store, began, {run.ledger.run: sum(bill.usd for bill in bills(store, run.ledger.run).values())}) + jobs,
         kept=kept,
@@ -126,17 +136,18 @@ async def end_round(
 
 
 async def publish_rounds(run: Run, why: str) -> ImprovementRef:
-    """Write and publish the report of the domain's rounds.
+    """Write and publish the report on the domain's rounds.
 
     Args:
-        why: no further round follows.
+        run: the run.
+        why: why no further round follows; empty if the command only lists the rounds.
     """
     store, domain, rubric = run.store, run.pack.name, run.pack.rubric
     series = find_series(store, domain, latest_of(run))
     rounds = rounds_of(store, domain, series)
     folder = f"improvement/{domain}/{series}"
     assessed = (item for one in rounds for item in store.load(f"{folder}/{one.number:03d}/practice.json", AssessmentBatch).assessments[:1])
-    given: dict[str, Any] = {
+    inputs: dict[str, Any] = {
         "domain": domain,
         "rounds": rounds,
         "why": why,
@@ -144,7 +155,7 @@ async def publish_rounds(run: Run, why: str) -> ImprovementRef:
         "names": {name: criterion.head.name for name, criterion in rubric.criteria.items()},
         "caveats": list(dict.fromkeys(filter(None, (store.load(item.path, Assessment).caveat for item in assessed)))),
     }
-    text = render_markdown("improvement/report", **given)
+    text = render_markdown("improvement/report", **inputs)
     page = store.write(f"{folder}/improvement.md", text)
     await publish_report(text, key=f"improvement-{domain}", description=f"Rounds of improvement of {domain}")
     get_run_logger().info("The report: %s/%s", store.root, page)
@@ -152,31 +163,36 @@ async def publish_rounds(run: Run, why: str) -> ImprovementRef:
 
 
 async def _heldout(run: Run, began: Began, after: Exported) -> HeldOut | None:
-    """Measure both understudies on the corrections that nothing was trained on; none where there are none, or where llama.cpp cannot."""
+    """Measure the loss of both understudies on the corrections that were held out of the training.
+
+    Returns:
+        The losses; None if no correction was held out, the data root is not on this machine, llama.cpp is missing, or the measurement failed.
+    """
     store, script, folder = run.store, "reply_losses.py", folder_of(run.pack.name, began)
     chats, runtime = heldout_replies(store, run.pack, after.dataset), read_runtime()
     if not chats or not store.is_local or runtime is None:
         return None
     replies = str(store.local(store.write_json(f"{folder}/heldout.json", chats)))
     files = files_of(store, Exported(base=began.before.understudy, understudy=after.understudy, dataset=after.dataset))
-    found = []
+    losses = []
     try:
         for arm in (BASE, UNDERSTUDY):
             file = files[arm][0]
             output = f"{folder}/losses-{fingerprint([file, chats, script_hash(script)])}"
             arguments = {"file": str(store.local(file)), "replies": replies, "library": str(runtime.library)}
-            found.append(await run_script(store, script, output, "losses.json", arguments))
+            losses.append(await run_script(store, script, output, "losses.json", arguments))
     except JobError as error:
         get_run_logger().warning("The held-out corrections are not measured: %s", error)
         return None
-    return heldout_of(*found)
+    return heldout_of(*losses)
 
 
 def _paid(store: Store, model: ModelRef) -> float:
-    """Return what the job of a model cost, where it was paid for."""
+    """Return the cost in USD of the job that made a model; 0 if the job ran here."""
     name = f"{model.path}/{JOB_FILE}"
     return float(store.load_json(name).get("usd") or 0.0) if store.exists(name) else 0.0
 
 
 def _refusals(corrected: Corrected) -> str:
+    """Return why no correction is learnt."""
     return "; ".join(f"{count} × {reason}" for reason, count in corrected.refused.items()) or "no judged criterion failed at an exchange that it cites"

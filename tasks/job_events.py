@@ -1,4 +1,4 @@
-"""A job's progress: a line of the log for each thing that matters, a progress artifact that moves, links, and the loss curve at the end."""
+"""A job's events in the log and the Prefect UI: a log line for each important event, a progress artifact, and links."""
 
 import asyncio
 import re
@@ -13,10 +13,10 @@ from core.terminal import moving_line
 from tasks.artifacts import begin_progress, move_progress, publish_link
 
 STEPS = 5
-"""A job's progress is logged about this often; the artifact has each step."""
+"""Number of progress lines that a job logs; the artifact is updated at each step."""
 
-LINES = 200
-"""Most lines of a job's log, events apart, that the run's log repeats; the file has all."""
+MAX_LINES = 200
+"""Maximum number of lines of a job's output that the run's log repeats, not counting events; the job's log file has all."""
 
 STAGES = {
     "SCHEDULING": "waits for its machine",
@@ -24,16 +24,17 @@ STAGES = {
     "COMPLETED": "has ended",
     "ERROR": "failed",
     "CANCELED": "was cancelled",
-    "DELETED": "is gone",
+    "DELETED": "was deleted",
 }
+"""What the log says of each stage of a job on Hugging Face."""
 
 
 class JobEventLogger:
     """Logs a job's events in their order.
 
     Args:
-        script: its name is what the log says.
-        key: of the progress artifact.
+        script: file name of the job script; log lines begin with it.
+        key: key of the progress artifact.
     """
 
     def __init__(self, script: str, key: str) -> None:
@@ -56,7 +57,7 @@ class JobEventLogger:
                 self._progress(event)
             case "progress":
                 self._say(str(event.get("step")))
-            case "line" if self._lines < LINES:
+            case "line" if self._lines < MAX_LINES:
                 self._lines += 1
                 self._logger.info("%s | %s", self._name, event["text"])
             case "truncation":
@@ -74,7 +75,7 @@ class JobEventLogger:
                 self._logger.warning("%s: %s", self._name, event.get("text") or event)
 
     async def end(self) -> None:
-        """Bring the artifact up to date a last time."""
+        """Update the artifact for the last time."""
         if self._updating:
             await asyncio.gather(self._updating, return_exceptions=True)
         await self._update()
@@ -102,7 +103,7 @@ class JobEventLogger:
             self._artifact = await _quietly(begin_progress(self._key, newest[1], newest[0]))
         else:
             await _quietly(move_progress(self._artifact, newest[0], newest[1]))
-        await asyncio.sleep(1)  # a tiny model makes many steps a second
+        await asyncio.sleep(1)  # one update a second is enough: a tiny model makes many steps in it
 
 
 async def link(url: str, key: str, what: str) -> None:
@@ -111,7 +112,7 @@ async def link(url: str, key: str, what: str) -> None:
 
 
 async def _quietly(publishing: Awaitable[Any]) -> Any:
-    """Await the publishing of an artifact, without which a job is none the worse."""
+    """Publish an artifact; a failure is logged and does not end the job, which does not need it."""
     try:
         return await publishing
     except Exception as error:
@@ -124,6 +125,6 @@ def _minutes(seconds: float) -> str:
 
 
 def _cut(event: dict[str, Any]) -> str:
-    """Say how many examples are longer than the training length."""
+    """Return a sentence on how many examples are longer than the training length."""
     parts = [f"{event[split]['truncated']} of {event[split]['examples']} {split} examples are cut" for split in ("train", "validation") if split in event]
     return f"{', '.join(parts)} at {event['max_length']} tokens"

@@ -1,4 +1,4 @@
-"""Whether a run's jobs are likely to fit its budget, before the conversations that they need are paid for."""
+"""A forecast of whether a run's jobs fit its budget, before the conversations that they need are paid for."""
 
 import asyncio
 from typing import TYPE_CHECKING
@@ -21,13 +21,17 @@ if TYPE_CHECKING:
 
 
 async def check_job_budget(run: Run, base: ModelRef, training: Training, conversations: int) -> None:
-    """Check that a training on `conversations` conversations and both exports fit jobs.usd, by what the settings take for granted (costs).
+    """Check that the training and all exports fit jobs.usd, with the assumptions of `understudy costs`. Nothing is checked if jobs run here.
 
     Args:
-        conversations: 0 where they are there and nobody has counted them; only the least that jobs take is asked for then.
+        run: the run.
+        base: the base model.
+        training: the training settings.
+        conversations: number of conversations; 0 if they exist and their number is not known. Then only the minimum that any training takes is checked.
 
     Raises:
-        SettingsError, BudgetError: they do not fit a machine or the budget.
+        SettingsError: a job fits no machine.
+        BudgetError: the jobs do not fit the budget.
     """
     jobs, known = run.settings.jobs, load_hardware().estimate
     if jobs.where == "local":
@@ -41,6 +45,7 @@ async def check_job_budget(run: Run, base: ModelRef, training: Training, convers
 
 
 def _load(run: Run, conversations: int) -> Load:
+    """Return the estimated tokens of a training: for training, for validation, and of the longest example."""
     settings, sizes = run.settings, measure_prompts(run.pack, run.settings, count_tokens)
     exchange = ASSUMPTIONS.user_tokens + ASSUMPTIONS.answer_tokens
     longest = min(sizes.short + max(sizes.lengths) * exchange, settings.dataset.slicing.max_tokens) if conversations else 1
@@ -49,8 +54,9 @@ def _load(run: Run, conversations: int) -> Load:
 
 
 async def _offered(block: "HfJob") -> dict[str, Flavor]:
+    """Return the machines with the prices of the service, or those of config/hardware.yaml if it does not answer."""
     try:
         offers = await asyncio.to_thread(block.offered)
     except HubError:
-        offers = {}  # the file's prices stand in
+        offers = {}  # the prices of config/hardware.yaml are used instead
     return flavors(load_hardware(), offers)

@@ -1,4 +1,4 @@
-"""Having a result made once: by a process of this machine or a job elsewhere. The result appears whole, under its name, or not at all."""
+"""Making a job's result once, by a process on this machine or a paid job. The result appears complete under its name, or not at all."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,22 +27,23 @@ from tasks.paid_jobs import make_elsewhere
 SCRIPTS = SHIPPED / "deployments" / "jobs" / "built"
 
 LLAMA_SCRIPTS = ("convert_gguf.py", "reply_losses.py")
-"""Scripts that llama.cpp may crash."""
+"""Scripts that load llama.cpp, which can crash the process."""
 
 ONLINE = {"HF_HUB_OFFLINE": "0", "HF_DATASETS_OFFLINE": "0"}
+"""Environment of a local job that reads from the Hub; other local jobs run offline."""
 
 
 def script_hash(script: str) -> str:
-    """Return the hash of a script and what it imports: a changed script makes its outputs again."""
+    """Return the hash of a script and the files that it imports; outputs of a changed script are made again."""
     return fingerprint([(SCRIPTS / name).read_text(encoding="utf-8") for name in (script, *COMPANIONS.get(script, []))])
 
 
 async def make(run: Run, spec: JobSpec) -> FinishedJob:
-    """Have a job's result made.
+    """Make a job's result where the settings say: on this machine or by a paid job.
 
     Raises:
-        JobError: it failed, or ended well without its result.
-        HubError: the service of jobs, or the Hub, does not answer.
+        JobError: the job failed, or succeeded without its result.
+        HubError: the job service or the Hub does not answer.
     """
     if run.settings.jobs.where != "local":
         await make_elsewhere(run, spec, SCRIPTS / spec.script)
@@ -56,20 +57,21 @@ async def make(run: Run, spec: JobSpec) -> FinishedJob:
 async def run_script(
     store: Store, script: str, output: str, finished: str, arguments: Mapping[str, Argument], environment: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """Run a job script as a process here, unless its output is there; another run that makes the same is waited for.
+    """Run a job script as a process on this machine, unless its output exists. If another run is making the same output, wait for it.
 
     Args:
+        store: the data root.
         script: file name below `deployments/jobs/built`.
-        output: name of the output folder below the data root.
-        finished: JSON file in it that the script writes last.
-        arguments: passed as `--name value`.
-        environment: beside that of local jobs.
+        output: path of the output folder below the data root.
+        finished: JSON file in that folder, which the script writes last.
+        arguments: arguments, passed as `--name value`.
+        environment: variables in addition to those of local jobs.
 
     Returns:
-        What the script wrote into its last file.
+        The content of the file `finished`.
 
     Raises:
-        JobError: it failed, or ended well without its last file.
+        JobError: the script failed, or succeeded without writing `finished`.
     """
     folder = store.local(output)
     async with awaited(store, output, Path(script).stem):
@@ -97,7 +99,7 @@ async def run_script(
 
 
 async def make_here(run: Run, spec: JobSpec) -> dict[str, Any]:
-    """Have a job's result made by a process of this machine, unless its output is there; return what its script wrote last."""
+    """Make a job's result by a process on this machine, unless it exists; return the content of the file that the script writes last."""
     store = run.store
     files = {argument: str(store.local(store.write(f"{spec.folder}.{name}", text))) for argument, (name, text) in spec.files.items()}
     online = {"base-revision", "adapter-revision"} & spec.local.keys()

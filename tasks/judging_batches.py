@@ -1,4 +1,4 @@
-"""Judging at the price of a batch (`assessment.batch`): the providers' batches first, then ordinary calls for what they left."""
+"""Judging in the providers' batches, which cost less (`assessment.batch`): batches first, then ordinary calls for the transcripts that they left."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -27,17 +27,22 @@ from tasks.run import open_model
 async def judge_as_set(transcripts: Sequence[TranscriptRef], run: Run, should_stop: Callable[[], bool] = lambda: False) -> Judged:
     """Judge transcripts as `judge_transcripts` does, in batches if the settings say so.
 
+    Args:
+        transcripts: the transcripts.
+        run: the run, with its judges.
+        should_stop: returns whether no further assessment may be started, and waiting for a batch must end.
+
     Raises:
-        UnavailableError: a batch has not ended, and `should_stop` says so; the same command takes its answers.
+        UnavailableError: a batch has not ended, and `should_stop` ended the wait; the same command uses its answers later.
     """
     unasked = set[str]()
     if run.settings.assessment.batch:
         unasked = await _ask(transcripts, run, should_stop)
     elif pending := run.store.names(f"{FOLDER}/{run.pack.name}", ".json"):
-        said = "Batches that are still with the providers, and are paid for: %d. With assessment.batch: true their answers are taken, and not asked again."
-        get_run_logger().warning(said, len(pending))
+        text = "Batches that are paid for and still with the providers: %d. Set assessment.batch: true to use their answers instead of asking again."
+        get_run_logger().warning(text, len(pending))
     refs, left_out = await judge_transcripts([item for item in transcripts if item.id not in unasked], run, should_stop)
-    if unasked:  # their turn comes last, because the budget ends here
+    if unasked:  # judged last, because the budget ends with them
         beyond = [item for item in transcripts if item.id in unasked]
         get_run_logger().info("The budget is too small for %d more transcripts, even in a batch.", len(beyond))
         more, lost = await judge_transcripts(beyond, run, should_stop)
@@ -46,11 +51,11 @@ async def judge_as_set(transcripts: Sequence[TranscriptRef], run: Run, should_st
 
 
 async def _ask(transcripts: Sequence[TranscriptRef], run: Run, should_stop: Callable[[], bool]) -> set[str]:
-    """Have the judges asked in batches whose providers have them; return the transcripts for which the budget is too small."""
+    """Ask in batches those judges whose providers offer batches; return the ids of transcripts for which the budget is too small."""
     desks = [desk for choice in run.models["judge"] if (desk := await _desk(run, choice, should_stop))]
     if not desks:
         names = ", ".join(choice.reference for choice in run.models["judge"])
-        get_run_logger().info("assessment.batch has no effect: batches are Anthropic's, OpenAI's and Google's, and the judge is %s.", names)
+        get_run_logger().info("assessment.batch has no effect: only Anthropic, OpenAI and Google offer batches, and the judge is %s.", names)
     asking = []
     try:
         async with asyncio.TaskGroup() as group:
@@ -63,7 +68,7 @@ async def _ask(transcripts: Sequence[TranscriptRef], run: Run, should_stop: Call
 
 
 async def _desk(run: Run, choice: ModelChoice, should_stop: Callable[[], bool]) -> BatchDesk | None:
-    """Return what is needed to ask a judge in batches; none where its provider has none."""
+    """Return what is needed to ask a judge in batches; None if its provider offers no batches."""
     model, logger = await load_chat_model(choice, run.pack), get_run_logger()
     if not isinstance(model, Batching):
         return None

@@ -1,4 +1,4 @@
-"""Judging a batch over several machines."""
+"""Judging a batch on several machines."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,12 @@ from tasks.shards import run_shards, split
 
 
 def judging(shards: int, settings: str) -> Judge:
-    """Return how transcripts are judged: here, or over runs of the deployment `assessment/assessment-shard`."""
+    """Return the function that judges transcripts: in this run, or in several runs of the deployment `assessment/assessment-shard`.
+
+    Args:
+        shards: number of runs; 1 for this run alone.
+        settings: path of the settings file, for those runs.
+    """
 
     async def judge(transcripts: Sequence[TranscriptRef], run: Run) -> tuple[list[AssessmentRef], list[LeftOut]]:
         waiting = not_assessed(transcripts, run)

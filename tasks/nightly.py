@@ -1,4 +1,7 @@
-"""A night's batch: new personas and those that earlier nights left, then whatever is not yet judged, until the budget or the hour ends it."""
+"""A night's batch: conversations with new personas and those left by earlier nights, then assessments of all that have none.
+
+A spent budget or the end time ends it.
+"""
 
 import re
 from collections.abc import Awaitable
@@ -30,36 +33,41 @@ from tasks.judging_batches import judge_as_set
 from tasks.repair import publish_repairs, repair_batch
 
 DATE = re.compile(r"20\d\d-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
-"""A night's name."""
+"""The name of a night: its date."""
 
 
 class NightRef(Reference):
-    """A night's report, and its figures in words."""
+    """The report on a night, and its main figures as text."""
 
     summary: dict[str, str]
 
 
-def name_of_night(settings: str, given: str | None) -> str:
-    """Return the date that is given, or else the one on which the run was due, by the nightly's clock.
+def name_of_night(settings: str, date: str | None) -> str:
+    """Return the name of a night: its date.
+
+    Args:
+        settings: path of the settings file, which has the time zone (nightly.timezone).
+        date: the date as a person wrote it; None for the date on which the run was scheduled.
 
     Raises:
-        SettingsError: what is given is no date.
+        SettingsError: it is not a date.
     """
-    if given:
-        if not DATE.fullmatch(given):
-            raise SettingsError(f"night is {given!r}. Write it as a date, such as {datetime.now(UTC):%Y-%m-%d}, or leave it out.")
-        return given
+    if date:
+        if not DATE.fullmatch(date):
+            raise SettingsError(f"night is {date!r}. Write it as a date, such as {datetime.now(UTC):%Y-%m-%d}, or leave it out.")
+        return date
     context = FlowRunContext.get()
     due = context.flow_run.expected_start_time if context and context.flow_run else None
     return f"{(due or datetime.now(UTC)).astimezone(ZoneInfo(load_settings(settings).nightly.timezone)):%Y-%m-%d}"
 
 
 def begin_night(run: Run, conversations: int | None, name: str) -> NightlyState:
-    """Give a night its personas; a resumed night keeps its own.
+    """Choose the personas of a night; a night that is resumed keeps its personas.
 
     Args:
-        conversations: new ones; by default as many as the settings say.
-        name: of the night.
+        run: the run.
+        conversations: number of new conversations; None for the number in the settings.
+        name: name of the night.
 
     Raises:
         PersonaError: the seeds below those of the evaluation are used up.
@@ -79,12 +87,12 @@ def begin_night(run: Run, conversations: int | None, name: str) -> NightlyState:
 
 
 async def rehearse_night(run: Run, state: NightlyState) -> None:
-    """Rehearse with the night's personas; what was made before is found."""
+    """Rehearse with the night's personas; existing conversations are reused."""
     share = 1 - run.settings.nightly.for_judging
 
     def should_stop() -> bool:
         if run.ledger.used >= share > 0 and state.stopped is None:
-            state.stopped = f"{100 * share:.0f} % of the budget was spent, and the rest is the judges' (nightly.for_judging)."
+            state.stopped = f"{100 * share:.0f} % of the budget was spent, and the rest is reserved for judging (nightly.for_judging)."
         return state.stopped is not None or state.should_stop()
 
     plans = Plans(run, state.seeds)
@@ -100,15 +108,16 @@ async def rehearse_night(run: Run, state: NightlyState) -> None:
 
 
 def _rehearsed(run: Run, state: NightlyState) -> Rehearsed:
-    found = rehearsed(run.store, run.pack.name)
-    state.leave_out(found.damaged, get_run_logger().warning)
-    return found
+    """Return all conversations of the domain; damaged files are noted as left out."""
+    conversations = rehearsed(run.store, run.pack.name)
+    state.leave_out(conversations.damaged, get_run_logger().warning)
+    return conversations
 
 
 async def assess_night(run: Run, state: NightlyState) -> None:
-    """Judge every conversation of the domain that is not yet judged, whichever night made it."""
-    there = _rehearsed(run, state)
-    waiting = not_assessed(there.refs, run, there.states)
+    """Judge every conversation of the domain that is not judged yet, whichever night made it."""
+    conversations = _rehearsed(run, state)
+    waiting = not_assessed(conversations.refs, run, conversations.states)
 
     async def judge() -> None:
         _, left_out = await judge_as_set(waiting, run, state.should_stop)
@@ -126,7 +135,7 @@ async def assess_night(run: Run, state: NightlyState) -> None:
 
 
 async def mend_night(run: Run, state: NightlyState) -> None:
-    """Repair what almost passed this night, if the settings say so."""
+    """Repair this night's transcripts that almost passed, if the settings say so."""
 
     async def mend() -> None:
         chosen, mended = await repair_batch(run, state.batch)
@@ -139,11 +148,11 @@ async def mend_night(run: Run, state: NightlyState) -> None:
 
 
 async def publish_night(run: Run, state: NightlyState) -> NightRef:
-    """Write and publish what the night came to.
+    """Write and publish the report on the night.
 
     Raises:
-        RunStoppedError: something needs a person, or it ended the night before anything was made.
-        NothingMadeError: it made nothing, whatever the reason, or nothing of it passes.
+        RunStoppedError: a person must act, or a spent budget or an outage ended the night before anything was made.
+        NothingMadeError: the night made nothing, or nothing that it made passed.
     """
     store, domain = run.store, run.pack.name
     report = night_report(run, state)
@@ -155,7 +164,7 @@ async def publish_night(run: Run, state: NightlyState) -> NightRef:
     text = night_markdown(report, earlier, fidelity, bills(store, run.ledger.run), run.pack)
     page = store.write(path.replace(".json", ".md"), text)
     await publish_report(text, key=f"nightly-{domain}", description=f"The night of {state.night.name}")
-    await publish_studio_link(f"/trend/{domain}", "nights", "This night beside the others")
+    await publish_studio_link(f"/trend/{domain}", "nights", "This night compared with the others")
     get_run_logger().info("The night's report: %s/%s", store.root, page)
     if state.trouble:
         raise state.trouble[0]
@@ -172,7 +181,7 @@ async def publish_night(run: Run, state: NightlyState) -> NightRef:
 
 
 async def _until_stopped(state: NightlyState, doing: Awaitable[object]) -> None:
-    """Await what may be stopped: a spent budget and a provider that is down leave the rest to the next night, anything else needs a person."""
+    """Await a step that may be stopped. A spent budget or an unavailable provider leaves the rest to the next night; any other reason needs a person."""
     try:
         await doing
     except (BudgetError, UnavailableError) as error:

@@ -1,4 +1,4 @@
-"""A better system prompt for a model, by reflection on failed verdicts: played, judged and written within a budget, and found again when it continues."""
+"""A better system prompt for a model, by reflection on failed verdicts. The search keeps to a budget; the same command continues it."""
 
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -33,29 +33,36 @@ from tasks.run import choose_model, concurrency_slot, designing, log_bill
 from tasks.windows import give_room, warn_of_cuts
 
 PROMPTS = "prompts"
-"""Folder of the prompts that were found, below the data root."""
+"""Folder, below the data root, of the prompts that searches have found."""
 
 
 class OptimisedRef(Reference):
-    """The figures of an optimisation as a file, and what came of it in words."""
+    """The figures of a search as a file, and its main figures as text."""
 
     summary: dict[str, str]
 
 
 class Written(Record):
-    """What a writer made of a reflection: a prompt, or why none could be used."""
+    """The designer's answer to a reflection: a prompt, or the reason why none could be used."""
 
     proposal: Proposal | None = None
     refused: str = ""
 
 
 async def optimise(run: Run, model: str, start: str, to: str | None) -> OptimisedRef:
-    """Search for a better prompt. Where the run's budget ends, what was found is published before the run stops.
+    """Search for a better prompt. If the run's budget ends first, the best prompt so far is published before the run stops.
+
+    Args:
+        run: the run.
+        model: the model that plays the part (provider/model).
+        start: the prompt to begin with: system, assistant, or the path of a prompt file.
+        to: path of the file for the prompt; None for a file below the data root.
 
     Raises:
-        SettingsError: a model that cannot be asked, a budget for no candidate, or a file that would be replaced.
-        PackError: a prompt file that cannot be used. PersonaError: too few training personas.
-        RunStoppedError: the budget is spent, or the like; the same command continues.
+        SettingsError: a model cannot be used, the budget allows no candidate, or a file would be replaced.
+        PackError: a prompt file cannot be used.
+        PersonaError: there are too few training personas.
+        RunStoppedError: the budget is spent, or a model can no longer be called; the same command continues.
     """
     if not run.models.get("designer"):
         raise SettingsError("roles.designer is null, so no model writes prompts. Name the strongest model that you have.")
@@ -83,10 +90,10 @@ async def optimise(run: Run, model: str, start: str, to: str | None) -> Optimise
 
 
 def check_target(store: Store, to: str | None) -> None:
-    """Check that a file can be written, and that only a prompt that an optimisation found is replaced.
+    """Check that the file for the prompt can be written, and that it replaces nothing but a prompt of an earlier search.
 
     Raises:
-        SettingsError: neither.
+        SettingsError: the path is not allowed, or the file exists and is not a prompt of a search.
     """
     if to is None:
         return
@@ -99,14 +106,14 @@ def check_target(store: Store, to: str | None) -> None:
 
 
 def _give_room(run: Run, choice: ModelChoice, start: str, personas: Sequence[Persona]) -> None:
-    """Load a file with a window for the longest candidate that is allowed, and say which conversations will be cut all the same."""
+    """Choose a context window that holds the longest candidate allowed, and warn of conversations that will be cut nevertheless."""
     longest = max(start, "x" * round(run.settings.optimise.prompt_tokens * CHARACTERS_PER_TOKEN), key=len)
     give_room(run, [plan_candidate(run, choice, longest, one) for one in personas])
     warn_of_cuts(run, shown_model(choice.reference), [plan_candidate(run, choice, longest, one) for one in personas])
 
 
 def _player(run: Run, choice: ModelChoice, personas: Sequence[Persona]) -> Play:
-    """Return a function that plays a prompt, and has the conversations judged as any other."""
+    """Return a function that plays the personas of some seeds under a prompt, and has the conversations judged as usual."""
     by_seed, store = {one.seed: one for one in personas}, run.store
 
     async def play(text: str, seeds: Sequence[int]) -> list[Played]:
@@ -128,7 +135,7 @@ def _player(run: Run, choice: ModelChoice, personas: Sequence[Persona]) -> Play:
 
 
 def _writer(run: Run, start: str, personas: Sequence[Persona]) -> Propose:
-    """Return a function that has a better prompt written; what was written of the same failures is kept and not asked for again."""
+    """Return a function that has the designer write a better prompt. Its answer is stored, so the same failures are not sent again."""
     store, numbers, designer = run.store, run.settings.design, run.model("designer")
     check = ProposalCheck(start, personas, run.settings.optimise.prompt_tokens, count_tokens)
 
@@ -139,18 +146,20 @@ def _writer(run: Run, start: str, personas: Sequence[Persona]) -> Propose:
             return "nothing failed with these personas"
         request = reflection_request(run.pack.name, reflection, numbers.max_tokens)
         name = f"{FOLDER}/{run.pack.name}/reflections/{fingerprint([designer, request.system, request.messages[0].content])}.json"
-        said = [transcript for transcript, _ in pairs]
+        transcripts = [transcript for transcript, _ in pairs]
         async with awaited(store, name, "A better prompt"):
             if not store.exists(name):
                 try:
                     async with designing(run, f"prompt-{PurePosixPath(name).stem}") as model:
                         try:
-                            written = Written(proposal=await write_better(model, request, numbers.attempts, lambda new: check.check(reflection, said, new)))
+                            written = Written(
+                                proposal=await write_better(model, request, numbers.attempts, lambda new: check.check(reflection, transcripts, new))
+                            )
                         except DesignError as refused:
                             written = Written(refused=str(refused))
                         store.write_json(name, written)
                         model.remove()
-                except ModelError as error:  # it may go well next time
+                except ModelError as error:  # not stored, so the next run asks again
                     return f"no prompt was written: {error}"
         kept = store.load(name, Written)
         return kept.proposal or kept.refused
@@ -165,36 +174,37 @@ def _log_step(search: PromptSearch) -> None:
 
 
 async def _publish(run: Run, choice: ModelChoice, start: str, search: PromptSearch, to: str | None, stopped: str | None) -> OptimisedRef:
-    """Write the best prompt as a file, and the report beside the figures."""
+    """Write the best prompt as a file, and the report into the folder of the figures."""
     store, domain, best = run.store, run.pack.name, search.best()
     log_bill(run)
     file = _write_prompt(store, domain, best.text, to) if best is not search.candidates[0] else None
-    found = optimisation_of(run.pack, choice.reference, start, search, file, stopped)
+    optimisation = optimisation_of(run.pack, choice.reference, start, search, file, stopped)
     folder = f"{FOLDER}/{domain}/{fingerprint([choice, search.start, search.reflection, search.selection, search.budget])}"
-    path = store.write_json(f"{folder}/optimisation.json", found)
-    assessments = [store.load(one.assessment, Assessment) for candidate in found.candidates for one in candidate.played if one.assessment]
+    path = store.write_json(f"{folder}/optimisation.json", optimisation)
+    assessments = [store.load(one.assessment, Assessment) for candidate in optimisation.candidates for one in candidate.played if one.assessment]
     caveats = sorted({one.caveat for one in assessments if one.caveat})
-    text = markdown("optimisation", found=found, best=best, caveats=caveats, bills=bills(store, run.ledger.run))
+    text = markdown("optimisation", found=optimisation, best=best, caveats=caveats, bills=bills(store, run.ledger.run))
     page = store.write(f"{folder}/report.md", text)
     await publish_report(text, key=f"prompt-{domain}", description=f"A better system prompt for {domain}")
-    return OptimisedRef(path=path, summary=summary_of(found) | {"cost": str(run.ledger.bill), "report": f"{store.root}/{page}"})
+    return OptimisedRef(path=path, summary=summary_of(optimisation) | {"cost": str(run.ledger.bill), "report": f"{store.root}/{page}"})
 
 
 def _write_prompt(store: Store, domain: str, text: str, to: str | None) -> str:
-    whole = prompt_file(text)
-    name = store.write(f"{PROMPTS}/{domain}-{fingerprint(text)}.md", whole)
+    """Write a prompt below the data root and to the path that a person named; return the path of the latter, or else of the former."""
+    content = prompt_file(text)
+    name = store.write(f"{PROMPTS}/{domain}-{fingerprint(text)}.md", content)
     if to is None:
         return f"{store.root}/{name}"
     path = user_path(to)
     try:
-        replace_file(path, whole.encode())  # half a file would not be replaced by the same command
+        replace_file(path, content.encode())  # in one step: check_target would refuse to replace an incomplete file
     except OSError as error:
         raise failure("write", str(path), error) from error
     return str(path)
 
 
 def summary_of(found: Optimisation) -> dict[str, str]:
-    """Return what a search came to in words, with the next command."""
+    """Return the main figures of a search as text, with the next command."""
     first, (old, new) = found.candidates[0], found.gain
     start = f"{first.mean:.3f} with {len(first.scores)} personas; {first.failed} failed a gate" if first.mean is not None else "nothing could be judged"
     if found.file is None:

@@ -1,4 +1,4 @@
-"""Jobs elsewhere: planned, agreed to, submitted once, watched, and their results fetched."""
+"""Paid jobs: planned, approved, submitted once, watched, and their results fetched."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -30,19 +30,22 @@ if TYPE_CHECKING:
     from blocks.hf_job_run import HfJobRun
 
 ATTACHED = "jobs/attached"
-"""Below the data root: which jobs a run waits for, so that its cancellation can reach them from another process."""
+"""Folder, below the data root, of the jobs that runs wait for, so that another process can cancel the jobs of a cancelled run."""
 
 
 async def agree(run: Run, spec: JobSpec, plan: Callable[[dict[str, Flavor], float], JobPlan]) -> None:
     """Before a job costs money: plan it, check the budget, publish the plan, and ask a person if the settings want it.
 
-    Nothing is asked where jobs run here, or where the result or its job is there already.
+    Nothing is planned if jobs run here, or if the result or its job exists already.
 
     Args:
-        plan: from the machines that are offered and the USD that the run's jobs have cost.
+        run: the run; the plan is stored in it.
+        spec: the job.
+        plan: returns the plan from the machines on offer and the USD that the run's jobs have cost so far.
 
     Raises:
-        SettingsError, BudgetError: it does not fit the machine or the budget.
+        SettingsError: the job fits no machine.
+        BudgetError: the job does not fit the budget.
         JobError: a person declined, or nobody answered.
     """
     store = run.store
@@ -65,7 +68,7 @@ async def agree(run: Run, spec: JobSpec, plan: Callable[[dict[str, Flavor], floa
             *(job.url, job.stage, job.message or "no reason given", job.seconds() / 60, job.usd(price(job))),
         )
     counted = await spent_on_jobs(run, block, price, spec)
-    planned = plan(machines, counted.usd - counted.unseen)  # what is unseen counts when the job is submitted
+    planned = plan(machines, counted.usd - counted.unseen)  # submit() counts interrupted submissions, whose jobs may still appear
     logger.info("%s.", planned.line)
     await publish_report(job_plan_markdown(planned), key=f"plan-{spec.stage}", description=planned.line)
     if run.settings.jobs.approve == "ask":
@@ -74,11 +77,11 @@ async def agree(run: Run, spec: JobSpec, plan: Callable[[dict[str, Flavor], floa
 
 
 async def make_elsewhere(run: Run, spec: JobSpec, script: Path) -> None:
-    """Have a result made by a job, or take up the job that makes it, and fetch what is wanted here.
+    """Submit a job, or attach to a job that makes the same result; wait for it, and fetch the files that this machine needs.
 
     Raises:
-        JobError: the job failed, or left nothing.
-        HubError: the service or the Hub does not answer.
+        JobError: the job failed, or left no result.
+        HubError: the job service or the Hub does not answer.
     """
     from blocks.hf_job_run import HfJobRun
     from blocks.job_bill import submit
@@ -86,7 +89,7 @@ async def make_elsewhere(run: Run, spec: JobSpec, script: Path) -> None:
 
     store = run.store
     block, place = await service(run.settings), store.local(spec.folder)
-    # before a job is submitted, so that a run that is cancelled meanwhile finds it by its key
+    # written before a job is submitted, so that cancel_jobs finds the job by its key if the run is cancelled meanwhile
     record = {"where": run.settings.jobs.where, "namespace": block.namespace, "key": spec.key}
     attached = store.write_json(f"{ATTACHED}/{get_root_flow_run_id()}/{spec.key}.json", record)
     started = None
@@ -95,7 +98,7 @@ async def make_elsewhere(run: Run, spec: JobSpec, script: Path) -> None:
         result, paid = (started, {}) if isinstance(started, JobResult) else await _watched(started, spec, run)
     except BaseException as error:
         may_live = started.uncancelled if isinstance(started, HfJobRun) else isinstance(error, asyncio.CancelledError)
-        if not may_live:  # else it is left for the hook
+        if not may_live:  # otherwise the record is left for cancel_jobs
             store.remove(attached)
         raise
     store.remove(attached)
@@ -103,9 +106,9 @@ async def make_elsewhere(run: Run, spec: JobSpec, script: Path) -> None:
 
 
 async def cancel_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
-    """Cancel the jobs that a cancelled run waits for, in case its own process could not; a hook of flows.
+    """Cancel the jobs that a cancelled run waits for, in case the run's process could not; a hook of flows.
 
-    What cannot be cancelled is said, and stays written down for the next call.
+    A job that cannot be cancelled is logged as an error, and its record stays for the next call.
     """
     store = open_store()
     for name in store.names(f"{ATTACHED}/{flow_run.id}", ".json"):
@@ -122,7 +125,7 @@ async def cancel_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> 
 
 
 def _offered(block: "HfJob") -> dict[str, tuple[float, float | None]]:
-    """Return what machines cost; nothing where the service does not say it, so that the prices of config/hardware.yaml stand in."""
+    """Return the service's prices of machines; empty if the service does not answer, so that those of config/hardware.yaml are used."""
     try:
         return block.offered()
     except HubError as error:
@@ -131,6 +134,7 @@ def _offered(block: "HfJob") -> dict[str, tuple[float, float | None]]:
 
 
 async def _watched(started: "HfJobRun", spec: JobSpec, run: Run) -> tuple[JobResult, dict[str, Any]]:
+    """Log a job's events until it ends; return its result, and machine, cost in USD and image for the record of the result."""
     from blocks.job_bill import settle
 
     logger = get_run_logger()
@@ -149,7 +153,11 @@ async def _watched(started: "HfJobRun", spec: JobSpec, run: Run) -> tuple[JobRes
 
 
 def _stopped(root: str | None) -> Callable[[], Awaitable[bool]]:
-    """Return what tells whether the run was cancelled in the UI: a run that was started in a terminal does not hear it otherwise."""
+    """Return a function that asks the server whether the run was cancelled in the UI, which a run started in a terminal does not learn otherwise.
+
+    Args:
+        root: id of the outermost flow run; None if there is none.
+    """
 
     async def ask() -> bool:
         if root is None:
@@ -157,7 +165,7 @@ def _stopped(root: str | None) -> Callable[[], Awaitable[bool]]:
         try:
             async with get_client() as client:
                 state = (await client.read_flow_run(UUID(root))).state
-        except Exception:  # a server that is away for a moment cancels nothing
+        except Exception:  # a server that does not answer for a moment cancels nothing
             return False
         return state is not None and (state.is_cancelled() or state.is_cancelling())
 

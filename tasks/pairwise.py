@@ -1,4 +1,4 @@
-"""Pairwise judging: one task for each reading of two conversations."""
+"""Pairwise judging: one task each time a judge reads two conversations."""
 
 from collections.abc import Sequence
 
@@ -38,10 +38,10 @@ async def pairwise_task(run: Run, plan: PairPlan) -> PairRef:
 
 
 async def compare_pairs(run: Run, parts: Sequence[Part], outcomes: Outcomes) -> dict[str, Preferences]:
-    """Have the judge compare each persona's conversations with the base and with each arm, in both orders; what exists is not read again.
+    """Have the judge compare each persona's conversation with the base and that with each arm, in both orders; existing answers are reused.
 
     Returns:
-        By arm; nothing where the settings leave it out.
+        The preferences by arm; empty if evaluation.pairwise is false.
 
     Raises:
         RunStoppedError: the judge can no longer be called, or the budget is spent; the same command continues.
@@ -63,7 +63,7 @@ async def compare_pairs(run: Run, parts: Sequence[Part], outcomes: Outcomes) -> 
     async with concurrency_slot(run, ("judge",)):
         await gather_bounded(run, one, plans, [plan.name for plan in plans], run.settings.assessment.concurrency, "Compared in pairs")
     log_bill(run)
-    found = preferences_by_arm(run, parts, pairs, {name: run.store.load(ref.path, PairAnswer) for name, ref in refs.items()}, too_long)
-    for arm, one_of in found.items():
-        get_run_logger().info("%s", rate_sentence(one_of, arm))
-    return found
+    by_arm = preferences_by_arm(run, parts, pairs, {name: run.store.load(ref.path, PairAnswer) for name, ref in refs.items()}, too_long)
+    for arm, preferences in by_arm.items():
+        get_run_logger().info("%s", rate_sentence(preferences, arm))
+    return by_arm

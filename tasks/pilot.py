@@ -1,4 +1,4 @@
-"""Pilots of a pack, or of a model that was not trained: the same personas each round, and what changed since the last."""
+"""Pilots of a pack, or of an untrained model: the same personas in each round, and what changed since the last round."""
 
 from collections.abc import Sequence
 
@@ -24,24 +24,27 @@ from tasks.windows import give_room, warn_of_cuts
 
 
 class PilotRef(Reference):
-    """A round of a pilot, and what came of it in words."""
+    """A round of a pilot, and its main figures as text."""
 
     summary: dict[str, str]
 
 
 async def plan_pilot(run: Run, conversations: int, model: str | None, prompt: str | None) -> dict[str | None, list[RehearsalPlan]]:
-    """Plan the conversations of each round, which are kept apart from those that are trained on.
+    """Plan the conversations of each round. They have a separate folder, so that nothing is trained on them.
 
     Args:
-        model: plays the part as an arm of an evaluation does, in a round for each prompt; by default the settings' assistant plays it as it writes data.
-        prompt: names as in `given_prompt`, separated by commas; default: the short one of the pack and the detailed one.
+        run: the run.
+        conversations: number of conversations in a round.
+        model: a model that plays the part as an arm of an evaluation does, in one round for each prompt; None for one round in which the settings' assistant
+            plays it as in generation.
+        prompt: prompts as `given_prompt` names them, separated by commas; None for the pack's short system prompt and its detailed assistant prompt.
 
     Returns:
-        The plans by what reports call the prompt.
+        The plans by the prompt's name in reports; the name is None without a model.
 
     Raises:
-        SettingsError: a model that cannot be asked, an unknown prompt, or no model that would be given it.
-        PackError: a prompt file that cannot be used.
+        SettingsError: the model cannot be used, a prompt is unknown, or a prompt was given without a model.
+        PackError: a prompt file cannot be used.
     """
     generation, evaluation = run.settings.generation, run.settings.evaluation
     personas = sample_batch(run.pack, generation.first_seed, conversations, generation.exchanges)
@@ -50,22 +53,28 @@ async def plan_pilot(run: Run, conversations: int, model: str | None, prompt: st
         if prompt is not None:
             raise SettingsError("A prompt was given without a model to try it with. Give the model too.")
         return {None: plans}
-    given = [given_prompt(run.pack, name.strip()) for name in dict.fromkeys((prompt or f"{SYSTEM},{ASSISTANT}").split(","))]
+    prompts = [given_prompt(run.pack, name.strip()) for name in dict.fromkeys((prompt or f"{SYSTEM},{ASSISTANT}").split(","))]
     choice: ModelChoice = await choose_model(run.settings, model, run.pack)
     played = {"assistant": choice, "assistant_tokens": (evaluation.max_tokens, run.most_tokens(choice)), "evaluated": True}
-    rounds = {one.label: [plan.model_copy(update={**played, "guidance": one.guidance, "template": one.template}) for plan in plans] for one in given}
-    give_room(run, [plan for some in rounds.values() for plan in some])
-    found: dict[str | None, list[RehearsalPlan]] = {label: [in_window(run, plan) for plan in some] for label, some in rounds.items()}
-    for label, some in found.items():
-        warn_of_cuts(run, f"{model}, {label}", some)
-    return found
+    rounds = {one.label: [plan.model_copy(update={**played, "guidance": one.guidance, "template": one.template}) for plan in plans] for one in prompts}
+    give_room(run, [plan for round_plans in rounds.values() for plan in round_plans])
+    by_label: dict[str | None, list[RehearsalPlan]] = {label: [in_window(run, plan) for plan in round_plans] for label, round_plans in rounds.items()}
+    for label, round_plans in by_label.items():
+        warn_of_cuts(run, f"{model}, {label}", round_plans)
+    return by_label
 
 
 async def publish_pilot(run: Run, assessed: str, model: str | None, prompt: str | None, with_it: Sequence[PilotRef] = ()) -> PilotRef:
-    """Keep the round with the pack's files as they were, and say what it came to beside the rounds before.
+    """Store the round with a copy of the pack's files, and publish its report, which compares it with earlier rounds.
+
+    A round with the same pack and the same players as an earlier one replaces that round.
 
     Args:
-        prompt: its label; with_it: rounds of the same model with other prompts.
+        run: the run.
+        assessed: path of the round's batch of assessments.
+        model: the model that played; None for the settings' assistant.
+        prompt: the prompt's name in reports; None without a model.
+        with_it: rounds of this command, with the same model under other prompts.
     """
     store, pack = run.store, run.pack
     batch = store.load(assessed, AssessmentBatch)

@@ -1,4 +1,4 @@
-"""How Prefect runs the tasks: small results named by content, errors without secrets, a readable log."""
+"""How Prefect runs flows and tasks: with small results named by content, errors without secrets, and a readable log."""
 
 import logging
 from collections.abc import Callable, Coroutine
@@ -30,16 +30,16 @@ def _result_name(context: TaskRunContext, parameters: dict[str, Any]) -> str:
 
 
 def guarded(run: Runnable) -> Runnable:
-    """Remove secrets from the errors of a flow or task: Prefect writes them into the state, and pickles them. A flow's last line names the page to open."""
+    """Remove secrets from the errors of a flow or task, because Prefect stores errors; log the page to open at the end of a flow."""
     function = run.fn
 
     @wraps(function)
     async def clean(*arguments: Any, **named: Any) -> Any:
         try:
-            made = await function(*arguments, **named)
-            if isinstance(run, Flow) and (page := page_of(made)):
+            result = await function(*arguments, **named)
+            if isinstance(run, Flow) and (page := page_of(result)):
                 get_run_logger().info("Open %s", page)
-            return made
+            return result
         except Exception as error:
             if (safe := without_secrets(error)) is error:
                 raise
@@ -49,9 +49,9 @@ def guarded(run: Runnable) -> Runnable:
     return run
 
 
-def page_of(made: Any) -> str | None:
-    """Return the page that shows what a flow made, or the address of what it published."""
-    last = made[-1] if isinstance(made, tuple) else made
+def page_of(result: Any) -> str | None:
+    """Return the path of the page about a flow's result, or the address at which the result is published; None if there is neither."""
+    last = result[-1] if isinstance(result, tuple) else result
     summary, store = getattr(last, "summary", None) or {}, open_store()
     if page := summary.get("report") or summary.get("page"):
         return page
@@ -62,33 +62,34 @@ def page_of(made: Any) -> str | None:
 
 
 def cached_task(name: str, run_name: str) -> Callable[[Callable[P, Coroutine[Any, Any, Ref]]], Task[P, Coroutine[Any, Any, Ref]]]:
-    """Turn a function into a task. The function returns an existing result by `existing` before it makes a new one.
+    """Return a decorator that turns a function into a task. The function looks for an existing result first, and returns it with `existing`.
 
-    Files and hubs alone say what exists. Prefect keeps each reference that a task returned, under a name made of the task and its parameters, and finds
-    none by it: `refresh_cache` has every task look for itself.
+    Only files and hubs decide whether a result exists. Prefect stores each returned reference, under a name made of the task and its parameters, but never
+    reads it: with `refresh_cache`, every task runs and looks for itself.
 
     Args:
-        name: of the task, whose first parameter is the run.
-        run_name: of its runs, with the parameters' names in braces.
+        name: name of the task, whose first parameter is the run.
+        run_name: name of its runs, with names of parameters in braces.
     """
 
     def decorate(function: Callable[P, Coroutine[Any, Any, Ref]]) -> Task[P, Coroutine[Any, Any, Ref]]:
         named = CacheKeyFnPolicy(cache_key_fn=_result_name)
-        kept: dict[str, Any] = {"persist_result": True, "result_serializer": "json", "cache_result_in_memory": False}
-        return guarded(Task(function, name=name, task_run_name=run_name, cache_policy=named, refresh_cache=True, **kept))
+        stored: dict[str, Any] = {"persist_result": True, "result_serializer": "json", "cache_result_in_memory": False}
+        return guarded(Task(function, name=name, task_run_name=run_name, cache_policy=named, refresh_cache=True, **stored))
 
     return decorate
 
 
 def existing(reference: Ref) -> Any:
-    """Return what a task returns whose result existed: the Prefect UI then shows its run as Cached."""
+    """Return the state with which a task returns a result that existed already; the Prefect UI then shows the run as Cached."""
     return Completed(name="Cached", message="Its result exists already.", data=reference)
 
 
 async def run_cached(task: Task[..., Coroutine[Any, Any, Ref]], run: Run, *arguments: Any) -> Ref:
-    """Await a `cached_task`; return the reference to what exists now.
+    """Await a `cached_task`; return the reference to its result.
 
-    Prefect searches the parameters of tasks for results of others. All are quoted to prevent that, and the results that it remembers for it are dropped.
+    Prefect searches the parameters of a task for results of other tasks, and remembers results for that search. Both cost time and memory in a large batch,
+    so parameters are quoted and the remembered results dropped.
     """
     hidden: list[Any] = [quote(argument) for argument in (run, *arguments)]
     outcome: Any = await task(*hidden)
@@ -98,19 +99,19 @@ async def run_cached(task: Task[..., Coroutine[Any, Any, Ref]], run: Run, *argum
 
 
 class ReadableLog(logging.Filter):
-    """Keeps a run's log readable: an error that a person can act on is logged once and without a traceback, a completed task not at all."""
+    """Keeps a run's log readable: an error that a person can act on is logged once and without a traceback; the end of a completed task is not logged."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Rewrite or drop what Prefect logs of the ends of runs."""
+        """Rewrite a record that Prefect logs at the end of a run; return False to drop it."""
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, UnderstudyError):
             logged, error.logged = error.logged, True
             record.msg, record.args, record.exc_info, record.exc_text = str(error), (), None, None
             return not logged
         if record.msg.startswith("View at "):
-            return False  # an address that ends with the command, or the UI that the reader is in
+            return False  # the address of a temporary server, or of the UI in which the reader sees this log
         if "Execution was cancelled by the runtime environment" in record.msg:
-            return record.name == "prefect.flow_runs" and record.msg.startswith("Crash detected")  # Ctrl-C: one line a flow, none for each of many tasks
+            return record.name == "prefect.flow_runs" and record.msg.startswith("Crash detected")  # after Ctrl-C: one line for each flow, none for each task
         if record.msg.startswith("Finished in state Failed("):
             record.msg = "Failed."  # the reason is in the line before and in the state
             return record.name == "prefect.flow_runs"

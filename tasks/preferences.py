@@ -1,4 +1,4 @@
-"""Second replies: one task for each exchange at which a judge cites a failure."""
+"""Second replies of the assistant: one task for each exchange at which a judge cites a failure."""
 
 from prefect.logging import get_run_logger
 
@@ -17,14 +17,14 @@ from tasks.run import concurrency_slot, log_bill, open_model
 
 
 class PreferencesRef(Reference):
-    """The report on second replies, and what came of them in words."""
+    """The report on second replies, and its main figures as text."""
 
     summary: dict[str, str]
 
 
 @cached_task("ask-again", "ask again in {plan.transcript.id}")
 async def ask_task(run: Run, plan: SecondReplyPlan) -> Reference:
-    """Ask for one reply again and store what came of it, unless that exists."""
+    """Ask for one reply again and store the outcome, unless it exists."""
     store = run.store
     if store.exists(plan.path):
         store.load(plan.path, SecondReply)
@@ -32,23 +32,24 @@ async def ask_task(run: Run, plan: SecondReplyPlan) -> Reference:
     judges = {judge.reference: await open_model(run, judge) for judge in plan.judges}
     contexts, lock = {judge.reference: run.context(judge) for judge in plan.judges}, LOCK.get()
     context = AskContext(run.pack, await open_model(run, plan.assistant), judges, contexts, count_tokens, store, lock)
-    found = await ask_again(context, plan, store.load(plan.transcript.path, Transcript))
+    second_reply = await ask_again(context, plan, store.load(plan.transcript.path, Transcript))
     if lock:
         lock.check()
-    store.write_json(plan.path, found)
+    store.write_json(plan.path, second_reply)
     for log in context.logs:
         log.remove()
     return Reference(path=plan.path)
 
 
 async def ask_batch(run: Run, assessed: str | None) -> tuple[ChosenExchanges, list[SecondReply], list[LeftOut]]:
-    """Choose the exchanges of a batch, and ask the assistant again at each, side by side.
+    """Choose the exchanges of a batch, and ask the assistant again at each, several in parallel.
 
     Args:
-        assessed: a batch of assessments; by default the domain's latest.
+        run: the run.
+        assessed: name of a batch of assessments; None for the domain's latest.
 
     Returns:
-        What was chosen, what came of it, and what was left out.
+        The chosen exchanges, the outcomes, and what was left out.
     """
     chosen = choose_exchanges(run, assessed)
     get_run_logger().info("The assistant is asked again at %d exchanges of %d transcripts.", len(chosen.plans), len({p.transcript.id for p in chosen.plans}))
@@ -64,9 +65,9 @@ async def ask_batch(run: Run, assessed: str | None) -> tuple[ChosenExchanges, li
     return chosen, [run.store.load(ref.path, SecondReply) for ref in refs], left_out
 
 
-async def publish_replies(run: Run, chosen: ChosenExchanges, found: list[SecondReply], left_out: list[LeftOut]) -> PreferencesRef:
-    """Say at which exchanges a reply passes now, and what a pair costs."""
-    store, facts = run.store, reply_facts(chosen, found, left_out)
+async def publish_replies(run: Run, chosen: ChosenExchanges, replies: list[SecondReply], left_out: list[LeftOut]) -> PreferencesRef:
+    """Write and publish the report: at which exchanges a second reply passes, and what a pair costs."""
+    store, facts = run.store, reply_facts(chosen, replies, left_out)
     paid = bills(store, run.ledger.run)
     usd = sum(bill.usd for bill in paid.values())
     text = markdown("preferences", facts=facts, bills=paid, usd=usd)

@@ -1,4 +1,4 @@
-"""Reporting how far a batch is: a line of the log and a progress artifact, both brought up to date as it goes."""
+"""Reporting the progress of a batch: log lines at intervals, a progress artifact, and the line on the terminal."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -12,17 +12,19 @@ from core.terminal import moving_line
 from tasks.artifacts import begin_progress, move_progress
 
 STEP_SECONDS = 0.5
-"""Between two moves of the line on a terminal."""
+"""Time between two updates of the line on the terminal."""
 
 
 @asynccontextmanager
 async def report_progress(run: Run, progress: Progress, key: str) -> AsyncGenerator[None]:
-    """Report the progress of a batch while it is made, and at its end.
+    """Report the progress of a batch while the block runs, and at its end.
 
     Args:
-        key: the artifact's.
+        run: the run.
+        progress: the counts, which the block updates.
+        key: key of the artifact.
     """
-    artifact = await begin_progress(key, "Begun.")
+    artifact = await begin_progress(key, "Started.")
 
     async def report() -> None:
         every, line = run.settings.generation.progress_seconds, moving_line()

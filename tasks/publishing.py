@@ -1,4 +1,4 @@
-"""Publishing models: the card and the loss curve beside what a job made, and all of it where jobs run here."""
+"""Publishing models: the files, the card and the loss curve. A paid job has published its files already; then only card and curve are added."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ from tasks.policy import cached_task, existing, run_cached
 from tasks.published import check_made
 
 UNWANTED = (HUB_FILE, JOB_FILE, "training_args.bin", "README.md")
-"""Files of a job that are not published: ours to know, a pickle, and another's card."""
+"""Files of a job's result that are not published: records for this machine, a pickle, and the training library's card."""
 
 
 async def publish_adapter(run: Run, dataset: DatasetRef, base: ModelRef, adapter: ModelRef) -> ModelRef:
@@ -38,7 +38,7 @@ async def publish_adapter(run: Run, dataset: DatasetRef, base: ModelRef, adapter
 
 
 async def publish_preferred(run: Run, dataset: DatasetRef, base: ModelRef, adapter: ModelRef, preferred: ModelRef) -> ModelRef:
-    """Publish an adapter after preference training with its card, and remember it beside the one that it continues."""
+    """Publish an adapter of preference training with its card, and remember it under the adapter that it continues."""
     pairs = pairs_of(run.store, preferred)
     repo = run.settings.export.named(run.pack.name, "preferred-adapter")
     facts = card_facts(run, dataset, base, training_of(run.store, adapter), repo, f"{run.pack.name}, adapter after preference training")
@@ -51,7 +51,12 @@ async def publish_gguf(run: Run, dataset: DatasetRef, base: ModelRef, adapter: M
     """Publish the understudy's GGUF files with their card.
 
     Args:
-        preferred: the adapter after preference training, where it is the one that was merged.
+        run: the run.
+        dataset: the training set.
+        base: the base model.
+        adapter: the trained adapter.
+        gguf: the folder of GGUF files.
+        preferred: the adapter of preference training, if this one was merged; otherwise None.
     """
     store, export = run.store, export_of(run, gguf)
     repo = run.settings.export.named(run.pack.name, "preferred-gguf" if preferred else "gguf")
@@ -64,7 +69,7 @@ async def publish_gguf(run: Run, dataset: DatasetRef, base: ModelRef, adapter: M
 
 
 async def publish_base_gguf(run: Run, base: ModelRef, gguf: ModelRef) -> ModelRef:
-    """Give the base's GGUF files that a job pushed their card, with the base's licence; those that were made here are not published."""
+    """Add a card, with the base's licence, to the base's GGUF files that a paid job published; files made on this machine are not published."""
     if not gguf.on_hub:
         return gguf
     repo = run.settings.export.named(run.pack.name, "base-gguf")
@@ -72,10 +77,14 @@ async def publish_base_gguf(run: Run, base: ModelRef, gguf: ModelRef) -> ModelRe
 
 
 async def publish_results(run: Run, gguf: ModelRef, part: str, section: str, results: Sequence[Result]) -> None:
-    """Put an evaluation into the card of the GGUF files that were evaluated, where they were published with one.
+    """Add an evaluation to the card of the evaluated GGUF files, if they were published with one.
 
     Args:
-        part: what the name of their repository ends in.
+        run: the run.
+        gguf: the evaluated files.
+        part: last part of the name of their repository.
+        section: the section of the card, as Markdown.
+        results: the figures, for the card's metadata.
     """
     store = run.store
     if store.exists(_card_of(gguf)):
@@ -84,21 +93,21 @@ async def publish_results(run: Run, gguf: ModelRef, part: str, section: str, res
 
 
 async def _published(run: Run, model: ModelRef, repo: str, card: str, curve: str | None = None) -> ModelRef:
-    """Return a model as it is on the hub of the settings with this card."""
+    """Push a model with its card to the hub of the settings; return it with repository and commit."""
     await check_made(run, model)
     return await run_cached(push_model, run, model, repo, card, curve, run.settings.export)
 
 
 @cached_task("push-model", "push {repo}")
 async def push_model(run: Run, model: ModelRef, repo: str, card: str, curve: str | None, settings: ExportSettings) -> ModelRef:
-    """Push a model's card, and the model itself unless its job has done that; nothing where the tag there points to these very files."""
+    """Push a model's card, and the model itself unless its job has pushed it. Nothing is pushed if the tag on the hub points to the same files."""
     store, hub = run.store, await load_hub(settings.hub)
     files: dict[str, Path | bytes] = {} if model.on_hub else {name: store.local(f"{model.path}/{name}") for name in _names(store, model.path)}
     files |= {"README.md": card.encode(), **({CURVE: curve.encode()} if curve else {})}
-    # a tag for each card: one that moved would have the card before the evaluation pushed again by every export
+    # one tag for each card: with a tag that moved, every export would push the card without the evaluation again
     tag = f"card-{model.path.rpartition('-')[2].rpartition('/')[2]}-{fingerprint([card, curve])}"
-    if known := hub.find(repo, "model", files, tag):
-        return existing(model.model_copy(update={"repo": repo, "commit": known.oid, "url": known.url}))
+    if pushed_before := hub.find(repo, "model", files, tag):
+        return existing(model.model_copy(update={"repo": repo, "commit": pushed_before.oid, "url": pushed_before.url}))
     commit = hub.push(repo, "model", files, f"Card of {model.name}" if model.on_hub else model.name, tag, settings.private)
     get_run_logger().info("Published %s at %s.", repo, commit.oid[:12])
     if commit.url.startswith("http"):

@@ -1,4 +1,4 @@
-"""Runs that say they run, and whose process is gone."""
+"""Runs that the server shows as running, although their process has ended."""
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter
@@ -8,9 +8,9 @@ from prefect.states import Crashed
 
 
 async def end_dead_runs() -> None:
-    """Mark other runs of this run's deployment that are still Running as Crashed, where the deployment allows one run at a time.
+    """Mark as Crashed all other runs of this run's deployment that are Running, if the deployment allows one run at a time.
 
-    A worker that is stopped, or killed, leaves its flow's run Running indefinitely; that this run could begin shows that nothing of the other one is alive.
+    A worker that is stopped or killed leaves its flow run Running indefinitely. This run could only start because no process of the other run is alive.
     """
     context = FlowRunContext.get()
     mine = context.flow_run if context else None
@@ -21,9 +21,9 @@ async def end_dead_runs() -> None:
         limit = deployment.global_concurrency_limit.limit if deployment.global_concurrency_limit else None
         if limit != 1:
             return
-        wanted = FlowRunFilter.model_validate({"deployment_id": {"any_": [mine.deployment_id]}, "state": {"type": {"any_": ["RUNNING"]}}})
-        for run in await client.read_flow_runs(flow_run_filter=wanted):
+        still_running = FlowRunFilter.model_validate({"deployment_id": {"any_": [mine.deployment_id]}, "state": {"type": {"any_": ["RUNNING"]}}})
+        for run in await client.read_flow_runs(flow_run_filter=still_running):
             if run.id != mine.id:
-                message = "Its process was gone when the next run began."
+                message = "Its process had ended when the next run began."
                 await client.set_flow_run_state(run.id, Crashed(message=message), force=True)
-                get_run_logger().warning("The run %s was still marked as running, but its process is gone: it is marked as crashed.", run.name)
+                get_run_logger().warning("The run %s was still marked as running, but its process has ended: it is marked as crashed.", run.name)

@@ -1,4 +1,4 @@
-"""Mending transcripts that almost passed, or passed and are not gathered: one task for each, and then the same judges judge them whole."""
+"""Repairing transcripts that almost passed, or passed but are not gathered: one task for each; then the same judges judge the complete transcripts."""
 
 from prefect.logging import get_run_logger
 
@@ -24,7 +24,7 @@ from tasks.run import concurrency_slot, log_bill, open_recalled
 
 
 class RepairRef(Reference):
-    """A batch of assessments of mended transcripts, and what came of it in words."""
+    """A batch of assessments of repaired transcripts, and its main figures as text."""
 
     summary: dict[str, str]
 
@@ -34,8 +34,8 @@ async def repair_task(run: Run, plan: RepairPlan) -> TranscriptRef:
     """Repair one transcript and store it, unless it exists."""
     store, name, path = run.store, plan.name, plan.path
     if store.exists(path):
-        known = store.load(path, Transcript)
-        return existing(TranscriptRef(id=name, path=path, exchanges=len(known.exchanges)))
+        repaired = store.load(path, Transcript)
+        return existing(TranscriptRef(id=name, path=path, exchanges=len(repaired.exchanges)))
     model = await open_recalled(run, plan.repairer, name)
     context = RepairContext(run.pack, model, plan.numbers, plan.minimum, plan.guards, plan.gather)
     original = store.load(plan.transcript.path, Transcript)
@@ -43,20 +43,21 @@ async def repair_task(run: Run, plan: RepairPlan) -> TranscriptRef:
     try:
         transcript = await mend(context, original, assessment, name)
     except RepairError as error:
-        raise TranscriptError(str(error)) from error  # costs this one, not the batch
+        raise TranscriptError(str(error)) from error  # leaves out this transcript and does not end the batch
     store.write_json(path, transcript)
     model.remove()
     return TranscriptRef(id=name, path=path, exchanges=len(transcript.exchanges))
 
 
 async def repair_batch(run: Run, assessed: str | None) -> tuple[Chosen, str]:
-    """Choose what is mended, and mend it side by side.
+    """Choose the transcripts to repair, and repair them, several in parallel.
 
     Args:
-        assessed: a batch of assessments; by default the domain's latest.
+        run: the run.
+        assessed: name of a batch of assessments; None for the domain's latest.
 
     Returns:
-        What was chosen, and the name of the batch of mended transcripts below the data root.
+        The chosen transcripts, and the path of the batch of repaired transcripts below the data root.
     """
     chosen = choose_repairs(run, assessed)
     failed = len(chosen.plans) + len(chosen.left_out)
@@ -75,14 +76,13 @@ async def repair_batch(run: Run, assessed: str | None) -> tuple[Chosen, str]:
 
 
 async def publish_repairs(run: Run, chosen: Chosen, assessed: str) -> RepairRef:
-    """Say what was mended, what can be trained on now, and what a rescued transcript costs beside a new one."""
+    """Write and publish the report: what was repaired, what can be trained on now, and what a rescued transcript costs compared with a new one."""
     store = run.store
     facts = repair_facts(run, chosen, store.load(assessed, AssessmentBatch))
     folder = assessed.replace("batches/", "reports/").removesuffix(".json")
     text = markdown("repair", facts=facts)
     page = store.write(f"{folder}/repairs.md", text)
-    what = "Transcripts that almost passed, mended"
-    await publish_report(text, key=f"repair-{run.pack.name}", description=what)
+    await publish_report(text, key=f"repair-{run.pack.name}", description="Repaired transcripts, which had almost passed")
     get_run_logger().info(
         "%d repaired transcripts, %d of them can be trained on. The report: %s/%s",
         *(facts["mended"], facts["passed"], store.root, page),

@@ -1,4 +1,4 @@
-"""Publishing how a batch of conversations was played: beside the batch and as a Prefect artifact."""
+"""Publishing how well the simulated users of a batch played: as a report file and a Prefect artifact."""
 
 from core.llm.run import Run
 from core.records import TranscriptBatch
@@ -7,7 +7,7 @@ from tasks.artifacts import publish_report, publish_studio_link
 
 
 async def publish_rehearsals(batch_path: str, run: Run) -> None:
-    """Write how much of the personas shows in a batch of rehearsals, beside it, and publish it in the Prefect UI."""
+    """Write the report on how well the simulated users of a batch kept to their personas, and publish it in the Prefect UI."""
     store = run.store
     batch = store.load(batch_path, TranscriptBatch)
     text = fidelity_markdown(fidelity_of(run, batch.transcripts), batch.left_out, lengths_beside_evaluation(run, batch.transcripts))

@@ -1,4 +1,4 @@
-"""How a run begins: all that it will read is loaded and checked before anything is made or paid for."""
+"""How a run begins: everything that it will read is loaded and checked before anything is made or paid for."""
 
 import asyncio
 import gc
@@ -37,34 +37,35 @@ from tasks.artifacts import publish_studio_link
 from tasks.owning import LOCK
 
 LEASE_SECONDS = 60.0
-"""The shortest that Prefect allows."""
-
+"""How long a killed run keeps its slot of a concurrency limit: the shortest lease that Prefect allows."""
 
 GARBAGE = 20_000
-"""New objects after which Python's collector looks for cycles."""
+"""Number of new objects after which Python's garbage collector looks for cycles."""
 
 MAY_CHANGE: dict[str, Any] = dict.fromkeys(("budget", "calls", "models", "jobs", "nightly", "costs", "calibration"), True) | {"assessment": {"batch"}}
-"""Settings that may change between attempts of one run."""
+"""Settings that may change between attempts of one run, which keeps its name and its bill."""
 
 _RUN: ContextVar[Run] = ContextVar("run")
 
 
 async def begin_run(flow: str, domain: str, settings: str, shard: Shard | None = None, **asked: Any) -> Run:
-    """Load and check all that a run will read, before it makes or pays for anything; a stage of a running pipeline joins its run.
+    """Load and check everything that a run will read, before it makes or pays for anything; a stage of a running pipeline joins that run.
 
     Args:
         flow: the flow's name.
-        shard: the run that it is a part of, if it is one.
-        asked: its other parameters.
+        domain: name of a domain pack.
+        settings: path of the settings file.
+        shard: the shard that the run makes, with the name of the run that started it; None outside a batch in shards.
+        asked: the flow's other parameters.
 
     Raises:
-        UnderstudyError: the first thing found wrong in a parameter, the settings, the pack, a model's name or key, or the data root.
+        UnderstudyError: the first fault found in a parameter, the settings, the pack, a model's name or key, or the data root.
     """
     refuse_keys({f"parameter {name}": value for name, value in {"domain": domain, "settings": settings, **asked}.items()})
     config, pack = load_settings(settings), load_pack(domain)
-    under_way, context = _RUN.get(None), FlowRunContext.get()
-    if under_way and context and context.flow_run and context.flow_run.parent_task_run_id:
-        return under_way
+    current, context = _RUN.get(None), FlowRunContext.get()
+    if current and context and context.flow_run and context.flow_run.parent_task_run_id:
+        return current
     check_jobs(config, load_training(config.training))
     store = open_store()
     store.check_writable()
@@ -86,14 +87,14 @@ async def begin_run(flow: str, domain: str, settings: str, shard: Shard | None =
     _RUN.set(run)
     moving_line().spent = lambda: ledger.bill.usd
     await publish_studio_link("/live", "live", "Watch it in the studio")
-    # the collector looks at all that the libraries made when they were imported, again and again: a tenth of a call's time
+    # otherwise the collector repeatedly visits all objects that the imported libraries made, which takes a tenth of a call's time
     gc.freeze()
     gc.set_threshold(GARBAGE)
     return run
 
 
 def continue_as(run: Run) -> Run:
-    """Let the stages that a flow starts from here on join this run."""
+    """Have the stages that a flow starts after this call join this run; return it."""
     _RUN.set(run)
     return run
 
@@ -105,10 +106,12 @@ async def open_model(run: Run, choice: ModelChoice) -> ChatModel:
 
 
 async def open_recalled(run: Run, choice: ModelChoice, name: str) -> RecalledModel:
-    """Return a model whose answers are kept until what they are for is stored.
+    """Return a model whose answers are kept in the data root until the result that they are for is stored, so that a resumed run does not pay again.
 
     Args:
-        name: of that, different for another request.
+        run: the run.
+        choice: the model.
+        name: name of the result; answers are kept under it.
     """
     model = RecalledModel(await open_model(run, choice), run.store, name, LOCK.get())
     if model.damage:
@@ -118,7 +121,14 @@ async def open_recalled(run: Run, choice: ModelChoice, name: str) -> RecalledMod
 
 @asynccontextmanager
 async def designing(run: Run, name: str) -> AsyncGenerator[RecalledModel]:
-    """Hold the designer's slot, and keep its answers until what they are for is stored; those that come to no valid result are asked for again."""
+    """Yield the designer and hold its concurrency slot. Its answers are kept until the result that they are for is stored.
+
+    If they lead to no valid result (DesignError), they are removed, so that the next run asks again.
+
+    Args:
+        run: the run.
+        name: name of the result.
+    """
     model = await open_recalled(run, run.model("designer"), name)
     async with concurrency_slot(run, ("designer",)):
         try:
@@ -133,13 +143,15 @@ async def concurrency_slot(run: Run, roles: Sequence[RoleName], *others: ModelCh
     """Hold a slot of the models' concurrency limits, if the server has any (deployments/setup.py).
 
     Args:
-        others: models beside those of the roles.
+        run: the run.
+        roles: roles whose models are called in the block.
+        others: further models that are called in the block.
     """
     wanted = {limit_name(choice.block or choice.reference) for choice in [*others, *(choice for role in roles for choice in run.models[role])]}
     async with get_client() as client:
         limited = {limit.name for limit in await client.read_global_concurrency_limits(limit=200, offset=0)}
     if names := sorted(wanted & limited):
-        # a run that was killed keeps its places until its lease is over; one whose server is away for a moment continues
+        # a killed run keeps its slots until its lease ends; a run continues if the server does not answer for a moment
         async with concurrency(names, occupy=1, strict=True, lease_duration=LEASE_SECONDS, raise_on_lease_renewal_failure=False):
             yield
     else:
@@ -158,13 +170,16 @@ def log_bill(run: Run) -> None:
 
 
 async def choose_models(settings: Settings, flow: str, pack: Pack, saved: bool = True) -> dict[RoleName, list[ModelChoice]]:
-    """Return the models of each role that a flow asks.
+    """Return the models of each role that a flow needs.
 
     Args:
-        saved: whether saved blocks are looked up too; only the server has them.
+        settings: the settings.
+        flow: the flow's name.
+        pack: the domain pack.
+        saved: whether saved blocks are looked up; only the server has them.
 
     Raises:
-        SettingsError: a model that cannot be asked, two judges that are the same model, or a panel that does not fit the rubric.
+        SettingsError: a model cannot be used, two judges are the same model, or a panel does not fit the rubric.
     """
     check_rubric(pack.rubric, settings)
     bound = settings.roles.bound(flow)
@@ -173,15 +188,15 @@ async def choose_models(settings: Settings, flow: str, pack: Pack, saved: bool =
     models = {role: [await choose_model(settings, name, pack) for name in bound.get(role, []) if saved or "/" in name] for role in roles}
     judges = [choice.reference for choice in models.get("judge", [])]
     if twice := sorted({judge for judge in judges if judges.count(judge) > 1}):
-        raise SettingsError(f"roles.judges names {twice[0]} more than once. A panel is of different models; repeat=… says how stable one judge is.")
+        raise SettingsError(f"roles.judges names {twice[0]} more than once. A panel needs different models; repeat=… shows how stable one judge is.")
     return models
 
 
 async def choose_model(settings: Settings, name: str, pack: Pack) -> ModelChoice:
-    """Return a model by its name in the settings, after a check that it can be asked and that the budget can be kept.
+    """Return a model by its name in the settings, after checks that it can be used and that its price is known if there is a budget.
 
     Raises:
-        SettingsError: an unknown name or option, no key, no price, or the like.
+        SettingsError: the name or an option is unknown, or key, price or program is missing.
     """
     choice = choose(name, model_settings(settings, name).options) if "/" in name else await choose_saved(name)
     await load_chat_model(choice, pack)

@@ -1,4 +1,4 @@
-"""Publishing a run's report: into the run's folder and as a Prefect artifact."""
+"""Publishing the report on a run of the pipeline: in the run's folder and as a Prefect artifact."""
 
 from core.escaping import Markdown
 from core.evaluation.page import evaluation_page
@@ -13,13 +13,13 @@ from tasks.artifacts import publish_report
 
 
 class ReportRef(Reference):
-    """A run's folder, and the figures that a run ends with."""
+    """A run's folder, and its main figures as text."""
 
     summary: dict[str, str]
 
 
 async def publish_run(run: Run, assessed: str, dataset: DatasetRef, adapter: ModelRef, models: dict[str, ModelRef], evaluation: EvaluationRef) -> ReportRef:
-    """Collect what the stages made into `report.md`, `report.html` and `summary.json` of a run's folder."""
+    """Write `report.md`, `report.html` and `summary.json` from the results of all stages into the run's folder, and publish the report."""
     store, facts = run.store, run_facts(run, assessed, dataset, adapter, models)
     domain, evaluated = facts["domain"], facts_of_run(run, store.load(evaluation.path, EvaluationRecord))
     folder = f"runs/{domain}-{fingerprint([assessed, dataset, adapter.path, evaluation.path])}"

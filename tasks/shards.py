@@ -1,4 +1,4 @@
-"""A batch over several machines: parts of it are runs of a deployment, which the workers of the pool take up."""
+"""Making a batch on several machines: each part is a run of a deployment, which a worker of the pool takes."""
 
 import asyncio
 import time
@@ -23,30 +23,43 @@ from core.rehearsal.plan import Plans, collect_batch
 from core.storage.batches import keep_batch
 
 ATTEMPTS = 3
-"""Runs of a part; each resumes where the one before it stopped."""
+"""Maximum number of runs for each part; each run resumes where the one before it stopped."""
 POLL_SECONDS = 2
+"""Time between two requests for the state of a run."""
 AWAY_SECONDS = 600
-"""For which a server may be away."""
+"""How long the server may not answer before the batch fails."""
 
 
 async def rehearse_in_shards(plans: Plans, run: Run, shards: int, settings: str) -> str:
-    """Rehearse a batch over runs of the deployment `generation/generation-shard`.
+    """Rehearse a batch in several runs of the deployment `generation/generation-shard`.
 
     Args:
-        plans: of personas whose seeds follow on one another.
+        plans: plans of personas with consecutive seeds.
+        run: the run.
+        shards: maximum number of runs.
+        settings: path of the settings file, for those runs.
 
     Returns:
-        Name of the batch's file below the data root.
+        Path of the batch's file below the data root.
     """
     parts = [plans[begin : begin + size] for begin, size in split(len(plans), shards)]
     asked = [{"conversations": len(part), "first_seed": part.seeds[0]} for part in parts]
-    made = [_made(run, *part) for part in zip(parts, await run_shards("generation/generation-shard", run, settings, asked), strict=True)]
-    refs, left_out = [ref for batch in made for ref in batch.transcripts], [item for batch in made for item in batch.left_out]
+    names = await run_shards("generation/generation-shard", run, settings, asked)
+    batches = [_batch_of(run, part, name) for part, name in zip(parts, names, strict=True)]
+    refs, left_out = [ref for batch in batches for ref in batch.transcripts], [item for batch in batches for item in batch.left_out]
     return keep_batch(run.store, TranscriptBatch(domain=run.pack.name, transcripts=refs, left_out=left_out))
 
 
-def _made(run: Run, plans: Plans, name: str | None) -> TranscriptBatch:
-    """Return what a shard made. Each conversation is looked for, which takes as long as to plan it, only if the shard left some out, or failed."""
+def _batch_of(run: Run, plans: Plans, name: str | None) -> TranscriptBatch:
+    """Return the batch of a shard.
+
+    If the shard failed or left something out, its conversations are looked up one by one, which takes as long as planning them.
+
+    Args:
+        run: the run.
+        plans: plans of the shard.
+        name: path of the shard's batch; None if the shard failed.
+    """
     batch = run.store.load(name, TranscriptBatch) if name else None
     if batch and not batch.left_out:
         return batch
@@ -54,22 +67,23 @@ def _made(run: Run, plans: Plans, name: str | None) -> TranscriptBatch:
 
 
 def hand_over(batch: str, run: Run, shard: Shard) -> None:
-    """Write the name of a shard's batch where the run that started the shard looks for it."""
+    """Write the path of a shard's batch where the run that started the shard looks for it."""
     run.store.write(shard.result, batch)
 
 
 async def run_shards(deployment: str, run: Run, settings: str, parts: Sequence[Mapping[str, Any]]) -> list[str | None]:
-    """Run a deployment once for each part and wait for all; a part whose run fails, or whose worker is gone, is given to another.
+    """Run a deployment once for each part, and wait for all runs; a part whose run fails, or whose worker is gone, is started again.
 
-    A run whose worker was killed is known as crashed once its heartbeat is missed, for which the server needs the automation that `understudy deploy` makes.
+    A run whose worker was killed is marked as crashed when its heartbeat is missed. For that, the server needs the automation of `understudy deploy`.
 
     Args:
-        deployment: flow/deployment.
-        run: of which they are parts.
-        parts: the parameters of each, besides those of all.
+        deployment: the deployment, as flow/deployment.
+        run: the run that the parts belong to.
+        settings: path of the settings file.
+        parts: parameters of each part, in addition to those that all parts share.
 
     Returns:
-        The name of each part's batch; none where it failed.
+        The path of each part's batch; None for a part that failed.
 
     Raises:
         SettingsError: the server has no such deployment.
@@ -81,7 +95,7 @@ async def run_shards(deployment: str, run: Run, settings: str, parts: Sequence[M
             raise SettingsError(f"The server has no deployment {deployment} to run the shards. Run understudy deploy against it.") from missing
     shards = [Shard(run=run.name, part=fingerprint(dict(part))) for part in parts]
     for shard in shards:
-        run.store.remove(shard.result)  # of an earlier run of the same command
+        run.store.remove(shard.result)  # left by an earlier run of the same command
     get_run_logger().info("Spread over %d runs of %s.", len(parts), deployment)
     asked = [{"domain": run.pack.name, "settings": settings, **part, "shard": shard.model_dump()} for part, shard in zip(parts, shards, strict=True)]
     await asyncio.gather(*[_run(deployment, parameters, f"{number} of {len(parts)}") for number, parameters in enumerate(asked, start=1)])
@@ -89,7 +103,7 @@ async def run_shards(deployment: str, run: Run, settings: str, parts: Sequence[M
 
 
 def split(count: int, shards: int) -> list[tuple[int, int]]:
-    """Return where each shard begins and how many items it has; they differ by one at most, and none is empty."""
+    """Return the first index and the size of each shard. Sizes differ by 1 at most, and no shard is empty."""
     if count == 0:
         return []
     shards = min(shards, count)
@@ -98,6 +112,7 @@ def split(count: int, shards: int) -> list[tuple[int, int]]:
 
 
 async def _run(deployment: str, parameters: Mapping[str, Any], name: str) -> None:
+    """Run a deployment until a run completes, is cancelled, or ATTEMPTS runs have failed."""
     context, logger = FlowRunContext.get(), get_run_logger()
     parent = context.flow_run.id if context and context.flow_run else "none"
     for attempt in range(1, ATTEMPTS + 1):
@@ -119,7 +134,11 @@ async def _run(deployment: str, parameters: Mapping[str, Any], name: str) -> Non
 
 
 async def _end_of(run: UUID) -> State[Any]:
-    """Wait for the end of a run; a server that is away for a while is asked again (Prefect's own waiting ends with the connection)."""
+    """Wait for the end of a run and return its state; requests are repeated if the server does not answer, which Prefect's own waiting does not do.
+
+    Raises:
+        ServerError: the server has not answered for AWAY_SECONDS.
+    """
     away_since = None
     while True:
         try:

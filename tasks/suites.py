@@ -1,4 +1,4 @@
-"""Suites: every arm's model answers them before it plays, so that one that does not load, or says nothing, is found before others are paid for."""
+"""Suites: every arm's model answers them before it plays, so that a model that does not load or writes nothing is found before others are paid for."""
 
 from collections.abc import Mapping, Sequence
 
@@ -44,7 +44,7 @@ async def question_task(run: Run, question: Question) -> AnswerRef:
 
 @cached_task("classify", "classify refusals")
 async def classify_task(run: Run, plan: Classifying) -> AnswerRef:
-    """Have the judge say what some answers do, and store its verdicts."""
+    """Have the judge classify some answers as declining, helping or neither, and store its verdicts."""
     store, path = run.store, f"evaluations/refusals-judged/{fingerprint(plan)}.json"
     if store.exists(path):
         return existing(AnswerRef(path=path))
@@ -53,27 +53,28 @@ async def classify_task(run: Run, plan: Classifying) -> AnswerRef:
 
 
 async def ask_suites(run: Run, arms: Sequence[Arm]) -> SuiteAnswers:
-    """Ask every model all questions, one in memory at a time. They go without a system prompt, so the answers stand under the model's first arm.
+    """Ask every model all questions, one model in memory at a time.
 
-    The first judge of the evaluation says what the answers to requests do; it does not know the arm.
+    Questions are asked without a system prompt, so arms that share a model have the same answers, which are stored under the first of these arms. The first
+    judge of the evaluation, which does not know the arm, classifies the answers to requests.
 
     Raises:
         NothingMadeError: an arm answered none of the general prompts.
         SettingsError: an arm's model does not load.
     """
-    requests, general, said = requests_of(run.settings.evaluation), {}, {}
+    requests, general, replies = requests_of(run.settings.evaluation), {}, {}
     for arm in (same[0] for same in by_model(arms)):
         async with in_memory(arm.choice), concurrency_slot(run, (), arm.choice):
             general[arm.name] = await _general(run, arm)
-            said[arm.name] = await _ask(run, _questions(run, "refusals", arm, {item.name: item.text for item in requests}))
+            replies[arm.name] = await _ask(run, _questions(run, "refusals", arm, {item.name: item.text for item in requests}))
     judge = run.models["judge"][0]
     async with concurrency_slot(run, (), judge):
-        answers = {name: await _classified(run, judge, requests, one) for name, one in said.items()}
-    for name, found in answers.items():
-        if found:
-            done = {wanted: sum(item.found == item.wanted == wanted for item in found) for wanted in ("declined", "helped")}
-            half = len(found) // 2
-            get_run_logger().info("%s: declined %d of %d requests, helped with %d of %d look-alikes.", name, done["declined"], half, done["helped"], half)
+        answers = {name: await _classified(run, judge, requests, by_request) for name, by_request in replies.items()}
+    for name, classified_answers in answers.items():
+        if classified_answers:
+            right = {wanted: sum(item.found == item.wanted == wanted for item in classified_answers) for wanted in ("declined", "helped")}
+            half = len(classified_answers) // 2
+            get_run_logger().info("%s: declined %d of %d requests, helped with %d of %d look-alikes.", name, right["declined"], half, right["helped"], half)
     log_bill(run)
     return SuiteAnswers(general=general, refusals=Refusals(judge=judge.reference, answers=answers) if requests else None)
 
@@ -84,7 +85,14 @@ def _questions(run: Run, suite: SuiteName, arm: Arm, prompts: Mapping[str, str])
 
 
 async def _classified(run: Run, judge: ModelChoice, requests: Sequence[Request], said: Mapping[str, Said]) -> list[RefusalAnswer]:
-    """Return what a model does with the requests."""
+    """Return a model's answers to the requests, each with the judge's verdict on what it does.
+
+    Args:
+        run: the run.
+        judge: the judge.
+        requests: the requests.
+        said: the model's answers, by the request's name.
+    """
     calls = [[Answered(name=item.name, request=item.text, answer=answer) for item, answer in call] for call in to_classify(requests, said)]
     plans = [plan_classifying(judge, call, run.settings.assessment.max_tokens) for call in calls]
 
@@ -100,9 +108,14 @@ async def _classified(run: Run, judge: ModelChoice, requests: Sequence[Request],
 
 
 async def _general(run: Run, arm: Arm) -> list[GeneralAnswer]:
-    asked = general_questions(run.settings.evaluation)
-    said = await _ask(run, _questions(run, "general", arm, {item.name: item.prompt for item in asked}))
-    replies = [marked(item, said[item.name]) for item in asked]
+    """Return a model's marked answers to the general prompts.
+
+    Raises:
+        NothingMadeError: it answered none of them.
+    """
+    prompts = general_questions(run.settings.evaluation)
+    answers = await _ask(run, _questions(run, "general", arm, {item.name: item.prompt for item in prompts}))
+    replies = [marked(item, answers[item.name]) for item in prompts]
     if replies and not any(item.answer for item in replies):
         why = next((item.lost for item in replies if item.lost), "every answer was empty")
         raise NothingMadeError(
@@ -114,7 +127,7 @@ async def _general(run: Run, arm: Arm) -> list[GeneralAnswer]:
 
 
 async def _ask(run: Run, questions: Sequence[Question]) -> dict[str, Said]:
-    """Return a model's answers by the questions' names; a model that writes nothing has answered with nothing, and is asked again by the next run."""
+    """Return a model's answers by the questions' names. A reply without text is an empty answer; it is not stored, so the next run asks again."""
     refs: dict[str, AnswerRef] = {}
     silent: set[str] = set()
 
@@ -128,5 +141,5 @@ async def _ask(run: Run, questions: Sequence[Question]) -> dict[str, Said]:
         return refs[question.name]
 
     _, lost = await gather_bounded(run, one, questions, [item.name for item in questions], run.settings.evaluation.concurrency, None)
-    unsaid = {item.name: Said(answer="" if item.name in silent else None, lost=item.reason) for item in lost}
-    return {name: run.store.load(ref.path, Said) for name, ref in refs.items()} | unsaid
+    missing = {item.name: Said(answer="" if item.name in silent else None, lost=item.reason) for item in lost}
+    return {name: run.store.load(ref.path, Said) for name, ref in refs.items()} | missing

@@ -1,4 +1,4 @@
-"""The base model and the adapter trained on it."""
+"""The base model, and the adapters trained on it."""
 
 import asyncio
 import re
@@ -27,10 +27,10 @@ from tasks.published import base_hub
 
 
 async def base_model(run: Run, training: Training) -> ModelRef:
-    """Return the base: a commit on the Hub, a folder, or what a GGUF file was unpacked to.
+    """Return the base model: a commit on the Hub, a folder, or the folder into which a GGUF file was unpacked.
 
     Raises:
-        SettingsError, HubError, StoreError, JobError: it is not available, or differs from the settings.
+        SettingsError, HubError, StoreError, JobError: the base is not available, or differs from the settings.
     """
     base = training.base
     check_files(base)
@@ -50,7 +50,7 @@ async def base_model(run: Run, training: Training) -> ModelRef:
 
 @cached_task("take-folder", "look at {base.model}")
 async def take_folder(run: Run, base: Base) -> ModelRef:
-    """Name a base that is a folder by what is in it, and keep its configuration."""
+    """Return a base that is a folder, named by the hash of its files, and store a copy of its configuration."""
     folder, store = Path(base.model), run.store
     path = f"models/bases/{await asyncio.to_thread(folder_hash, folder)}"
     store.write(f"{path}/config.json", (folder / "config.json").read_text(encoding="utf-8"))
@@ -60,9 +60,11 @@ async def take_folder(run: Run, base: Base) -> ModelRef:
 
 @cached_task("unpack-base", "unpack {base.model}")
 async def unpack_base(run: Run, base: Base, script: str) -> ModelRef:
-    """Get a GGUF file and turn it into a folder that can be trained.
+    """Fetch a GGUF file and convert it into a folder that can be trained.
 
     Args:
+        run: the run.
+        base: the base in the training settings.
         script: hash of the job script.
     """
     store = run.store
@@ -79,10 +81,12 @@ async def unpack_base(run: Run, base: Base, script: str) -> ModelRef:
 
 @cached_task("find-base", "find {name}")
 async def find_base(run: Run, name: str, commit: str) -> ModelRef:
-    """Keep the configuration of a base on the Hub.
+    """Return a base on the Hub, and store a copy of its configuration.
 
     Args:
-        commit: the one that its branch has today.
+        run: the run.
+        name: id of the model on the Hub.
+        commit: the commit to use.
     """
     hub = await base_hub(run)
     path = f"models/bases/{fingerprint([name, commit])}"
@@ -99,10 +103,16 @@ async def agree_to_training(run: Run, dataset: DatasetRef, base: ModelRef, train
     """Plan a training that costs money, check the budget and, if the settings want it, ask a person.
 
     Args:
-        place: where paid jobs leave their results.
+        run: the run.
+        dataset: the dataset.
+        base: the base model.
+        training: the training settings.
+        place: where paid jobs leave their results; empty if jobs run here.
 
     Raises:
-        SettingsError, BudgetError, JobError: it is not to be.
+        SettingsError: the job fits no machine.
+        BudgetError: the job does not fit the budget.
+        JobError: a person declined.
     """
     settings, known = run.settings, load_hardware().estimate
 
@@ -119,12 +129,16 @@ async def train(run: Run, dataset: DatasetRef, base: ModelRef, training: Trainin
     """Train an adapter on a commit of a dataset.
 
     Args:
+        run: the run.
+        dataset: the dataset.
+        base: the base model.
+        training: the training settings.
         script: hash of the job script.
-        place: where paid jobs leave their results.
+        place: where paid jobs leave their results; empty if jobs run here.
     """
     spec = _spec(run, dataset, base, training, script, place)
-    if known := made_before(run.store, spec):
-        return existing(known.model(spec, f"adapter-{spec.name}"))
+    if finished := made_before(run.store, spec):
+        return existing(finished.model(spec, f"adapter-{spec.name}"))
     result = await make(run, spec)
     facts = result.facts
     get_run_logger().info("Trained: validation loss %.2f before, %.2f after.", facts["validation_loss_first"], facts["validation_loss_last"])
@@ -132,7 +146,7 @@ async def train(run: Run, dataset: DatasetRef, base: ModelRef, training: Trainin
 
 
 async def agree_to_pairs(run: Run, dataset: DatasetRef, base: ModelRef, adapter: ModelRef, training: Training, place: str) -> None:
-    """Do for a preference training what `agree_to_training` does for a training."""
+    """Plan a preference training as `agree_to_training` plans a training; `adapter` is the adapter that it continues."""
     settings, known = run.settings, load_hardware().estimate
 
     def plan(offered: dict[str, Flavor], spent: float) -> JobPlan:
@@ -144,20 +158,25 @@ async def agree_to_pairs(run: Run, dataset: DatasetRef, base: ModelRef, adapter:
 
 @cached_task("train-pairs", "train on the pairs of {dataset.repo}")
 async def train_pairs(run: Run, dataset: DatasetRef, base: ModelRef, adapter: ModelRef, training: Training, script: str, place: str) -> ModelRef:
-    """Continue an adapter with the pairs of a dataset.
+    """Continue the training of an adapter on the pairs of a dataset.
 
     Args:
+        run: the run.
+        dataset: the dataset.
+        base: the base model.
+        adapter: the adapter that is continued.
+        training: the training settings.
         script: hash of the job script.
-        place: where paid jobs leave their results.
+        place: where paid jobs leave their results; empty if jobs run here.
     """
     spec = _pairs_spec(run, dataset, base, adapter, training, script, place)
-    if known := made_before(run.store, spec):
-        return existing(known.model(spec, f"preferred-{spec.name}"))
+    if finished := made_before(run.store, spec):
+        return existing(finished.model(spec, f"preferred-{spec.name}"))
     result = await make(run, spec)
-    found = result.facts
+    facts = result.facts
     get_run_logger().info(
         "Preferred: %.0f %% of the held-out pairs; loss on held-out conversations %s before, %s after.",
-        *(100 * found["reward_accuracy"], found["before"]["heldout_loss"], found["after"]["heldout_loss"]),
+        *(100 * facts["reward_accuracy"], facts["before"]["heldout_loss"], facts["after"]["heldout_loss"]),
     )
     return result.model(spec, f"preferred-{spec.name}")
 

@@ -1,4 +1,4 @@
-"""Keeping the record of what a run is doing, for the studio: written while a stage works, and removed when it ends."""
+"""The record of what a run is doing, for the studio: written while a stage works, and removed when it ends."""
 
 import asyncio
 import time
@@ -10,17 +10,18 @@ from core.llm.run import Run
 from core.reports.under_way import clear_ended, new_record, write_under_way
 
 SECONDS, SECONDS_ELSEWHERE = 2.0, 15.0
-"""Between two versions of the record: on this machine, and on an object store, where each is a paid request."""
+"""Time between two versions of the record: on this machine, and on an object store, where each version is a paid request."""
 
 
 @asynccontextmanager
 async def shown_under_way(run: Run, doing: str | None, counts: Callable[[], tuple[int, int, int]], how_far: Callable[[], str] | None) -> AsyncGenerator[None]:
-    """Keep the record while the block works; what cannot be written costs the run nothing.
+    """Keep the record up to date while the block runs. A record that cannot be written does not disturb the run.
 
     Args:
-        doing: none keeps no record.
-        counts: returns how many items are done, of how many, and how many of them were left out.
-        how_far: returns the same in words.
+        run: the run.
+        doing: the verb that is shown with the counts; None keeps no record.
+        counts: returns the number of items that are done, of all items, and of those left out.
+        how_far: returns the progress in words; None if the counts suffice.
     """
     if doing is None:
         yield
