@@ -1,4 +1,4 @@
-"""Is the understudy better than its base? Both meet the same new personas, simulator and judge; the statistics pair them by persona."""
+"""Is the understudy better than its base? Both talk with the same new personas and have the same judges; the statistics pair them by persona."""
 
 from typing import Any
 

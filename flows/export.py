@@ -1,4 +1,4 @@
-"""A base and its adapter → GGUF files of both: the arms of the evaluation, one of which is the model to use."""
+"""A base and its adapter → GGUF files of the base and of the understudy: the arms of the evaluation."""
 
 from prefect import flow
 
@@ -48,8 +48,8 @@ async def export(
     place = await place_of_jobs(run)
     if exported_base is None:
         await agree_to_export(run, "base", base, None, dataset, numbers, place)
-        made = await run_cached(export_gguf, run, "base", base, None, dataset, numbers, script, place)
-        exported_base = await publish_base_gguf(run, base, made)
+        base_gguf = await run_cached(export_gguf, run, "base", base, None, dataset, numbers, script, place)
+        exported_base = await publish_base_gguf(run, base, base_gguf)
     await agree_to_export(run, "understudy", base, adapter, dataset, numbers, place)
     understudy_gguf = await run_cached(export_gguf, run, "understudy", base, adapter, dataset, numbers, script, place)
     published = await publish_gguf(run, dataset, base, adapter, understudy_gguf)

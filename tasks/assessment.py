@@ -215,7 +215,7 @@ async def judge_plans(
     """
     by_key: dict[Key, AssessmentRef] = {}
 
-    async def one(plan: AssessmentPlan) -> AssessmentRef:
+    async def judge(plan: AssessmentPlan) -> AssessmentRef:
         async with owned(run.store, f"{FOLDER}/{plan.lock}"):
             ref = await run_cached(assess_task, run, plan)
         if ref.outcome is Outcome.INCOMPLETE:
@@ -231,7 +231,7 @@ async def judge_plans(
     names = [f"{plan.transcript.id} by {plan.judge.reference}" for plan in plans]
     limit = run.settings.assessment.concurrency
     async with concurrency_slot(run, ("judge",)):
-        _, left_out = await gather_bounded(run, one, plans, names, limit, doing, how_far, should_stop)
+        _, left_out = await gather_bounded(run, judge, plans, names, limit, doing, how_far, should_stop)
     log_bill(run)
     return {plan.key: by_key[plan.key] for plan in plans if plan.key in by_key}, left_out
 

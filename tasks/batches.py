@@ -66,7 +66,7 @@ async def gather_bounded(
     """
     slots, batch = asyncio.Semaphore(limit), _Batch[Ref](names, doing, how_far, count_items)
 
-    async def one(number: int) -> None:
+    async def make_item(number: int) -> None:
         try:
             settled = batch.begin(number) or should_stop() or await batch.settle(number, make(items[number]))
         finally:
@@ -80,7 +80,7 @@ async def gather_bounded(
         async with shown_under_way(run, doing, batch.counts, how_far), asyncio.TaskGroup() as group:
             for number in range(len(items)):
                 await slots.acquire()  # a task is created only when it may start, because thousands of waiting tasks take memory
-                group.create_task(one(number))
+                group.create_task(make_item(number))
     except* UnderstudyError as errors:
         raise first_of(errors) from None
     finally:

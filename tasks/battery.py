@@ -68,13 +68,13 @@ async def play_battery(run: Run, arms: Sequence[Arm]) -> BatteryFigures | None:
 async def _play(run: Run, arm: Arm, plans: Sequence[BatteryPlan], made: dict[str, TranscriptRef]) -> dict[str, str]:
     """Play an arm's conversations and add them to `made`; return by name why the others are missing."""
 
-    async def one(plan: BatteryPlan) -> TranscriptRef:
+    async def play(plan: BatteryPlan) -> TranscriptRef:
         async with owned(run.store, f"{FOLDER}/{plan.name}"):
             made[plan.name] = await run_cached(battery_task, run, plan)
         return made[plan.name]
 
     names = [plan.name for plan in plans]
-    _, left_out = await gather_bounded(run, one, plans, names, run.settings.evaluation.concurrency, f"Safety battery played by the {arm.name}:")
+    _, left_out = await gather_bounded(run, play, plans, names, run.settings.evaluation.concurrency, f"Safety battery played by the {arm.name}:")
     log_bill(run)
     return {item.name: item.reason for item in left_out}
 

@@ -92,12 +92,12 @@ async def correct_failures(run: Run, began: Began, practised: Practised) -> Corr
     plans = [plan for item in practised.judged for plan in _plans(run, began, item)]
     names, limit = [f"{plan.transcript.id}, reply {plan.exchange}" for plan in plans], run.settings.repair.concurrency
 
-    async def one(plan: CorrectionPlan) -> TranscriptRef:
+    async def correct_reply(plan: CorrectionPlan) -> TranscriptRef:
         async with owned(run.store, plan.path.removesuffix(".json")):
             return await run_cached(correct_task, run, plan)
 
     async with concurrency_slot(run, (), _teacher(run)):
-        refs, left_out = await gather_bounded(run, one, plans, names, limit, "Corrected")
+        refs, left_out = await gather_bounded(run, correct_reply, plans, names, limit, "Corrected")
     log_bill(run)
     corrected = {ref.id: ref for ref in refs}
     judged, refused = await _judge(run, [plan for plan in plans if plan.name in corrected], corrected)
@@ -139,12 +139,12 @@ async def _play(run: Run, arm: Arm, personas: Sequence[Persona]) -> tuple[list[A
     plans = _practice_plans(run, arm, personas)  # planned again, because the window is part of a plan
     warn_of_cuts(run, arm.name, plans)
 
-    async def one(plan: RehearsalPlan) -> TranscriptRef:
+    async def play(plan: RehearsalPlan) -> TranscriptRef:
         return await rehearsed(run, plan)
 
     async with in_memory(arm.choice), concurrency_slot(run, ("user_simulator",), arm.choice):
         names = [f"persona {plan.persona.seed}" for plan in plans]
-        refs, lost = await gather_bounded(run, one, plans, names, run.settings.evaluation.concurrency, "Played by the understudy:")
+        refs, lost = await gather_bounded(run, play, plans, names, run.settings.evaluation.concurrency, "Played by the understudy:")
     spoiled = [ref for ref in refs if run.store.load(ref.path, Transcript).provenance.get("problem_side") == "user"]
     judged, unjudged = await judge_transcripts([ref for ref in refs if ref not in spoiled], run)
     lost = [*lost, *(LeftOut(name=ref.id, reason="the simulated user spoiled it") for ref in spoiled), *unjudged]

@@ -24,7 +24,7 @@ from tasks.artifacts import publish_report
 from tasks.run import designing, log_bill, open_recalled
 
 READING, REVIEWS, CRITIQUE, REVISION = "reading.json", "reviews.json", "critique.json", "revision.json"
-"""Files of a draft beside the pack's: what was read from the brief, the reviews, the decisions, and a revision that is not yet applied."""
+"""Working files of a draft: the reading of the brief, the reviews, the decisions, and a revision that is not written to its file yet."""
 READ, DECIDED = TypeAdapter(BriefReading), TypeAdapter(list[Finding])
 FOR_A_PERSON = "For a person to decide: it is not about one of the existing files."
 

@@ -42,8 +42,8 @@ async def choose_arms(run: Run, exported: Exported | None, named: Mapping[str, s
         PackError: a prompt file cannot be used.
         EvaluationError: there is no base or no understudy, or the files cannot be compared.
     """
-    wanted = wanted_arms(run, exported, named)
-    arms = [one.arm(name, await choose_model(run.settings, one.reference, run.pack)) for name, one in wanted.items()]
+    specs = wanted_arms(run, exported, named)
+    arms = [spec.arm(name, await choose_model(run.settings, spec.reference, run.pack)) for name, spec in specs.items()]
     check_apart(run, arms)
     return arms
 
@@ -117,24 +117,24 @@ async def play_and_judge(run: Run, personas: Sequence[Persona], arms: Sequence[A
 def log_comparison(record: EvaluationRecord) -> None:
     """Log the result of each arm, compared with the base."""
     arms = record.comparison.arms
-    for arm, one in record.comparison.comparisons.items():
-        figures = one.score
+    for arm, compared in record.comparison.comparisons.items():
+        figures = compared.score
         interval = figures.interval
         get_run_logger().info(
             "%s %.3f, passed %s conversations; %s %.3f, passed %s: difference %+.3f%s, p %.4f over %d personas. Decision: %s. %s",
-            *(one.base, figures.base_mean, arms[one.base].pass_count, arm, figures.arm_mean, arms[arm].pass_count, figures.difference),
+            *(compared.base, figures.base_mean, arms[compared.base].pass_count, arm, figures.arm_mean, arms[arm].pass_count, figures.difference),
             f" ({interval[0]:+.3f} to {interval[1]:+.3f})" if interval else "",
-            *(figures.p_holm, figures.personas, one.decided.verdict, one.decided.reason),
+            *(figures.p_holm, figures.personas, compared.decided.verdict, compared.decided.reason),
         )
-        for beside in one.beside_prompts:
-            get_run_logger().info("%s", prompt_sentence(arm, beside))
+        for other in compared.beside_prompts:
+            get_run_logger().info("%s", prompt_sentence(arm, other))
         get_run_logger().info("%s: %s", arm, next_step_of(record, arm))
 
 
 async def _play(arm: str, parts: list[Part], outcomes: Outcomes, run: Run) -> None:
     """Have an arm play its conversations, and note the outcomes."""
 
-    async def one(part: Part) -> TranscriptRef:
+    async def play(part: Part) -> TranscriptRef:
         try:
             outcomes.made[part.name] = await rehearsed(run, part.plan)
         except ModelError as error:
@@ -144,7 +144,7 @@ async def _play(arm: str, parts: list[Part], outcomes: Outcomes, run: Run) -> No
         return outcomes.made[part.name]
 
     names, limit = [part.name for part in parts], run.settings.evaluation.concurrency
-    _, lost = await gather_bounded(run, one, parts, names, limit, f"Played by the {arm}:")
+    _, lost = await gather_bounded(run, play, parts, names, limit, f"Played by the {arm}:")
     outcomes.lost |= {item.name: item.reason for item in lost}
 
 

@@ -32,7 +32,7 @@ async def publish_evaluation(run: Run, record: EvaluationRecord, exported: Expor
     store.write(f"{folder}/report.md", text)
     page = store.write(f"{folder}/report.html", evaluation_page(facts))
     await publish_report(text, key=f"evaluation-{record.domain}", description="The arms of an evaluation compared")
-    await publish_studio_link(f"/{folder}", "evaluation", "The evaluation, side by side")
+    await publish_studio_link(f"/{folder}", "evaluation", "The conversations of all arms, side by side")
     get_run_logger().info("The evaluation: %s/%s", store.root, page)
     for arm, gguf in ((UNDERSTUDY, exported.understudy), (PREFERRED, exported.preferred)) if exported else ():
         if gguf and record.files.get(arm, "").startswith(f"{gguf.path}/"):

@@ -37,10 +37,10 @@ async def agree_to_export(run: Run, arm: str, base: ModelRef, adapter: ModelRef 
         BudgetError: the job does not fit the budget.
         JobError: a person declined.
     """
-    settings, known = run.settings, load_hardware().estimate
+    settings, assumptions = run.settings, load_hardware().estimate
 
     def plan(offered: dict[str, Flavor], spent: float) -> JobPlan:
-        return plan_conversion(f"Export of the {arm}", shape(run.store, base), training, offered, known, settings.jobs, spent)
+        return plan_conversion(f"Export of the {arm}", shape(run.store, base), training, offered, assumptions, settings.jobs, spent)
 
     await agree(run, _spec(run, arm, base, adapter, dataset, training, script_hash("convert_gguf.py"), place), plan)
 

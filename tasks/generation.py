@@ -27,9 +27,9 @@ PROGRESS: ContextVar[Progress | None] = ContextVar("progress", default=None)
 async def rehearse_task(run: Run, plan: RehearsalPlan) -> TranscriptRef:
     """Play one conversation and store it, unless it exists."""
     progress = PROGRESS.get() or Progress(1, plan.persona.exchanges)
-    if known := plan.existing(run.store):
-        progress.end(known.id, plan.persona.exchanges, known.exchanges)
-        return existing(known)
+    if ref := plan.existing(run.store):
+        progress.end(ref.id, plan.persona.exchanges, ref.exchanges)
+        return existing(ref)
     name, path = plan.name, plan.path
     user, assistant = await open_model(run, plan.user_simulator), await open_model(run, plan.assistant)
     lock = LOCK.get()
@@ -76,13 +76,13 @@ async def rehearse_batch(plans: Sequence[RehearsalPlan], run: Run, should_stop: 
     names, progress = [f"persona {seed}" for seed in seeds], Progress(len(plans), exchanges)
     PROGRESS.set(progress)
 
-    async def one(plan: RehearsalPlan) -> TranscriptRef:
+    async def play(plan: RehearsalPlan) -> TranscriptRef:
         return await rehearsed(run, plan)
 
     key, limit = f"generation-{run.pack.name}", run.settings.generation.concurrency
     async with concurrency_slot(run, ("user_simulator", "assistant")), report_progress(run, progress, key):
         refs, left_out = await gather_bounded(
-            run, one, plans, names, limit, "Rehearsed", lambda: progress.line(run.ledger.bill), should_stop, count_items=False
+            run, play, plans, names, limit, "Rehearsed", lambda: progress.line(run.ledger.bill), should_stop, count_items=False
         )
     log_bill(run)
     batch = TranscriptBatch(domain=run.pack.name, transcripts=refs, left_out=left_out)

@@ -146,12 +146,12 @@ async def publish_rounds(run: Run, why: str) -> ImprovementRef:
     series = find_series(store, domain, latest_of(run))
     rounds = rounds_of(store, domain, series)
     folder = f"improvement/{domain}/{series}"
-    assessed = (item for one in rounds for item in store.load(f"{folder}/{one.number:03d}/practice.json", AssessmentBatch).assessments[:1])
+    assessed = (item for done in rounds for item in store.load(f"{folder}/{done.number:03d}/practice.json", AssessmentBatch).assessments[:1])
     inputs: dict[str, Any] = {
         "domain": domain,
         "rounds": rounds,
         "why": why,
-        "changed": {one.number: changed_most(one.compared) for one in rounds if one.compared},
+        "changed": {done.number: changed_most(done.compared) for done in rounds if done.compared},
         "names": {name: criterion.head.name for name, criterion in rubric.criteria.items()},
         "caveats": list(dict.fromkeys(filter(None, (store.load(item.path, Assessment).caveat for item in assessed)))),
     }

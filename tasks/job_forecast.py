@@ -33,15 +33,15 @@ async def check_job_budget(run: Run, base: ModelRef, training: Training, convers
         SettingsError: a job fits no machine.
         BudgetError: the jobs do not fit the budget.
     """
-    jobs, known = run.settings.jobs, load_hardware().estimate
+    jobs, assumptions = run.settings.jobs, load_hardware().estimate
     if jobs.where == "local":
         return
     load, offered = await asyncio.to_thread(_load, run, conversations), await _offered(await service(run.settings))
     about = f"the training on about {load.tokens:,.0f} tokens a pass (as `understudy costs` assumes)" if conversations else "any training"
     decoder = shape(run.store, base)
-    spent = plan_training(about[0].upper() + about[1:], decoder, training, load, offered, known, jobs, 0.0).chosen.usd
+    spent = plan_training(about[0].upper() + about[1:], decoder, training, load, offered, assumptions, jobs, 0.0).chosen.usd
     for arm in ("base", "understudy", *(("preferred",) if training.pairs is not None else ())):
-        spent += plan_conversion(f"Export of the {arm}, after {about}", decoder, training, offered, known, jobs, spent).chosen.usd
+        spent += plan_conversion(f"Export of the {arm}, after {about}", decoder, training, offered, assumptions, jobs, spent).chosen.usd
 
 
 def _load(run: Run, conversations: int) -> Load:

@@ -73,7 +73,7 @@ async def optimise(run: Run, model: str, start: str, to: str | None) -> Optimise
     _give_room(run, choice, text, [*reflection, *selection])
     play, propose = _player(run, choice, [*reflection, *selection]), _writer(run, text, [*reflection, *selection])
     search = PromptSearch(
-        text, [one.seed for one in reflection], [one.seed for one in selection], run.settings.optimise.conversations, play, propose, _log_step
+        text, [persona.seed for persona in reflection], [persona.seed for persona in selection], run.settings.optimise.conversations, play, propose, _log_step
     )
     stopped = None
     try:
@@ -108,25 +108,25 @@ def check_target(store: Store, to: str | None) -> None:
 def _give_room(run: Run, choice: ModelChoice, start: str, personas: Sequence[Persona]) -> None:
     """Choose a context window that holds the longest candidate allowed, and warn of conversations that will be cut nevertheless."""
     longest = max(start, "x" * round(run.settings.optimise.prompt_tokens * CHARACTERS_PER_TOKEN), key=len)
-    give_room(run, [plan_candidate(run, choice, longest, one) for one in personas])
-    warn_of_cuts(run, shown_model(choice.reference), [plan_candidate(run, choice, longest, one) for one in personas])
+    give_room(run, [plan_candidate(run, choice, longest, persona) for persona in personas])
+    warn_of_cuts(run, shown_model(choice.reference), [plan_candidate(run, choice, longest, persona) for persona in personas])
 
 
 def _player(run: Run, choice: ModelChoice, personas: Sequence[Persona]) -> Play:
     """Return a function that plays the personas of some seeds under a prompt, and has the conversations judged as usual."""
-    by_seed, store = {one.seed: one for one in personas}, run.store
+    by_seed, store = {persona.seed: persona for persona in personas}, run.store
 
     async def play(text: str, seeds: Sequence[int]) -> list[Played]:
         made: dict[int, TranscriptRef] = {}
 
-        async def one(plan: RehearsalPlan) -> TranscriptRef:
+        async def play_persona(plan: RehearsalPlan) -> TranscriptRef:
             made[plan.persona.seed] = await rehearsed(run, plan)
             return made[plan.persona.seed]
 
         plans = [plan_candidate(run, choice, text, by_seed[seed]) for seed in seeds]
         names = [f"persona {seed}" for seed in seeds]
         async with concurrency_slot(run, ("user_simulator",), choice):
-            await gather_bounded(run, one, plans, names, run.settings.evaluation.concurrency, "Played")
+            await gather_bounded(run, play_persona, plans, names, run.settings.evaluation.concurrency, "Played")
         assessed, _ = await judge_transcripts([made[seed] for seed in seeds if seed in made and not spoiled(store, made[seed])], run)
         by_id = {ref.transcript.id: ref for ref in assessed}
         return [played_of(store, seed, by_id.get(made[seed].id) if seed in made else None) for seed in seeds]
@@ -161,8 +161,8 @@ def _writer(run: Run, start: str, personas: Sequence[Persona]) -> Propose:
                         model.remove()
                 except ModelError as error:  # not stored, so the next run asks again
                     return f"no prompt was written: {error}"
-        kept = store.load(name, Written)
-        return kept.proposal or kept.refused
+        answer = store.load(name, Written)
+        return answer.proposal or answer.refused
 
     return propose
 
@@ -182,7 +182,7 @@ async def _publish(run: Run, choice: ModelChoice, start: str, search: PromptSear
     folder = f"{FOLDER}/{domain}/{fingerprint([choice, search.start, search.reflection, search.selection, search.budget])}"
     path = store.write_json(f"{folder}/optimisation.json", optimisation)
     assessments = [store.load(one.assessment, Assessment) for candidate in optimisation.candidates for one in candidate.played if one.assessment]
-    caveats = sorted({one.caveat for one in assessments if one.caveat})
+    caveats = sorted({assessment.caveat for assessment in assessments if assessment.caveat})
     text = markdown("optimisation", found=optimisation, best=best, caveats=caveats, bills=bills(store, run.ledger.run))
     page = store.write(f"{folder}/report.md", text)
     await publish_report(text, key=f"prompt-{domain}", description=f"A better system prompt for {domain}")

@@ -138,7 +138,7 @@ async def _watched(started: "HfJobRun", spec: JobSpec, run: Run) -> tuple[JobRes
     from blocks.job_bill import settle
 
     logger = get_run_logger()
-    how = "taken up" if started.found else "submitted"
+    how = "already submitted" if started.found else "submitted"
     logger.info("%s: job %s %s on %s: %s", spec.stage, started.job.id, how, started.job.flavor, started.job.url)
     await link(started.job.url, f"job-{spec.stage}", f"The job on {started.job.flavor}")
     events = JobEventLogger(spec.script, f"progress-{spec.stage}")

@@ -51,7 +51,7 @@ async def compare_pairs(run: Run, parts: Sequence[Part], outcomes: Outcomes) -> 
     pairs = plan_pairs(run, parts, outcomes)
     plans, refs, too_long = readings(pairs), dict[str, PairRef](), set[str]()
 
-    async def one(plan: PairPlan) -> PairRef:
+    async def compare(plan: PairPlan) -> PairRef:
         try:
             async with owned(run.store, f"pairs/{fingerprint(plan)}"):
                 refs[plan.name] = await run_cached(pairwise_task, run, plan)
@@ -61,7 +61,7 @@ async def compare_pairs(run: Run, parts: Sequence[Part], outcomes: Outcomes) -> 
         return refs[plan.name]
 
     async with concurrency_slot(run, ("judge",)):
-        await gather_bounded(run, one, plans, [plan.name for plan in plans], run.settings.assessment.concurrency, "Compared in pairs")
+        await gather_bounded(run, compare, plans, [plan.name for plan in plans], run.settings.assessment.concurrency, "Compared in pairs")
     log_bill(run)
     by_arm = preferences_by_arm(run, parts, pairs, {name: run.store.load(ref.path, PairAnswer) for name, ref in refs.items()}, too_long)
     for arm, preferences in by_arm.items():

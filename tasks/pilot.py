@@ -56,7 +56,7 @@ async def plan_pilot(run: Run, conversations: int, model: str | None, prompt: st
     prompts = [given_prompt(run.pack, name.strip()) for name in dict.fromkeys((prompt or f"{SYSTEM},{ASSISTANT}").split(","))]
     choice: ModelChoice = await choose_model(run.settings, model, run.pack)
     played = {"assistant": choice, "assistant_tokens": (evaluation.max_tokens, run.most_tokens(choice)), "evaluated": True}
-    rounds = {one.label: [plan.model_copy(update={**played, "guidance": one.guidance, "template": one.template}) for plan in plans] for one in prompts}
+    rounds = {item.label: [plan.model_copy(update={**played, "guidance": item.guidance, "template": item.template}) for plan in plans] for item in prompts}
     give_room(run, [plan for round_plans in rounds.values() for plan in round_plans])
     by_label: dict[str | None, list[RehearsalPlan]] = {label: [in_window(run, plan) for plan in round_plans] for label, round_plans in rounds.items()}
     for label, round_plans in by_label.items():
@@ -89,7 +89,7 @@ async def publish_pilot(run: Run, assessed: str, model: str | None, prompt: str 
     earlier = [one for one in before if one.number < number]
     path = store.write_json(f"{folder}/{number:03d}.json", this)
     keep_files(store, pack.name, f"{folder}/{number:03d}")
-    advised = [*advice(this, earlier, pack), *filter(None, [prompting_alone([*(store.load(one.path, Round) for one in with_it), this]) if model else ""])]
+    advised = [*advice(this, earlier, pack), *filter(None, [prompting_alone([*(store.load(ref.path, Round) for ref in with_it), this]) if model else ""])]
     report = assessed.replace("batches/", "reports/").removesuffix(".json")
     sheet = write_review(store, pack.name, assessed, len(batch.assessments), keep=True)
     facts = {"this": this, "earlier": earlier[::-1], "advice": advised, "pack": pack, "report": report, "figures": batch_figures, "sheet": sheet}
@@ -103,6 +103,6 @@ async def publish_pilot(run: Run, assessed: str, model: str | None, prompt: str 
         "passed": f"{this.passed} of {this.conversations}{rate}",
         "next": " ".join(advised),
         "report": f"{store.root}/{page}",
-        "sheet": f"{store.root}/{sheet}/sheet.csv, for a person beside transcripts.html",
+        "sheet": f"{store.root}/{sheet}/sheet.csv, for a person who reads transcripts.html",
     }
     return PilotRef(path=path, summary=summary)

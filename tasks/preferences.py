@@ -54,13 +54,13 @@ async def ask_batch(run: Run, assessed: str | None) -> tuple[ChosenExchanges, li
     chosen = choose_exchanges(run, assessed)
     get_run_logger().info("The assistant is asked again at %d exchanges of %d transcripts.", len(chosen.plans), len({p.transcript.id for p in chosen.plans}))
 
-    async def one(plan: SecondReplyPlan) -> Reference:
+    async def ask(plan: SecondReplyPlan) -> Reference:
         async with owned(run.store, f"pairs/{plan.name}"):
             return await run_cached(ask_task, run, plan)
 
     names = [f"{plan.transcript.id}, exchange {plan.exchange}" for plan in chosen.plans]
     async with concurrency_slot(run, ("assistant", "judge")):
-        refs, left_out = await gather_bounded(run, one, chosen.plans, names, run.settings.preferences.concurrency, "Asked again")
+        refs, left_out = await gather_bounded(run, ask, chosen.plans, names, run.settings.preferences.concurrency, "Asked again")
     log_bill(run)
     return chosen, [run.store.load(ref.path, SecondReply) for ref in refs], left_out
 

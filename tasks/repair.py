@@ -63,13 +63,13 @@ async def repair_batch(run: Run, assessed: str | None) -> tuple[Chosen, str]:
     failed = len(chosen.plans) + len(chosen.left_out)
     get_run_logger().info("%d of %d transcripts that failed or were not gathered can be repaired.", len(chosen.plans), failed)
 
-    async def one(plan: RepairPlan) -> TranscriptRef:
+    async def repair(plan: RepairPlan) -> TranscriptRef:
         async with owned(run.store, f"repaired/{plan.name}"):
             return await run_cached(repair_task, run, plan)
 
     names, limit = [plan.transcript.id for plan in chosen.plans], run.settings.repair.concurrency
     async with concurrency_slot(run, ("repairer",)):
-        refs, left_out = await gather_bounded(run, one, chosen.plans, names, limit, "Repaired")
+        refs, left_out = await gather_bounded(run, repair, chosen.plans, names, limit, "Repaired")
     log_bill(run)
     batch = TranscriptBatch(domain=run.pack.name, transcripts=refs, left_out=left_out)
     return chosen, keep_batch(run.store, batch)

@@ -147,10 +147,10 @@ async def concurrency_slot(run: Run, roles: Sequence[RoleName], *others: ModelCh
         roles: roles whose models are called in the block.
         others: further models that are called in the block.
     """
-    wanted = {limit_name(choice.block or choice.reference) for choice in [*others, *(choice for role in roles for choice in run.models[role])]}
+    needed = {limit_name(choice.block or choice.reference) for choice in [*others, *(choice for role in roles for choice in run.models[role])]}
     async with get_client() as client:
         limited = {limit.name for limit in await client.read_global_concurrency_limits(limit=200, offset=0)}
-    if names := sorted(wanted & limited):
+    if names := sorted(needed & limited):
         # a killed run keeps its slots until its lease ends; a run continues if the server does not answer for a moment
         async with concurrency(names, occupy=1, strict=True, lease_duration=LEASE_SECONDS, raise_on_lease_renewal_failure=False):
             yield

@@ -96,12 +96,12 @@ async def _classified(run: Run, judge: ModelChoice, requests: Sequence[Request],
     calls = [[Answered(name=item.name, request=item.text, answer=answer) for item, answer in call] for call in to_classify(requests, said)]
     plans = [plan_classifying(judge, call, run.settings.assessment.max_tokens) for call in calls]
 
-    async def one(plan: Classifying) -> AnswerRef:
+    async def classify_answers(plan: Classifying) -> AnswerRef:
         async with owned(run.store, f"refusals-judged/{fingerprint(plan)}"):
             return await run_cached(classify_task, run, plan)
 
     names = [f"verdicts on {len(call)} answers to requests" for call in calls]
-    refs, lost = await gather_bounded(run, one, plans, names, run.settings.assessment.concurrency, None)
+    refs, lost = await gather_bounded(run, classify_answers, plans, names, run.settings.assessment.concurrency, None)
     verdicts = {name: verdict for ref in refs for name, verdict in run.store.load_json(ref.path).items()}
     why = lost[0].reason if lost else "the judge gave no usable verdict"
     return [classified(item, said[item.name], verdicts, why) for item in requests]
@@ -131,7 +131,7 @@ async def _ask(run: Run, questions: Sequence[Question]) -> dict[str, Said]:
     refs: dict[str, AnswerRef] = {}
     silent: set[str] = set()
 
-    async def one(question: Question) -> AnswerRef:
+    async def ask_question(question: Question) -> AnswerRef:
         async with owned(run.store, f"{question.suite}/{fingerprint(question)}"):
             try:
                 refs[question.name] = await run_cached(question_task, run, question)
@@ -140,6 +140,6 @@ async def _ask(run: Run, questions: Sequence[Question]) -> dict[str, Said]:
                 raise
         return refs[question.name]
 
-    _, lost = await gather_bounded(run, one, questions, [item.name for item in questions], run.settings.evaluation.concurrency, None)
+    _, lost = await gather_bounded(run, ask_question, questions, [item.name for item in questions], run.settings.evaluation.concurrency, None)
     missing = {item.name: Said(answer="" if item.name in silent else None, lost=item.reason) for item in lost}
     return {name: run.store.load(ref.path, Said) for name, ref in refs.items()} | missing

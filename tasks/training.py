@@ -114,11 +114,11 @@ async def agree_to_training(run: Run, dataset: DatasetRef, base: ModelRef, train
         BudgetError: the job does not fit the budget.
         JobError: a person declined.
     """
-    settings, known = run.settings, load_hardware().estimate
+    settings, assumptions = run.settings, load_hardware().estimate
 
     def plan(offered: dict[str, Flavor], spent: float) -> JobPlan:
         return plan_training(
-            f"Training on {dataset.repo}", shape(run.store, base), training, load_of(run.store, dataset, training), offered, known, settings.jobs, spent
+            f"Training on {dataset.repo}", shape(run.store, base), training, load_of(run.store, dataset, training), offered, assumptions, settings.jobs, spent
         )
 
     await agree(run, _spec(run, dataset, base, training, script_hash("train_sft.py"), place), plan)
@@ -147,11 +147,11 @@ async def train(run: Run, dataset: DatasetRef, base: ModelRef, training: Trainin
 
 async def agree_to_pairs(run: Run, dataset: DatasetRef, base: ModelRef, adapter: ModelRef, training: Training, place: str) -> None:
     """Plan a preference training as `agree_to_training` plans a training; `adapter` is the adapter that it continues."""
-    settings, known = run.settings, load_hardware().estimate
+    settings, assumptions = run.settings, load_hardware().estimate
 
     def plan(offered: dict[str, Flavor], spent: float) -> JobPlan:
         what, load = f"Preference training on {dataset.repo}", load_of_pairs(run.store, dataset)
-        return plan_pairs(what, shape(run.store, base), training, load, offered, known, settings.jobs, spent)
+        return plan_pairs(what, shape(run.store, base), training, load, offered, assumptions, settings.jobs, spent)
 
     await agree(run, _pairs_spec(run, dataset, base, adapter, training, script_hash("train_pairs.py"), place), plan)
 

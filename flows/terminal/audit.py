@@ -16,7 +16,7 @@ def audit(transcripts: str | None = None, domain: str = "therapeutic-coaching", 
     """Measure a folder of conversations as a set: near-duplicates, openers, phrases, figures of speech, echo, coverage of the pack.
 
     Args:
-        transcripts: folder of transcripts; default: the pack's recorded conversations, for which the page is a card for the Hub.
+        transcripts: folder of transcripts; default: the pack's recorded conversations, whose page is a card for the Hub.
         domain: name of a domain pack.
         to: file for the page.
 

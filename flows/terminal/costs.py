@@ -102,7 +102,7 @@ def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settin
 def _assessment(pack: Pack, config: Settings, transcripts: int, prices: Mapping[str, PriceList], measured: Sizes) -> list[float | None]:
     """Return the cost of judging in USD, by ordinary calls and in the providers' batches; None where a price is not known."""
     both = [config.model_copy(update={"assessment": config.assessment.model_copy(update={"batch": batch})}) for batch in (False, True)]
-    return [RunCost(transcripts, assessment_costs(pack, one, transcripts, prices, measured), 0).usd() for one in both]
+    return [RunCost(transcripts, assessment_costs(pack, settings, transcripts, prices, measured), 0).usd() for settings in both]
 
 
 def _numbers(sizes: str | None, of_settings: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Where a command's log lines go: all of them to a file and to the UI; those that a person must see also to the terminal, once."""
+"""Where a command's log lines go: all to a file and to the UI, and those that a person must see to the terminal, once."""
 
 import logging
 import time
@@ -19,7 +19,7 @@ FORM = "%(asctime)s %(levelname)-7s %(name)s %(message)s"
 
 
 class ForPeople(logging.Handler):
-    """Shows the pipeline's log in the terminal: each warning on a separate line, everything else on the progress line. Without a progress line, all are lines.
+    """Shows the pipeline's log in the terminal: warnings as separate lines, everything else on the progress line, or as lines if there is none.
 
     Args:
         quiet: whether only warnings are shown.

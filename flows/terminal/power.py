@@ -22,7 +22,7 @@ SIZES = (6, 10, 15, 20, 30, 45, 60, 100)
 SIMULATED = (30, 45, 60)
 """Numbers of personas for which the complete rule is simulated, together with the planned number."""
 MIN_BROUGHT = 60
-"""Minimum number of personas from which is counted how rarely a gate applies: with few, a rare one would never apply, in the larger sizes too."""
+"""Minimum number of personas that are sampled to estimate how rarely a gate applies. Among fewer, a rare gate might never apply."""
 
 
 def power(

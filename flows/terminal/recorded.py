@@ -46,8 +46,8 @@ def evaluate_recorded(
         show(f"Left out: {line}", error=True)
     scripted = any(judge.startswith(SCRIPTED) for judge in judges_recorded(assessments))
     comparison = compare_arms(played, base, pack.rubric, numbers.decision, numbers.resamples, scripted=scripted)
-    spoken = user_path(transcripts) if transcripts else assessments.parent / "transcripts"
-    conversations, left_out = recorded_conversations(assessments, spoken) if spoken.is_dir() else ([], {})
+    conversation_folder = user_path(transcripts) if transcripts else assessments.parent / "transcripts"
+    conversations, left_out = recorded_conversations(assessments, conversation_folder) if conversation_folder.is_dir() else ([], {})
     for name, reason in left_out.items():
         show(f"Transcript not loaded: {name}: {reason}", error=True)
     models = {arm: f"{arm}, as recorded" for arm in comparison.arms}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from prefect import Flow
 
 MAX_POLLS = 30
-"""How often, twice a second, the temporary server is asked whether it has recorded the ends of all tasks."""
+"""Maximum number of requests, two a second, in which the temporary server is asked whether it has recorded the ends of all tasks."""
 SETTINGS = "config/pipeline.yaml"
 """Settings file of a command that names none."""
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from uvicorn import Server
 
 STOP_SECONDS = 2
-"""Time for answers in progress to end when the studio is stopped."""
+"""How long answers in progress may still take when the studio is stopped."""
 TOKEN_VARIABLE = "UNDERSTUDY_STUDIO_TOKEN"
 MIN_TOKEN = 16
 """Minimum length in characters of a token that a person sets; a shorter one could be guessed."""

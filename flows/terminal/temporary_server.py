@@ -29,11 +29,11 @@ from core.settings.addresses import checked_address
 from flows.terminal.server_access import home, new_password, server_environment, use_kept_password, use_project_settings
 
 START_SECONDS = 180
-"""Maximum time that the server may take to start: much, because the machine may be busy."""
+"""Maximum time that the server may take to start; it is long, because the machine may be busy."""
 UNUSED = tuple(f"PREFECT_SERVER_SERVICES_{name}_ENABLED" for name in ("SCHEDULER", "LATE_RUNS", "FOREMAN", "PAUSE_EXPIRATIONS", "TRIGGERS"))
 """Switches of the services for deployments, workers and automations, none of which a temporary server has."""
 STOP_SECONDS = 20
-"""Time that the server has to stop before it is killed."""
+"""How long the server may take to stop before it is killed."""
 ANSWER_SECONDS = 20
 """Timeout of a request to the server at PREFECT_API_URL."""
 
