@@ -32,7 +32,7 @@ from core.records import (
     TranscriptBatch,
     TranscriptRef,
 )
-from core.reports.left_out import counted, fail_if_none_passes, fail_if_nothing
+from core.reports.left_out import counted_reasons, fail_if_none_passes, fail_if_nothing
 from core.storage.batches import find_batch, keep_batch, report_folder
 from core.storage.traces import leave_open
 from tasks.batches import gather_bounded
@@ -243,7 +243,7 @@ def _log_outcomes(run: Run, assessed: Sequence[AssessmentRef], left_out: int) ->
     incomplete = [item for item in assessed if item.outcome is Outcome.INCOMPLETE]
     reasons = (without_verdict(run.store, item).reason for item in incomplete)
     why = Counter(text.partition(" Given up after")[0][:200].rstrip(".") for text in reasons)
-    lost = f"; {why.total()} incomplete ({counted(why)})" if why else ""
+    lost = f"; {why.total()} incomplete ({counted_reasons(why)})" if why else ""
     get_run_logger().info(
         "Judged %d of %d transcripts completely; %d passed%s.",
         *(len(assessed) - why.total(), len(assessed) + left_out, passed, lost),

@@ -12,7 +12,7 @@ from prefect.logging import get_run_logger
 from core.errors import BudgetError, DamagedError, HeldError, ModelError, RunStoppedError, SettingsError, TranscriptError, UnderstudyError
 from core.llm.run import Run
 from core.records import LeftOut, Reference
-from core.reports.left_out import counted, first_of, sort_of
+from core.reports.left_out import counted_reasons, first_of, kind_of_error
 from core.storage.locks import pause
 from core.storage.traces import leave_open
 from core.terminal import moving_line
@@ -122,7 +122,7 @@ class _Batch(Generic[Ref]):
         except (ModelError, TranscriptError, DamagedError) as error:
             leave_open()
             self._left_out[number] = LeftOut(name=self._names[number], reason=str(error))
-            self._why[sort_of(error)] += 1
+            self._why[kind_of_error(error)] += 1
             self._logger.warning("Left out %s: %s", self._names[number], error)
         if self._doing:
             self._report(self._doing)
@@ -135,7 +135,7 @@ class _Batch(Generic[Ref]):
             moving_line().move(doing, done, total, "")
         if done == total or done % max(1, total // STEPS) == 0:
             counts = self._how_far() if self._how_far else f"{len(self._made)} of {total}"
-            text = f"{doing} {counts}{f', {len(self._left_out)} left out ({counted(self._why)})' if self._left_out else ''}."
+            text = f"{doing} {counts}{f', {len(self._left_out)} left out ({counted_reasons(self._why)})' if self._left_out else ''}."
             if text != self._logged:
                 self._logger.info("%s", text)
             self._logged = text

@@ -1,4 +1,4 @@
-"""What a model's card says: facts collected from what its training, its export and its dataset left in the data root."""
+"""The facts of a model's card, read from the files of its training, its export and its dataset in the data root."""
 
 from typing import Any
 
@@ -13,16 +13,24 @@ from core.training.specs import UNPACKED
 
 
 def card_facts(run: Run, dataset: DatasetRef | None, base: ModelRef, training: TrainingFacts | None, repo: str, title: str) -> CardFacts:
-    """Return what the cards of a model say."""
-    numbers, published = load_training(run.settings.training), run.settings.export.hub != "local"
+    """Return the facts of a model's card.
+
+    Args:
+        dataset: the training set; None for a base that was only converted.
+        base: the base model.
+        training: facts of the training; None for a base.
+        repo: name of the repository.
+        title: title of the card.
+    """
+    base_settings, published = load_training(run.settings.training).base, run.settings.export.hub != "local"
     return CardFacts(
         title=title,
         domain=run.pack.name,
         repo=repo if published else None,
-        base=_base_source(run.store, base, numbers.base),
+        base=_base_source(run.store, base, base_settings),
         dataset=_dataset_source(dataset) if dataset else None,
         training=training,
-        license=numbers.base.license,
+        license=base_settings.license,
         languages=run.settings.dataset.languages,
         intended_use=run.pack.intended_use,
         notice=run.pack.notice,
@@ -32,38 +40,38 @@ def card_facts(run: Run, dataset: DatasetRef | None, base: ModelRef, training: T
 
 
 def training_of(store: Store, adapter: ModelRef) -> TrainingFacts:
-    """Return what is known of an adapter's training."""
+    """Return the facts of an adapter's training."""
     return training_facts(store.load_json(f"{adapter.path}/metrics.json"), **_paid(store, adapter))
 
 
 def pairs_of(store: Store, adapter: ModelRef) -> PairFacts:
-    """Return what is known of an adapter's preference training."""
+    """Return the facts of an adapter's preference training."""
     return pair_facts(store.load_json(f"{adapter.path}/metrics.json"), **_paid(store, adapter))
 
 
 def _paid(store: Store, model: ModelRef) -> dict[str, Any]:
-    """Return the machine that made a model and what it cost, where it was paid for."""
+    """Return the hardware and the price of the paid job that made a model; an empty dict if no job was paid for."""
     name = f"{model.path}/{JOB_FILE}"
     record = store.load_json(name) if store.exists(name) else {}
-    return {known: record[known] for known in ("hardware", "usd") if known in record}
+    return {key: record[key] for key in ("hardware", "usd") if key in record}
 
 
 def export_of(run: Run, gguf: ModelRef) -> ExportFacts:
-    """Return what is known of GGUF files."""
+    """Return the facts of the export of GGUF files."""
     return export_facts(run.store.load_json(f"{gguf.path}/export.json"), **_paid(run.store, gguf))
 
 
 def source_of(model: ModelRef) -> Source:
-    """Return a model as another's origin."""
+    """Return a model as the source of another."""
     return Source(name=model.name, repo=model.repo if model.on_hub else None, commit=model.commit if model.on_hub else None, url=model.url)
 
 
 def _base_source(store: Store, model: ModelRef, base: Base) -> Source:
-    """Return where a base came from: what the settings say, and of a GGUF file what was written down when it was unpacked."""
+    """Return the source of a base, from the settings and, for a GGUF file, from the record of its unpacking."""
     name = f"{model.path}/{UNPACKED}"
-    read = store.load_json(name) if store.exists(name) else {}
-    package = f"{read['package']} {read['package_version']}" if read.get("package") else None
-    origin = {"license": base.license, "origin": base.origin or "", "file": read.get("file"), "sha256": read.get("sha256"), "package": package}
+    record = store.load_json(name) if store.exists(name) else {}
+    package = f"{record['package']} {record['package_version']}" if record.get("package") else None
+    origin = {"license": base.license, "origin": base.origin or "", "file": record.get("file"), "sha256": record.get("sha256"), "package": package}
     return source_of(model).model_copy(update=origin)
 
 
@@ -72,5 +80,5 @@ def _dataset_source(dataset: DatasetRef) -> Source:
 
 
 def _caveats(store: Store, dataset: DatasetRef) -> list[str]:
-    """Return what the dataset's transcripts or verdicts must not be taken for."""
+    """Return the caveats of a dataset's transcripts and verdicts."""
     return store.load_json(f"{dataset.path}/manifest.json").get("caveats", [])

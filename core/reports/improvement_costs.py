@@ -1,4 +1,4 @@
-"""What a round of improvement costs, without its training and export."""
+"""The cost of a round of improvement, without its training and export."""
 
 from collections.abc import Mapping
 
@@ -13,23 +13,24 @@ EVALUATES = ("evaluation", "safety battery")
 
 
 def improvement_costs(pack: Pack, settings: Settings, prices: Mapping[str, PriceList], count: Count, measured: Sizes | None = None) -> list[Cost]:
-    """Return what one round costs at most: all its conversations fail, and as many replies of each are corrected as may be.
+    """Return the maximum cost of one round: all its conversations fail, and each gets the maximum number of corrections.
 
-    The understudy plays on this machine, which costs only time.
+    The understudy runs on this machine, which costs only time.
 
     Args:
-        prices: by model reference.
-        measured: the prompts, where they have been measured already.
+        prices: price lists by model reference.
+        count: counts the tokens of a text.
+        measured: lengths of the prompts; None measures them.
     """
-    sizes, roles, numbers, taken = measured or measure_prompts(pack, settings, count), settings.roles, settings.improvement, ASSUMPTIONS
-    share, corrections = numbers.conversations / len(sizes.lengths), numbers.conversations * numbers.corrections
+    sizes, roles, improvement, assumed = measured or measure_prompts(pack, settings, count), settings.roles, settings.improvement, ASSUMPTIONS
+    share, corrections = improvement.conversations / len(sizes.lengths), improvement.conversations * improvement.corrections
     user, judge = user_calls(sizes, sizes.lengths), judge_calls(pack, settings, sizes, sizes.lengths)
     gates = [criterion for criterion in pack.rubric.criteria.values() if criterion.head.gate]
-    asked = (len(gates) + 1) / len(pack.rubric.criteria)
-    said = sizes.exchanges / 2 * (taken.user_tokens + taken.answer_tokens)  # a correction is in the middle, in the mean
+    checked = (len(gates) + 1) / len(pack.rubric.criteria)
+    conversation = sizes.exchanges / 2 * (assumed.user_tokens + assumed.answer_tokens)  # on average, a correction is in the middle
     frame = count(pack.repair.text) if pack.repair else 0
-    teaching = Usage(round(frame + said + sizes.criteria / len(pack.rubric.criteria)), taken.answer_tokens + taken.thinking_tokens)
-    checking = Usage(round(sizes.assessor + said + asked * sizes.criteria), (len(gates) + 1) * taken.verdict_tokens + taken.thinking_tokens)
+    teaching = Usage(round(frame + conversation + sizes.criteria / len(pack.rubric.criteria)), assumed.answer_tokens + assumed.thinking_tokens)
+    checking = Usage(round(sizes.assessor + conversation + checked * sizes.criteria), (len(gates) + 1) * assumed.verdict_tokens + assumed.thinking_tokens)
     alone = settings.model_copy(update={"evaluation": settings.evaluation.model_copy(update={"arms": {}})})
     return [
         cost_of("practice", "user simulator", roles.user_simulator, share, user, prices),

@@ -1,4 +1,4 @@
-"""What a batch leaves out, in words: how many, and for which reasons."""
+"""Items left out of a batch, in words: how many, and for which reasons."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,20 +8,21 @@ from core.errors import NothingMadeError
 from core.records import LeftOut
 
 TELLING = 10
-"""Judged conversations from which it is hardly chance that none passes: where a third pass on the whole, ten in a row fail once in 58 times."""
+"""Minimum judged conversations of a batch of which none passes, to report a fault. If a third pass on average, ten all fail by chance once in 58 batches."""
 REASONS = 3
-"""How many reasons a failed batch names."""
+"""Maximum number of reasons in the error of a failed batch."""
 
 
 def fail_if_nothing(made: int, left_out: Sequence[LeftOut], what: str) -> None:
-    """Refuse to call a batch completed in which every item failed.
+    """Raise an error for a batch in which every item failed.
 
     Args:
-        made: how many items came of it.
-        what: the items, in the plural.
+        made: number of items that were made.
+        left_out: the items that failed.
+        what: the kind of item, in the plural.
 
     Raises:
-        NothingMadeError: none, with the commonest reasons.
+        NothingMadeError: no item was made; the message has the most frequent reasons.
     """
     if made or not left_out:
         return
@@ -32,14 +33,15 @@ def fail_if_nothing(made: int, left_out: Sequence[LeftOut], what: str) -> None:
 
 
 def fail_if_none_passes(passed: int, judged: int, page: str) -> None:
-    """Refuse to call a batch completed of which nothing passes: something is wrong with the pack, the models or the judges, and not with a conversation.
+    """Raise an error for a batch of which no conversation passes, because the pack, a model or a judge must be at fault.
 
     Args:
-        judged: completely; of fewer than `TELLING` it is no wonder.
-        page: where the verdicts can be read.
+        passed: number of conversations that pass.
+        judged: number of completely judged conversations; fewer than `TELLING` raise no error.
+        page: path of the page with the verdicts.
 
     Raises:
-        NothingMadeError: all fail.
+        NothingMadeError: all conversations fail.
     """
     if not passed and judged >= TELLING:
         raise NothingMadeError(
@@ -48,18 +50,18 @@ def fail_if_none_passes(passed: int, judged: int, page: str) -> None:
         )
 
 
-def sort_of(error: Exception) -> str:
-    """Return what sort of error it is, in words: the first sentence of its class."""
+def kind_of_error(error: Exception) -> str:
+    """Return the kind of an error in words: the first sentence of its class's docstring."""
     return (type(error).__doc__ or type(error).__name__).partition(".")[0]
 
 
-def counted(why: Counter[str]) -> str:
-    """Return reasons with how often each was one, the most frequent first."""
-    return "; ".join(f"{count} × {reason[0].lower()}{reason[1:]}" for reason, count in why.most_common())
+def counted_reasons(reasons: Counter[str]) -> str:
+    """Return reasons and their counts as text, the most frequent first."""
+    return "; ".join(f"{count} × {reason[0].lower()}{reason[1:]}" for reason, count in reasons.most_common())
 
 
 def first_of(group: BaseExceptionGroup[Any]) -> BaseException:
-    """Return the first of several errors."""
+    """Return the first error of a group, which may contain other groups."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

@@ -1,6 +1,6 @@
-"""Model cards: what is known of a model, as the README that the Hub shows, and where an evaluation is put into it later.
+"""Model cards: the facts about a model as the README that the Hub shows, with a place for an evaluation.
 
-Names, prompts and caveats come from outside: whatever stands in them, they are shown as text and the card keeps its form.
+Names, prompts and caveats come from outside. Whatever they contain is shown as text, and the card keeps its form.
 """
 
 import json
@@ -17,14 +17,14 @@ from core.training.curve import curve_sentence, curve_table
 from core.training.facts import CardFacts, ExportFacts, Source
 
 BEGIN, END = "<!-- evaluation -->", "<!-- /evaluation -->"
-"""Lines between which a card tells of the evaluation."""
+"""Lines of a card between which the section on the evaluation is inserted."""
 
 CURVE = "loss_curve.svg"
-"""The picture that an adapter's card shows, beside it in the repository."""
+"""Name of the picture in an adapter's card; its file is in the same folder."""
 
 
 def adapter_card(facts: CardFacts) -> Markdown:
-    """Return the README of an adapter's repository, which shows the picture `CURVE` beside it.
+    """Return the README of an adapter's repository, which shows the picture `CURVE`.
 
     Source:
         https://huggingface.co/docs/hub/model-cards
@@ -38,21 +38,24 @@ def gguf_card(facts: CardFacts, export: ExportFacts, adapter: Source | None = No
     """Return the README of a repository of GGUF files.
 
     Args:
-        adapter: that was merged into the base; none where the base itself was converted.
+        facts: facts of the model.
+        export: facts of the export.
+        adapter: the adapter that was merged into the base; None if the base itself was converted.
     """
     head = _front_matter(facts, "quantized", "gguf", ["gguf", "llama-cpp", "conversational", "understudy", facts.domain])
     return _card("reports/gguf_card", head, facts, files=export.files, export=export, adapter=adapter)
 
 
 def with_evaluation(card: str, section: str, results: Sequence[Result] | None = None) -> str:
-    """Return a card with another section about its evaluation; all else in it stays byte for byte.
+    """Return a card with a new section on the evaluation; everything else stays byte for byte.
 
     Args:
-        section: Markdown that stands below the heading "Evaluation".
-        results: figures for the metadata, in place of those that are there; none leaves no figures there.
+        card: the card so far.
+        section: Markdown below the heading "Evaluation".
+        results: figures that replace those in the metadata; None or an empty list removes them.
 
     Raises:
-        HubError: the card has no place for it.
+        HubError: the card has no place for an evaluation.
     """
     head, cut, body = card.partition("\n---\n")
     before, begins, rest = body.partition(f"\n{BEGIN}\n")
@@ -92,8 +95,8 @@ def _front_matter(facts: CardFacts, relation: str, library: str, tags: Sequence[
 
 
 def _card(template: str, head: str, facts: CardFacts, **more: Any) -> Markdown:
-    given = {"facts": facts, "training": facts.training, "begin": BEGIN, "end": END, "curve": CURVE, **more}
-    return Markdown(f"{head}\n{render_markdown(template, **given)}")
+    inputs = {"facts": facts, "training": facts.training, "begin": BEGIN, "end": END, "curve": CURVE, **more}
+    return Markdown(f"{head}\n{render_markdown(template, **inputs)}")
 
 
 def _linked(source: Source) -> Markdown:
@@ -106,14 +109,14 @@ def _source(source: Source) -> Markdown:
 
 
 def _origin(source: Source) -> Markdown:
-    """Return where a model came from: an address as a link, anything else as text."""
+    """Return the origin of a model: a URL as a link, anything else as text."""
     if re.fullmatch(r"https?://[^\s<>]+", source.origin):
         return Markdown(f"<{quote(source.origin, safe=':/?#&=%@+,;~')}>")
     return plain(source.origin)
 
 
 def _size(count: int) -> str:
-    """Return a number of bytes for people, in powers of 1000 as download pages have them."""
+    """Return a number of bytes for people, in powers of 1000 as on download pages."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= size:
             return f"{count / size:.2f} {unit}"
@@ -126,7 +129,7 @@ add_filters(
     origin=_origin,
     size=_size,
     number="{:,}".format,
-    versions=lambda known: ", ".join(f"{name} {version}" for name, version in known.items()),
+    versions=lambda packages: ", ".join(f"{name} {version}" for name, version in packages.items()),
     curve_sentence=curve_sentence,
     curve_table=curve_table,
     literal=lambda text: Markdown(json.dumps(text, ensure_ascii=False)),

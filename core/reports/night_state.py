@@ -1,4 +1,4 @@
-"""A night under way: its personas and those that earlier nights left, what it made, and what it came to."""
+"""A night in progress: its personas and those that earlier nights left, its results so far, and its report."""
 
 import re
 import time
@@ -16,15 +16,20 @@ from core.reports.nights import Night, NightReport, ends_at, left_by, plan_night
 
 @dataclass
 class NightlyState:
-    """A night under way.
+    """A night in progress.
 
     Args:
-        night: its own personas.
-        taken_up: seeds that earlier nights left.
-        end: after which nothing more may be started.
-        batch: name of its batch of assessments; mended: transcripts that almost passed and do now.
-        made: its conversations; assessed: what was judged, of any night; left_out: the items that were left out.
-        stopped: why it ended early; ended_by: the error that it was, if it was one; trouble: what needs a person.
+        night: the night's new personas.
+        taken_up: seeds that earlier nights left without a conversation.
+        end: time after which nothing more may be started.
+        made: the night's conversations.
+        assessed: assessments of this night, also of conversations of earlier nights.
+        left_out: items that were left out.
+        batch: name of its batch of assessments; None if nothing was judged.
+        mended: number of transcripts that almost passed, were repaired and pass now.
+        stopped: why the night ended early; None if it did not.
+        ended_by: the error that ended it; None if no error did.
+        trouble: errors that need a person.
     """
 
     night: Night
@@ -41,38 +46,40 @@ class NightlyState:
 
     @property
     def seeds(self) -> list[int]:
-        """All that it is to make."""
+        """Seeds of all conversations that the night plays."""
         return [*self.taken_up, *self.night.seeds]
 
     def should_stop(self) -> bool:
-        """Say whether nothing more may be started."""
+        """Return whether nothing more may be started."""
         return datetime.now(UTC) >= self.end
 
     def leave_out(self, damaged: Mapping[str, str], warn: Callable[[str], object]) -> None:
-        """Leave out files that cannot be read.
+        """Record files that cannot be read as left out.
 
         Args:
-            damaged: by name, why.
+            damaged: the reason for each path.
+            warn: called with a sentence for each file that was not recorded before.
         """
-        known = {item.name for item in self.left_out}
+        recorded = {item.name for item in self.left_out}
         for path, reason in damaged.items():
-            if path not in known:
+            if path not in recorded:
                 warn(f"Left out: {reason}")
                 self.left_out.append(LeftOut(name=path, reason=reason))
 
 
 def start_night(run: Run, conversations: int | None, name: str) -> NightlyState:
-    """Give a night its personas; a resumed night keeps its own.
+    """Return the state of a night with its personas; a resumed night keeps the personas of its plan.
 
     Args:
-        conversations: new ones; by default as many as the settings say.
-        name: of the night.
+        run: the run of the night.
+        conversations: number of new conversations; None takes the setting.
+        name: name of the night.
 
     Raises:
         PersonaError: the seeds below those of the evaluation are used up.
     """
     store, settings, folder = run.store, run.settings, f"nights/{run.pack.name}/plans"
-    earlier = {found.name: found for found in (store.load(path, Night) for path in store.names(folder, ".json"))}
+    earlier = {plan.name: plan for plan in (store.load(path, Night) for path in store.names(folder, ".json"))}
     made = _made_seeds(run)
     night = earlier.pop(name, None)
     if night is None:
@@ -90,12 +97,12 @@ def start_night(run: Run, conversations: int | None, name: str) -> NightlyState:
 
 
 def night_report(run: Run, state: NightlyState) -> NightReport:
-    """Return what a night came to."""
+    """Return the report of a night."""
     assessments = [run.store.load(item.path, Assessment) for item in state.assessed]
     outcomes = Counter(item.score.outcome for item in assessments)
     failed = Counter(check for item in assessments for check in {*item.score.failed_checks, *item.score.failed_gates})
     left, bill = len(state.seeds) - len(state.made), run.ledger.bill
-    read = [run.store.load(ref.path, Transcript) for ref in state.made]
+    transcripts = [run.store.load(ref.path, Transcript) for ref in state.made]
     return NightReport(
         night=state.night,
         made=len(state.made),
@@ -108,19 +115,19 @@ def night_report(run: Run, state: NightlyState) -> NightReport:
         mended=state.mended,
         failed_checks=dict(failed.most_common()),
         left_out=dict(Counter(item.reason for item in state.left_out).most_common()),
-        out_of_range=measure_fidelity(run.pack, read).out if read else [],
+        out_of_range=measure_fidelity(run.pack, transcripts).out if transcripts else [],
         usd=bill.usd,
         calls=bill.calls,
         unpriced=bill.unpriced,
         seconds=time.monotonic() - run.began,
         batch=state.batch,
-        stopped=state.stopped or ("the hour had come." if state.should_stop() and left else None),
+        stopped=state.stopped or ("the end time was reached." if state.should_stop() and left else None),
         trouble=[str(error) for error in state.trouble],
     )
 
 
 def night_summary(report: NightReport) -> dict[str, str]:
-    """Return a night's figures in words."""
+    """Return a night's figures in words, by name."""
     rate = f", {100 * report.pass_rate:.0f} %" if report.pass_rate is not None else ""
     return {
         "made": f"{report.made} conversations, {report.taken_up} of them of earlier nights; {report.left} left",
@@ -135,6 +142,6 @@ def _made_seeds(run: Run) -> set[int]:
 
 
 def seed_in_name(path: str) -> int | None:
-    """Return the persona's seed, with which a transcript's name begins; none of a file that was put there by another hand."""
-    begins = path.rpartition("/")[2].partition("-")[0]
-    return int(begins) if re.fullmatch("[0-9]{1,18}", begins) else None
+    """Return the persona's seed, which begins a transcript's name; None for a file of another program."""
+    prefix = path.rpartition("/")[2].partition("-")[0]
+    return int(prefix) if re.fullmatch("[0-9]{1,18}", prefix) else None

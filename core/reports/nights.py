@@ -1,4 +1,4 @@
-"""Nights: which personas a night is about, when it must end, and what the last ones came to."""
+"""Nights: the personas of a night, the time at which it must end, and its report."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
@@ -10,11 +10,12 @@ from core.records import Record
 
 
 class Night(Record):
-    """What a night was given.
+    """The plan of a night.
 
     Args:
         name: its date.
-        first_seed, conversations: its own personas; no other night has one of them.
+        first_seed: seed of its first new persona.
+        conversations: number of its new personas, which no other night has.
     """
 
     name: str
@@ -23,24 +24,27 @@ class Night(Record):
 
     @property
     def seeds(self) -> range:
-        """The seeds of its personas."""
+        """Seeds of the night's new personas."""
         return range(self.first_seed, self.first_seed + self.conversations)
 
 
 class NightReport(Record):
-    """What a night came to.
+    """The report of a night.
 
     Args:
-        made: conversations, of which `taken_up` were left by earlier nights; left: those that the next night takes up.
-        assessed: of whatever night; incomplete ones are judged again the next night.
-        mended: transcripts that almost passed, were mended and pass now; they are not among `passed`.
-        failed_checks: how many transcripts failed each criterion, gates among them.
-        left_out: reasons, and how often each was given.
-        out_of_range: measures of the simulated users.
-        batch: name of its batch of assessments below the data root; none if nothing was judged.
-        usd, calls: of the night; unpriced: calls whose price is not known.
-        stopped: why it ended before its work was done; none if it did not.
-        trouble: what needs a person.
+        made: number of conversations, of which `taken_up` were left by earlier nights.
+        left: number of conversations left to the next night.
+        assessed: number of assessments, also of conversations of earlier nights; the next night judges the incomplete ones again.
+        mended: number of transcripts that almost passed, were repaired and pass now; they are not part of `passed`.
+        failed_checks: number of transcripts that failed each criterion, including gates.
+        left_out: number of items left out, by reason.
+        out_of_range: names of the fidelity figures that are out of range.
+        usd, calls: cost and number of calls of the night.
+        unpriced: number of calls of unknown price.
+        seconds: duration of the night.
+        batch: name of its batch of assessments below the data root; None if nothing was judged.
+        stopped: why it ended before its work was done; None if it did not.
+        trouble: messages of errors that need a person.
     """
 
     night: Night
@@ -65,43 +69,47 @@ class NightReport(Record):
 
     @property
     def pass_rate(self) -> float | None:
-        """Share of the complete assessments that passed; none if there are none."""
+        """Share of the complete assessments that passed; None if there are none."""
         judged = self.passed + self.failed
         return self.passed / judged if judged else None
 
 
 def plan_night(name: str, conversations: int, earlier: Sequence[Night], made: Collection[int], first_seed: int) -> Night:
-    """Give a night the next personas: after those of all earlier nights, and of all conversations that are there.
+    """Return the plan of a night with the next personas: after those of all earlier nights and of all existing conversations.
 
     Args:
-        made: seeds of the transcripts that are there.
-        first_seed: of the first night.
+        name: name of the night.
+        conversations: number of new conversations.
+        earlier: plans of earlier nights.
+        made: seeds of the existing transcripts.
+        first_seed: first seed of the first night.
     """
-    known = {*made, *(seed for night in earlier for seed in night.seeds)}
-    return Night(name=name, first_seed=max(first_seed, max(known, default=first_seed - 1) + 1), conversations=conversations)
+    used = {*made, *(seed for night in earlier for seed in night.seeds)}
+    return Night(name=name, first_seed=max(first_seed, max(used, default=first_seed - 1) + 1), conversations=conversations)
 
 
 def left_by(earlier: Sequence[Night], made: Collection[int]) -> list[int]:
-    """Return the seeds that earlier nights were given and have no conversation, in their order."""
-    there = set(made)
-    return [seed for night in sorted(earlier, key=lambda night: night.first_seed) for seed in night.seeds if seed not in there]
+    """Return the seeds of earlier nights that have no conversation, in ascending order of the nights."""
+    existing = set(made)
+    return [seed for night in sorted(earlier, key=lambda night: night.first_seed) for seed in night.seeds if seed not in existing]
 
 
 def ends_at(until: str, timezone: str, now: datetime) -> datetime:
-    """Return the next time the clock shows an hour.
+    """Return the next time at which the clock of a place shows an hour.
 
     Args:
-        until: HH:MM.
-        now: with its timezone.
+        until: the hour, as HH:MM.
+        timezone: name of the place's timezone.
+        now: the current time, with a timezone.
     """
     here = now.astimezone(ZoneInfo(timezone))
     hour, minute = map(int, until.split(":"))
     end = here.replace(hour=hour, minute=minute, second=0, microsecond=0)
-    # the day is counted on the clock of the place, which goes over the change to summer time and back
+    # a day is added on the clock of the place, so a change to or from summer time does not move the hour
     return end if end > here else (end + timedelta(days=1))
 
 
 def bar(share: float | None, width: int = 20) -> str:
-    """Return a share as a bar of text."""
+    """Return a share as a bar of text, `width` characters wide; None gives an empty bar."""
     filled = 0 if share is None else round(share * width)
     return "█" * filled + "░" * (width - filled)

@@ -137,7 +137,7 @@ async def test_the_judges_have_their_share_of_the_budget(tmp_path, data_root, st
 
 async def test_after_its_hour_a_night_begins_nothing_more(tmp_path, data_root, monkeypatch):
     monkeypatch.setattr("core.reports.night_state.ends_at", lambda *_: datetime.now(UTC))
-    with pytest.raises(NothingMadeError, match=r"The night of 2026-11-01 made nothing: the hour had come\. The next night continues it"):
+    with pytest.raises(NothingMadeError, match=r"The night of 2026-11-01 made nothing: the end time was reached\. The next night continues it"):
         await nightly(night="2026-11-01", settings=nightly_settings(tmp_path))
     assert list(data_root.glob("nights/*/reports/2026-11-01.md"))
     monkeypatch.undo()
