@@ -12,7 +12,7 @@ from core.evaluation.pairwise import BETTER, PairAnswer
 from core.evaluation.preferences import PairOutcome, Preferences, preferences, words_of
 from core.evaluation.record import EvaluationRecord, PlayedFiles
 from core.fingerprint import seed_of
-from core.judging.labels import LONGEST_REASON, check_person, person_key
+from core.judging.labels import MAX_REASON, check_person, person_key
 from core.records import Transcript
 from core.storage.store import Store
 
@@ -81,8 +81,8 @@ def prefer(store: Store, folder: str, arm: str, person: str, reading: Reading, b
         ReviewError: it is neither A, B nor a tie, or the reason is too long.
         StoreError: it cannot be kept.
     """
-    if better.upper() not in BETTER or len(reason) > LONGEST_REASON:
-        raise ReviewError(f"{better[:20]!r} was given. Allowed: A, B or tie, with a reason of at most {LONGEST_REASON:,} characters.")
+    if better.upper() not in BETTER or len(reason) > MAX_REASON:
+        raise ReviewError(f"{better[:20]!r} was given. Allowed: A, B or tie, with a reason of at most {MAX_REASON:,} characters.")
     answer = PairAnswer(
         judge=f"{PERSON}{check_person(person)}", first=reading.first, second=reading.second, reason=reason.strip(), better=BETTER[better.upper()]
     )

@@ -1,4 +1,4 @@
-"""Ordinary English to compare a model's phrases with: `config/ordinary_english.txt`, plain prose on many subjects, written for this purpose."""
+"""A reference of ordinary English to compare a model's phrases with: `config/ordinary_english.txt`, plain prose on many subjects, written for this purpose."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -11,32 +11,33 @@ from core.paths import find_data
 from core.text_files import read_text
 
 GRAM = 3
-"""Words of the runs that are counted."""
+"""Length in words of the runs that are counted."""
 
 ENGLISH = 0.4
-"""Share of a text's words that stand in the reference from which it is English. Coaching and programming talk has 0.75 and more, Dutch and German 0.12."""
+"""Share of a text's words that occur in the reference, from which the text is taken to be English. Talk about coaching or programming has at least 0.75,
+Dutch and German have 0.12."""
 
 FILE = "config/ordinary_english.txt"
 
 
 @dataclass(frozen=True)
 class Ordinary:
-    """How often each run of three words, and each word, stands in the reference.
+    """The number of times that each run of three words, and each word, occurs in the reference.
 
     Args:
-        total: words of the reference.
+        total: number of words in the reference.
     """
 
     grams: Counter[str]
     words: Counter[str]
     total: int
 
-    def known(self, said: Iterable[str]) -> int:
-        """Return how many of some words stand in the reference."""
-        return sum(word in self.words for word in said)
+    def known(self, text_words: Iterable[str]) -> int:
+        """Return how many of these words occur in the reference."""
+        return sum(word in self.words for word in text_words)
 
     def expected(self, phrase: str) -> float:
-        """Return how many times per word a phrase of three words or more is to be expected: that of its rarest run, one unseen use added."""
+        """Return the expected uses per word of a phrase of three words or more: the frequency of its rarest run, with one unseen use added."""
         return (min((self.grams[gram] for gram in runs(phrase, GRAM)), default=0) + 1) / self.total
 
 
@@ -45,7 +46,7 @@ def ordinary_english() -> Ordinary:
     """Return the counts of the reference.
 
     Raises:
-        SettingsError: its file is missing or no text.
+        SettingsError: the file is missing, or is not text.
     """
     text = read_text(find_data(FILE), SettingsError)
     counted = Counter(words(text))
@@ -53,7 +54,11 @@ def ordinary_english() -> Ordinary:
 
 
 def runs(text: str, *sizes: int) -> Iterator[str]:
-    """Return the runs of so many words, of each size, that stand within a sentence of a text."""
+    """Yield the runs of words within the sentences of a text.
+
+    Args:
+        sizes: lengths of the runs, in words.
+    """
     for sentence in sentences(text.replace("’", "'")):
-        said = words(sentence)
-        yield from (" ".join(said[start : start + size]) for size in sizes for start in range(len(said) - size + 1))
+        sentence_words = words(sentence)
+        yield from (" ".join(sentence_words[start : start + size]) for size in sizes for start in range(len(sentence_words) - size + 1))

@@ -1,4 +1,4 @@
-"""The page of a batch of assessments: every conversation beside its verdicts, to be read, filtered and linked to from the file alone."""
+"""The page of a batch of assessments: every conversation next to its verdicts, in one HTML file with filters and links."""
 
 import base64
 import hashlib
@@ -15,13 +15,14 @@ from core.records import Assessment, Judged, Opinion, Transcript, Verdict
 
 
 def assessment_page(pack: Pack, judged: Sequence[Judged], summary: str, blind: bool = False) -> str:
-    """Return one self-contained HTML page: the conversations of a batch, each beside its verdicts.
+    """Return one self-contained HTML page: the conversations of a batch, each next to its verdicts.
 
-    Whatever stands in a transcript or in a verdict is embedded as JSON and shown as text. The order of the transcripts is kept.
+    The text of transcripts and verdicts is embedded as JSON and shown as text. The order of the transcripts is kept.
 
     Args:
-        summary: HTML for the top of the page, which must be safe; of a blind page it must give nothing away.
-        blind: for a person who is to judge unprompted: the criteria in full in place of the verdicts, and nothing of any judge anywhere in the page.
+        summary: safe HTML for the top of the page; for a blind page it must not reveal any verdict.
+        blind: whether the page is for a person who judges without knowing the verdicts. It then shows the criteria in full instead of the verdicts, and
+            contains nothing of any judge.
     """
     judges = [] if blind else list(dict.fromkeys(judge for item in judged for judge in item.by_judge))
     panel = judges if len(judges) > 1 else []
@@ -66,7 +67,7 @@ def _conversation(transcript: Transcript) -> list[tuple[int, str, str]]:
 
 
 def _result(assessment: Assessment | None) -> dict[str, Any] | None:
-    """Return what the list shows and the filters look at."""
+    """Return the parts of an assessment that the list shows and the filters use."""
     if assessment is None:
         return None
     score = assessment.score
@@ -80,7 +81,7 @@ def _result(assessment: Assessment | None) -> dict[str, Any] | None:
 
 
 def _findings(assessments: Sequence[Assessment | None]) -> dict[str, Any]:
-    """Return the verdicts of a transcript, each text once: a panel's decision repeats what its judges wrote."""
+    """Return the verdicts of a transcript, with each text stored once, because a panel's decision repeats its judges' texts."""
     texts: dict[str, int] = {}
 
     def opinion(answer: Opinion | Verdict) -> dict[str, Any]:

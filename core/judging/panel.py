@@ -1,4 +1,4 @@
-"""A panel: several judges' assessments of a transcript become one."""
+"""Panels: one assessment of a transcript from those of several judges."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,15 +13,15 @@ from core.settings.assessment import PanelSettings
 from core.settings.pipeline import Settings
 
 JOIN = " + "
-"""Between the judges' names in a panel's."""
+"""Separator of the judges' names in a panel's name."""
 
 
 def check_rubric(rubric: Rubric, settings: Settings) -> None:
-    """Check that the panel's policies are about the rubric, and that every gate applies to the shortest conversation that the settings allow.
+    """Check that the settings fit the rubric: they name only its criteria, and every gate applies to the shortest conversation that they allow.
 
     Raises:
-        SettingsError: a policy, or what is gathered, is about no criterion.
-        PackError: a gate comes later.
+        SettingsError: a panel policy or the gather rule names a criterion that does not exist.
+        PackError: a gate applies only to longer conversations.
     """
     check_panel(rubric, settings.assessment.panel)
     gather_rule(rubric, settings.gather)
@@ -36,24 +36,25 @@ def check_rubric(rubric: Rubric, settings: Settings) -> None:
 
 
 def check_panel(rubric: Rubric, panel: PanelSettings) -> None:
-    """Check that each policy belongs to an existing criterion.
+    """Check that each policy is for an existing criterion.
 
     Raises:
-        SettingsError: one is not.
+        SettingsError: a policy is for another one.
     """
     if unknown := sorted(set(panel.by_criterion) - set(rubric.criteria)):
         raise SettingsError(f"assessment.panel.by_criterion names {unknown[0]!r}. Allowed: {', '.join(rubric.criteria)}. Take it out or correct it.")
 
 
 def combine_judges(pack: Pack, by_judge: Mapping[str, Assessment | None], panel: PanelSettings, exchanges: int) -> Assessment:
-    """Decide each criterion from the judges' verdicts, and score the result.
+    """Decide each criterion from the judges' verdicts, and return the scored assessment.
 
     With `strictest`, the answers of the judge with the lowest score count. With `majority`, more than half of all judges must pass a criterion, so that a
     tie fails it; with `any_fail`, all must. Where a judge's answer is ERROR or missing, the others decide if that answer could not change the outcome; else
     the verdict is ERROR.
 
     Args:
-        by_judge: each judge's assessment, or none where there is none.
+        by_judge: each judge's assessment; None where there is none. At least one judge has one.
+        panel: the policies.
         exchanges: length of the transcript.
     """
     existing = {judge: assessment for judge, assessment in by_judge.items() if assessment}
@@ -76,14 +77,17 @@ def combine_judges(pack: Pack, by_judge: Mapping[str, Assessment | None], panel:
 
 
 def _strictest(pack: Pack, by_judge: Mapping[str, Assessment | None]) -> str:
-    """Return the judge with the lowest score; where one has no whole assessment, that judge, unless another's score is too low already."""
+    """Return the judge with the lowest score.
+
+    If a judge has no complete assessment and no other score fails, that judge is returned, so that the result is incomplete: its score might be the lowest.
+    """
     scores = {
-        judge: found.score.score
-        for judge, found in by_judge.items()
-        if found and found.score.outcome is not Outcome.INCOMPLETE and found.score.score is not None
+        judge: assessment.score.score
+        for judge, assessment in by_judge.items()
+        if assessment and assessment.score.outcome is not Outcome.INCOMPLETE and assessment.score.score is not None
     }
     missing = [judge for judge in by_judge if judge not in scores]
-    # 0.8 passes at 0.80, as in scoring
+    # the tolerance of scoring, so that 0.8 passes at 0.80
     if missing and not any(value < pack.rubric.numbers.pass_at - 1e-9 for value in scores.values()):
         return missing[0]
     return min(scores, key=lambda judge: scores[judge])
@@ -98,9 +102,9 @@ def _decide(criterion: Criterion, by_judge: Mapping[str, Verdict | None], panel:
 
 
 def _counted(criterion: Criterion, verdicts: Mapping[str, Verdict], policy: str) -> Verdict:
-    """Return the verdict that the judges' votes come to."""
+    """Return the verdict by a vote of the judges; ERROR if the usable answers do not decide it."""
     values = {judge: value_of(criterion, verdict.answer) for judge, verdict in verdicts.items()}
-    passing, failing = (sum(value == wanted for value in values.values()) for wanted in (1, 0))
+    passing, failing = (sum(value == vote for value in values.values()) for vote in (1, 0))
     judges, needed = len(values), len(values) if policy == "any_fail" else len(values) // 2 + 1
     if passing < needed <= judges - failing:
         errors = [f"{judge}: {verdicts[judge].reasoning}" for judge, value in values.items() if value is None]
@@ -109,7 +113,7 @@ def _counted(criterion: Criterion, verdicts: Mapping[str, Verdict], policy: str)
 
 
 def _speaker(agreeing: Sequence[Verdict]) -> Verdict:
-    """Return the first of the verdicts with the most frequent answer; in a tie, not NA."""
+    """Return the first of the verdicts with the most frequent answer; in a tie, one that is not NA."""
     counts = Counter(verdict.answer for verdict in agreeing)
     answer = max(counts, key=lambda candidate: (counts[candidate], candidate is not Answer.NA))
     return next(verdict for verdict in agreeing if verdict.answer is answer)

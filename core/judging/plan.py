@@ -1,4 +1,4 @@
-"""Which judges assess which transcripts: each assessment's plan, its path, and its existing result."""
+"""Plans of assessments: which judge assesses which transcript, the path of the result, and the results that exist."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -31,22 +31,24 @@ from core.storage.index import known_facts
 from core.storage.store import Store
 
 REPEATED = 20
-"""Transcripts that are judged again when repeats are asked for without a number."""
+"""Transcripts that are judged again when repeats are asked for and no number of transcripts is named."""
 
 Key = tuple[str, str, int]
-"""A transcript's id, a judge, and which of its assessments of the transcript."""
+"""A transcript's id, a judge, and the number of the repeat."""
 
 
 class AssessmentPlan(Record):
-    """All that one assessment depends on, and its judge's token limits.
+    """Everything that one assessment depends on, and its judge's token limits.
 
     Args:
-        judge_hash: hash of all that the judge reads of the pack.
-        repeat: which of several assessments of the transcript by the judge; 0 is the one that
-            counts.
-        golden: whether the transcript is a golden conversation; its calls are billed by the name of the
-            assessment, so that what a judge costs is found for each mode and repeat.
-        only: the criteria that are judged; none for the whole rubric.
+        judge_hash: hash of everything in the pack that the judge reads.
+        judging: the settings of judging.
+        max_tokens: tokens of one call's answer at most.
+        context: tokens of a prompt and its answer together at most; None where that is not known.
+        repeat: number of this assessment among several of the transcript by the judge; only number 0 enters the batch's results.
+        golden: whether the transcript is a golden conversation. Its calls are billed under the name of the assessment, so that a judge's cost is known for
+            each mode and repeat.
+        only: the criteria that are judged; empty for the whole rubric.
     """
 
     transcript: TranscriptRef
@@ -62,39 +64,44 @@ class AssessmentPlan(Record):
 
     @property
     def key(self) -> Key:
-        """Identifies it within its batch."""
+        """Its identity within a batch."""
         return self.transcript.id, self.judge.reference, self.repeat
 
     @property
     def lock(self) -> str:
-        """Name of the lock that its maker holds."""
+        """Name of the lock that a run holds while it makes the assessment."""
         parts = [self.transcript.id, self.judge, self.judge_hash, self.judging, self.repeat]
         return fingerprint(parts)
 
     def place(self, transcript: Transcript) -> tuple[str, str]:
-        """Return the assessment's name and its file; both follow from the transcript's words."""
-        said = [transcript.exchanges, *([transcript.opening] if transcript.opening else [])]
-        parts = [transcript.id, *said, self.judge, self.judge_hash, self.judging, self.repeat]
+        """Return the assessment's name and its path below the data root; both depend on the transcript's words."""
+        text = [transcript.exchanges, *([transcript.opening] if transcript.opening else [])]
+        parts = [transcript.id, *text, self.judge, self.judge_hash, self.judging, self.repeat]
         name = fingerprint(parts)
         rubric = narrowed(load_pack(self.domain), self.only).rubric.hash
         return name, f"assessments/{self.domain}/{rubric}/{name}.json"
 
     def ref(self, path: str, assessment: Assessment) -> AssessmentRef:
-        """Return a reference with its outcome."""
+        """Return a reference to the assessment, with its outcome."""
         score = assessment.score
         return AssessmentRef(path=path, transcript=self.transcript, outcome=score.outcome, score=score.score)
 
     def existing(self, store: Store) -> AssessmentRef | None:
-        """Return the assessment that exists and can be read, complete or not."""
+        """Return a reference to the stored assessment, complete or not; None if there is none, or if it or its transcript cannot be read."""
         try:
             _, path = self.place(store.load(self.transcript.path, Transcript))
             return self.ref(path, store.load(path, Assessment)) if store.exists(path) else None
-        except DamagedError:  # the judging says so
+        except DamagedError:  # reported when the transcript is judged
             return None
 
 
 def plan_assessment(run: Run, transcript: TranscriptRef, judge: ModelChoice, repeat: int = 0, only: Sequence[str] = ()) -> AssessmentPlan:
-    """Plan an assessment, on the whole rubric or on some criteria alone."""
+    """Return the plan of an assessment, on the whole rubric or on some criteria alone.
+
+    Args:
+        repeat: number of the assessment among several of the transcript by the judge.
+        only: the criteria to judge; empty for the whole rubric.
+    """
     settings = run.settings.assessment
     return AssessmentPlan(
         transcript=transcript,
@@ -110,29 +117,29 @@ def plan_assessment(run: Run, transcript: TranscriptRef, judge: ModelChoice, rep
 
 
 def narrowed(pack: Pack, only: Sequence[str]) -> Pack:
-    """Return a pack whose rubric is some criteria alone; the pack itself where none is named.
+    """Return a pack whose rubric has only some criteria; the pack itself if `only` is empty.
 
-    Its hashes follow from what is read for them, so that nothing is judged again because another criterion reads differently.
+    Its hashes depend only on what is read for these criteria, so that a change to another criterion does not cause a new assessment.
     """
     if not only:
         return pack
     numbers, criteria = pack.rubric.numbers, {name: criterion for name, criterion in pack.rubric.criteria.items() if name in only}
-    read = [part for criterion in criteria.values() for part in (criterion.head, criterion.text)]
-    rubric = Rubric(numbers, criteria, fingerprint([*read, bool(numbers.forgives)]))
+    parts = [part for criterion in criteria.values() for part in (criterion.head, criterion.text)]
+    rubric = Rubric(numbers, criteria, fingerprint([*parts, bool(numbers.forgives)]))
     return replace(pack, rubric=rubric, hash=fingerprint([pack.hash, *criteria]), judge_hash=judge_hash_of(rubric, pack.prompts, pack.tics))
 
 
 def judge_hash(pack: Pack, judge: str) -> str:
-    """Return a hash of all that a judge reads of a pack: the scripted one reads its phrases too."""
+    """Return a hash of everything in a pack that a judge reads; the scripted judge also reads the pack's phrases."""
     return pack.hash if judge.startswith("scripted/") else pack.judge_hash
 
 
 def plan_repeats(run: Run, batch: AssessmentBatch, repeat: int, sample: int | None) -> list[AssessmentPlan]:
-    """Plan repeated assessments of a sample of a batch: `repeat` of each transcript by each judge.
+    """Return the plans of repeated assessments of a sample of a batch, by each judge.
 
     Args:
-        repeat: assessments, the one that counts included.
-        sample: transcripts; by default as many as the settings say.
+        repeat: assessments of each transcript by each judge, including the batch's own.
+        sample: number of transcripts; None or 0 for `REPEATED`.
     """
     size = min(sample or REPEATED, len(batch.assessments))
     in_order = sorted(batch.assessments, key=lambda item: item.transcript.id)
@@ -141,10 +148,10 @@ def plan_repeats(run: Run, batch: AssessmentBatch, repeat: int, sample: int | No
 
 
 def not_assessed(transcripts: Sequence[TranscriptRef], run: Run, states: Mapping[str, FileState] | None = None) -> list[TranscriptRef]:
-    """Return the transcripts of which one of the run's judges has no complete assessment.
+    """Return the transcripts of which at least one of the run's judges has no complete assessment.
 
     Args:
-        states: of all files of their folders, where they are known.
+        states: file states of the transcripts' folders; None to read them.
     """
     if states is None:
         folders = {item.path.rpartition("/")[0] for item in transcripts}
@@ -157,38 +164,43 @@ def _assessed_by(run: Run, judge: ModelChoice, transcripts: Sequence[TranscriptR
     """Return the paths of the transcripts of which a judge has a complete assessment.
 
     Args:
-        states: of all files of the transcripts' folders.
+        states: file states of the transcripts' folders.
     """
     store, refs = run.store, {item.path: item for item in transcripts}
     folder = f"assessments/{run.pack.name}/{run.pack.rubric.hash}"
-    made = store.states_in(folder, ".json")
+    stored = store.states_in(folder, ".json")
 
     def read(names: Sequence[str]) -> dict[str, tuple[str, str]]:
         facts: dict[str, tuple[str, str]] = {}
-        for begin in range(0, len(names) if made else 0, AT_ONCE):
-            said, _ = store.load_all(names[begin : begin + AT_ONCE], Transcript)
-            places = {name: plan_assessment(run, refs[name], judge).place(transcript)[1] for name, transcript in said.items()}
-            found, _ = store.load_all([path for path in places.values() if path in made], Assessment)
-            complete = {path for path, item in found.items() if item.score.outcome is not Outcome.INCOMPLETE}
-            facts |= {name: (path, made[path].version) for name, path in places.items() if path in complete}
+        for begin in range(0, len(names) if stored else 0, AT_ONCE):
+            readable, _ = store.load_all(names[begin : begin + AT_ONCE], Transcript)
+            places = {name: plan_assessment(run, refs[name], judge).place(transcript)[1] for name, transcript in readable.items()}
+            assessments, _ = store.load_all([path for path in places.values() if path in stored], Assessment)
+            complete = {path for path, item in assessments.items() if item.score.outcome is not Outcome.INCOMPLETE}
+            facts |= {name: (path, stored[path].version) for name, path in places.items() if path in complete}
         return facts
 
-    def is_there(fact: tuple[str, str]) -> bool:
-        return fact[0] in made and made[fact[0]].version == fact[1]
+    def is_current(fact: tuple[str, str]) -> bool:
+        return fact[0] in stored and stored[fact[0]].version == fact[1]
 
-    what = fingerprint([judge, judge_hash(run.pack, judge.reference), run.settings.assessment.judging, run.pack.rubric.hash])
-    return set(known_facts(store, f"assessed/{run.pack.name}-{what}", tuple[str, str], {path: states[path] for path in refs}, read, is_there, states))
+    key = fingerprint([judge, judge_hash(run.pack, judge.reference), run.settings.assessment.judging, run.pack.rubric.hash])
+    return set(known_facts(store, f"assessed/{run.pack.name}-{key}", tuple[str, str], {path: states[path] for path in refs}, read, is_current, states))
 
 
 def existing_assessments(transcripts: Sequence[TranscriptRef], run: Run) -> list[AssessmentRef]:
-    """Return the outcomes of the transcripts that any of the run's judges has assessed."""
+    """Return the results of the transcripts that at least one of the run's judges has assessed."""
     judges = run.models["judge"]
     by_judge = [{judge.reference: plan_assessment(run, item, judge).existing(run.store) for judge in judges} for item in transcripts]
     return decide_all(run, by_judge)
 
 
 def decide_all(run: Run, by_judge: Sequence[Mapping[str, AssessmentRef | None]], only: Sequence[str] = ()) -> list[AssessmentRef]:
-    """Return the outcome of each transcript from its judges' assessments, of the criteria that were judged; transcripts without any are left out."""
+    """Return the result of each transcript from its judges' assessments; transcripts without any assessment are left out.
+
+    Args:
+        by_judge: for each transcript, the assessment of each judge; None where there is none.
+        only: the criteria that were judged; empty for the whole rubric.
+    """
     some = [refs for refs in by_judge if any(refs.values())]
     if len(run.models["judge"]) == 1:
         return [ref for refs in some for ref in refs.values() if ref]
@@ -196,7 +208,7 @@ def decide_all(run: Run, by_judge: Sequence[Mapping[str, AssessmentRef | None]],
 
 
 def read_judged(store: Store, batch: AssessmentBatch) -> list[Judged]:
-    """Read the transcripts of a batch with the final assessment of each and every judge's own."""
+    """Return the transcripts of a batch, each with its final assessment and those of the single judges."""
 
     def read(item: AssessmentRef) -> Judged:
         final = store.load(item.path, Assessment)
@@ -208,14 +220,14 @@ def read_judged(store: Store, batch: AssessmentBatch) -> list[Judged]:
 
 
 def without_verdict(store: Store, item: AssessmentRef) -> LeftOut:
-    """Return why an assessment is incomplete."""
+    """Return the reason why an assessment is incomplete."""
     verdicts = store.load(item.path, Assessment).verdicts
     reasons = (one.reasoning for one in verdicts if one.answer is Answer.ERROR)
     return LeftOut(name=item.transcript.id, reason=next(reasons, "nothing could be scored"))
 
 
 def _decided(run: Run, pack: Pack, by_judge: Mapping[str, AssessmentRef | None]) -> AssessmentRef:
-    """Combine a panel's assessments of a transcript, and store the result."""
+    """Combine a panel's assessments of a transcript, store the result, and return a reference to it."""
     store, refs = run.store, {judge: ref for judge, ref in by_judge.items() if ref}
     transcript = next(iter(refs.values())).transcript
     read = {judge: store.load(refs[judge].path, Assessment) if judge in refs else None for judge in by_judge}
@@ -225,10 +237,4 @@ def _decided(run: Run, pack: Pack, by_judge: Mapping[str, AssessmentRef | None])
     if not store.exists(path):
         store.write_json(path, decided)
     score, paths = decided.score, {judge: ref.path for judge, ref in refs.items()}
-    return AssessmentRef(
-        path=path,
-        transcript=transcript,
-        outcome=score.outcome,
-        score=score.score,
-        by_judge=paths,
-    )
+    return AssessmentRef(path=path, transcript=transcript, outcome=score.outcome, score=score.score, by_judge=paths)

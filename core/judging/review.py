@@ -1,4 +1,4 @@
-"""A person's labels against the judge: the agreement of answers, outcomes and pass rate, and each disagreement."""
+"""Comparison of a person's labels with the judge: the agreement of answers, outcomes and pass rate, and each disagreement."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from core.judging.scoring import score
 from core.packs.pack import Rubric
 from core.records import Answer, Assessment, Judged, Outcome, Verdict
 
-LONGEST = 200
-"""Characters of a judge's reasoning that are shown."""
+MAX_SHOWN = 200
+"""Characters of a text that a table shows."""
 
 SAMPLE = 30
-"""Transcripts on a sheet for a person, if no number is given."""
+"""Default number of transcripts on a sheet for a person."""
 
 
 @dataclass(frozen=True)
 class HumanComparison:
-    """A judge beside the person, on one criterion or on the outcome.
+    """Agreement of a judge with the person, on one criterion or on the outcome.
 
     Args:
-        errors: labelled transcripts for which the judge has no usable answer; they are in no other figure.
+        errors: labelled transcripts without a usable answer of the judge; they are in no other figure.
     """
 
     agreement: HumanAgreement
@@ -32,12 +32,12 @@ class HumanComparison:
 
 @dataclass(frozen=True)
 class JudgeFigures:
-    """A judge, or the decision that was made from several judges' answers.
+    """Agreement of one judge with the person, or of the decision from several judges' answers.
 
     Args:
         judge: provider/model.
-        outcome: pass or fail, where the person labelled every criterion that applies.
-        criteria: by id.
+        outcome: on pass or fail, over the transcripts that the person labelled on every criterion that applies.
+        criteria: by criterion id.
     """
 
     judge: str
@@ -50,9 +50,11 @@ class Disagreement:
     """One answer in which a judge and the person differ.
 
     Args:
-        judge: whose answer it is; none for the decision.
+        judge: provider/model; None for the decision.
+        person: the person's answer.
+        answer: the judge's answer.
         reasoning: the judge's, shortened.
-        note: the person's, on the whole transcript.
+        note: the person's, about the whole transcript.
     """
 
     transcript: str
@@ -69,12 +71,14 @@ class ReviewFigures:
 
     Args:
         judged: transcripts of the batch.
-        labelled: of these, how many have a label, and fully_labelled: on every criterion that applies.
-        labels, unlabelled: cells of the person's sheet.
+        labelled: transcripts with a label.
+        fully_labelled: transcripts with a label on every criterion that applies.
+        labels, unlabelled: filled and empty cells of the person's sheet.
         names: of the criteria, by id.
-        few: below this number a figure is an indication only.
-        caveats: what the assessments say of themselves.
-        decision: what was decided of each transcript; judges: each judge alone, where there are several.
+        few: a figure from fewer transcripts is only an indication.
+        caveats: of the assessments.
+        decision: the final assessments.
+        judges: each judge alone, where there are several; else empty.
         disagreements: by criterion, in the order of the sheet.
     """
 
@@ -92,18 +96,18 @@ class ReviewFigures:
 
 
 def compare_labels(labels: Labels, judged: Sequence[Judged], rubric: Rubric, resamples: int = RESAMPLES, few: int = FEW, seed: int = 0) -> ReviewFigures:
-    """Compare a person's labels with the decided answers and, with several judges, with each judge's.
+    """Compare a person's labels with the decided answers and, if there are several judges, with each judge's.
 
-    An answer that is ERROR, and an outcome that is incomplete, is counted apart: it is no NO and no disagreement.
+    An answer ERROR and an incomplete outcome are counted separately: they are neither a NO nor a disagreement.
 
     Args:
-        labels: of some of the transcripts, drawn by `core.judging.review_sheet.sample`; only then is the corrected pass rate that of the batch.
+        labels: on some of the transcripts. The corrected pass rate is that of the batch only if `core.judging.review_sheet.sample` drew them.
         judged: the whole batch.
         resamples: bootstrap samples behind kappa's interval.
-        few: below this number an estimate bears a warning.
+        few: an estimate from fewer transcripts has a warning.
     """
 
-    def beside(human: Mapping[str, str], judge: Mapping[str, str | None], passing: Collection[str], *parts: str | None) -> HumanComparison:
+    def compared(human: Mapping[str, str], judge: Mapping[str, str | None], passing: Collection[str], *parts: str | None) -> HumanComparison:
         errors = sum(judge.get(name) in (None, Answer.ERROR) for name in human)
         return HumanComparison(human_agreement(human, judge, passing, resamples, few, seed_of("review", seed, *parts)), errors)
 
@@ -111,10 +115,10 @@ def compare_labels(labels: Labels, judged: Sequence[Judged], rubric: Rubric, res
         criteria = {}
         for criterion in rubric.criteria.values():
             passing = {Answer.YES, Answer.NA} if criterion.head.na == "allowed" else {Answer.YES}
-            criteria[criterion.id] = beside(_labelled(labels, criterion.id), _answered(view, criterion.id), passing, judge, criterion.id)
+            criteria[criterion.id] = compared(_labelled(labels, criterion.id), _answered(view, criterion.id), passing, judge, criterion.id)
         outcomes = {name: _passed_or_failed(item.score.outcome) for name, item in view.items()}
         named = judge or "; ".join(sorted({item.judge for item in view.values()}))
-        return JudgeFigures(named, beside(person, outcomes, {Outcome.PASS}, judge), criteria)
+        return JudgeFigures(named, compared(person, outcomes, {Outcome.PASS}, judge), criteria)
 
     person = _outcomes(labels, judged, rubric)
     views = _views(judged)
@@ -130,12 +134,12 @@ def compare_labels(labels: Labels, judged: Sequence[Judged], rubric: Rubric, res
         caveats=sorted({item.final.caveat for item in judged if item.final.caveat}),
         decision=decision,
         judges=judges,
-        disagreements={criterion: found for criterion in rubric.criteria if (found := _disagreements(criterion, labels, views))},
+        disagreements={criterion: differing for criterion in rubric.criteria if (differing := _disagreements(criterion, labels, views))},
     )
 
 
 def _views(judged: Sequence[Judged]) -> dict[str | None, dict[str, Assessment]]:
-    """Return the assessments by transcript: under None what was decided, then each judge's, where there are several."""
+    """Return the assessments by transcript: the final ones under None, then each judge's if there are several judges."""
     judges = sorted({judge for item in judged for judge in item.by_judge})
     each = {judge: {item.transcript.id: item.by_judge[judge] for item in judged if judge in item.by_judge} for judge in judges}
     return {None: {item.transcript.id: item.final for item in judged}, **(each if len(judges) > 1 else {})}
@@ -150,11 +154,11 @@ def _answered(view: Mapping[str, Assessment], criterion: str) -> dict[str, Answe
 
 
 def _outcomes(labels: Labels, judged: Sequence[Judged], rubric: Rubric) -> dict[str, Outcome]:
-    """Return pass or fail by the person's labels; a transcript that is not labelled on every criterion that applies has neither."""
+    """Return pass or fail by the person's labels; a transcript without a label on every criterion that applies is left out."""
     outcomes = {}
     for item in judged:
         verdicts = [Verdict(criterion=name, answer=answer, reasoning="") for name, answer in labels.answers.get(item.transcript.id, {}).items()]
-        # a missing label counts as ERROR, and so the outcome is incomplete
+        # a missing label counts as ERROR, which makes the outcome incomplete
         if outcome := _passed_or_failed(score(rubric, verdicts, len(item.transcript.exchanges)).outcome):
             outcomes[item.transcript.id] = outcome
     return outcomes
@@ -176,6 +180,6 @@ def _disagreements(criterion: str, labels: Labels, views: Mapping[str | None, Ma
 
 
 def shortened(text: str) -> str:
-    """Return a text in one line, as much of it as a table has room for."""
+    """Return a text on one line, cut to the length that a table has room for."""
     text = " ".join(text.split())
-    return text if len(text) <= LONGEST else text[: LONGEST - 1].rstrip() + "…"
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1].rstrip() + "…"

@@ -1,6 +1,7 @@
-"""The sheet on which a person judges a sample of transcripts: whom it asks about, how it is written, and how it is read back.
+"""The sheet on which a person judges a sample of transcripts: the draw of the sample, the writing of the sheet and the reading of a filled one.
 
-The sheet is CSV and passes through a spreadsheet program. Whatever such a program does to it on its own is understood; what would have to be guessed is not.
+The sheet is CSV and is edited in a spreadsheet program. Changes that such a program makes by itself are understood; a cell whose meaning would have to be
+guessed is refused.
 """
 
 import csv
@@ -18,20 +19,20 @@ from core.records import Answer, Judged
 
 ID, LENGTH, NOTE, PERSON = "transcript_id", "exchanges", "note", "person"
 WORDS = {word: answer for answer, words in {Answer.YES: "yes y true 1", Answer.NO: "no n false 0", Answer.NA: "na"}.items() for word in words.split()}
-"""What a person may write, without its case, points, slashes and spaces."""
+"""The words that a person may write, in lower case and without points, slashes and spaces."""
 UNLABELLED = ("", "-")
-SHOWN = 5
-"""How many of a sheet's faults are named."""
+MAX_FAULTS = 5
+"""Number of a sheet's faults that an error message names."""
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What a person says of transcripts.
+    """A person's labels on transcripts.
 
     Args:
-        answers: by transcript and criterion; only what was labelled.
+        answers: by transcript and criterion; only those that the person gave.
         notes: by transcript.
-        unlabelled: transcript and criterion of each empty cell for which the sheet asks an answer.
+        unlabelled: (transcript, criterion) of each empty cell that should have an answer.
         reasons: by transcript and criterion, where the person gave one; a sheet has none.
     """
 
@@ -44,12 +45,13 @@ class Labels:
 def sample(judged: Sequence[Judged], size: int, seed: int) -> list[Judged]:
     """Draw transcripts for a person to judge, each with the same probability, and spread over outcomes and lengths.
 
-    To draw more of those that the judge failed would bias its rates and the corrected pass rate, so the strata only make the sample like the batch: the
-    transcripts are sorted by outcome and length and taken in equal steps from a random start. They come back in random order, which hides the strata.
+    Drawing more of those that the judge failed would bias its rates and the corrected pass rate. The strata therefore only make the sample similar to the
+    batch: the transcripts are sorted by outcome and length and taken in equal steps from a random start. They are returned in random order, which hides
+    the strata.
 
     Args:
-        size: how many; all, where there are no more.
-        seed: the same gives the same sample, whatever the order of `judged`.
+        size: number of transcripts; all are drawn if there are not more.
+        seed: the same seed gives the same sample, whatever the order of `judged`.
 
     Raises:
         ReviewError: size is below 1, or there is nothing to draw from.
@@ -67,7 +69,7 @@ def sample(judged: Sequence[Judged], size: int, seed: int) -> list[Judged]:
     draw.shuffle(line)
     line.sort(key=lambda item: (item.final.score.outcome, len(item.transcript.exchanges)))
     number, size = len(line), min(size, len(line))
-    # steps of number / size from a start in [0, number / size), in whole numbers so that every probability is exact
+    # steps of number / size from a start in [0, number / size), computed in integers so that every probability is exact
     start = draw.randrange(number)
     drawn = [line[(step * number + start) // size] for step in range(size)]
     draw.shuffle(drawn)
@@ -75,34 +77,34 @@ def sample(judged: Sequence[Judged], size: int, seed: int) -> list[Judged]:
 
 
 def write_sheet(sampled: Sequence[Judged], rubric: Rubric, pages_name: str) -> str:
-    """Return an empty sheet as CSV; nothing of a judge's answers is in it.
+    """Return an empty sheet as CSV, without any of the judge's answers.
 
     Args:
-        sampled: the transcripts, a row for each, in this order.
+        sampled: the transcripts, one for each row, in this order.
         pages_name: the file in which the person reads them.
     """
     return write_rows([(item.transcript.id, len(item.transcript.exchanges)) for item in sampled], rubric, pages_name)
 
 
 def write_rows(sampled: Sequence[tuple[str, int]], rubric: Rubric, pages_name: str, filled: Mapping[str, Labels] | None = None) -> str:
-    """Return a sheet as CSV with a byte order mark, by which Excel knows UTF-8.
+    """Return a sheet as CSV with a byte order mark, by which Excel recognises UTF-8.
 
     Args:
-        sampled: id and number of exchanges of the transcripts, a row for each, in this order.
-        pages_name: where the person reads them.
-        filled: labels by person, each of whom has all rows; without any, there is no column for the person.
+        sampled: (id, number of exchanges) of the transcripts, one for each row, in this order.
+        pages_name: the file in which the person reads them.
+        filled: labels by person, with all rows for each person; None for an empty sheet without a column for the person.
     """
     text = StringIO(newline="")
-    # quoted throughout, so that an id stays in its cell where a spreadsheet takes another character for the separator
+    # every cell is quoted, so that an id stays in one cell if a spreadsheet splits at another separator
     sheet = csv.writer(text, quoting=csv.QUOTE_ALL)
     named = [PERSON] if filled else []
     criteria = [spreadsheet_cell(f"{item.id} {item.head.name}") for item in rubric.criteria.values()]
     sheet.writerow([*named, ID, f"{LENGTH} (read them in {pages_name})", *criteria, NOTE])
     for person, labels in (filled or {"": Labels({}, {}, [])}).items():
         for name, exchanges in sampled:
-            asked = {criterion.id for criterion in applicable(rubric, exchanges)}
-            given = labels.answers.get(name, {})
-            cells = [given.get(criterion, "") if criterion in asked else "-" for criterion in rubric.criteria]
+            applying = {criterion.id for criterion in applicable(rubric, exchanges)}
+            answers = labels.answers.get(name, {})
+            cells = [answers.get(criterion, "") if criterion in applying else "-" for criterion in rubric.criteria]
             note = spreadsheet_cell(labels.notes[name]) if name in labels.notes else ""
             sheet.writerow([*([spreadsheet_cell(person)] if filled else []), spreadsheet_cell(name), exchanges, *cells, note])
     return "\ufeff" + text.getvalue()
@@ -115,7 +117,7 @@ def read_sheet(text: str, judged: Sequence[Judged], rubric: Rubric) -> Labels:
         judged: the batch that the sample was drawn from.
 
     Raises:
-        ReviewError: as `read_sheets` says, or it is of several people.
+        ReviewError: as for `read_sheets`, or the sheet has labels of several people.
     """
     by_person = read_sheets(text, {item.transcript.id: len(item.transcript.exchanges) for item in judged}, rubric)
     if len(by_person) > 1:
@@ -124,15 +126,15 @@ def read_sheet(text: str, judged: Sequence[Judged], rubric: Rubric) -> Labels:
 
 
 def read_sheets(text: str, lengths: Mapping[str, int], rubric: Rubric) -> dict[str, Labels]:
-    """Read a sheet that people filled in, by the names in its column `person`; of a sheet without one the name is empty.
+    """Read a sheet that people filled in, and return their labels by the names in its column `person`.
 
-    Columns of criteria may be missing, and rows may be of any transcript of the batch.
+    Without that column the name is empty. Columns of criteria may be missing, and rows may be about any transcript of the batch.
 
     Args:
-        lengths: exchanges of each transcript of the batch, by its id.
+        lengths: number of exchanges of each transcript of the batch, by id.
 
     Raises:
-        ReviewError: it is no sheet, has no label, or has a cell whose meaning would have to be guessed.
+        ReviewError: the text is not a sheet, has no label, or has a cell whose meaning would have to be guessed.
     """
     ids, rows = _spellings(list(lengths)), _rows(text, rubric)
     people, wrong, first = dict[str, Labels](), list[str](), dict[tuple[str, str], int]()
@@ -156,7 +158,7 @@ def read_sheets(text: str, lengths: Mapping[str, int], rubric: Rubric) -> dict[s
 
 
 def _take(labels: Labels, name: str, row: Mapping[str, str], rubric: Rubric, exchanges: int) -> list[str]:
-    """Add a row to the labels and return what is wrong with its cells."""
+    """Add a row to the labels, and return the faults of its cells."""
     wrong = []
     if (note := row.get(NOTE, "").strip()) not in UNLABELLED:
         labels.notes[name] = note
@@ -174,7 +176,7 @@ def _take(labels: Labels, name: str, row: Mapping[str, str], rubric: Rubric, exc
 
 
 def _spellings(ids: Sequence[str]) -> dict[str, str]:
-    """Return each id by all that a spreadsheet may have made of its cell; where two ids meet, what the sheet was written with counts."""
+    """Return the id for each way in which a spreadsheet may have written it; where two ids share one, the spelling that the sheet was written with wins."""
     ways = (_tidy, lambda name: _tidy(spreadsheet_cell(name)), lambda name: name, spreadsheet_cell)
     return {way(name): name for way in ways for name in ids}
 
@@ -184,9 +186,9 @@ def _tidy(cell: str) -> str:
 
 
 def _rows(text: str, rubric: Rubric) -> list[tuple[int, dict[str, str]]]:
-    """Return the rows that are not empty, with the numbers that a spreadsheet gives them, and their cells by column.
+    """Return the rows that are not empty, each with its number in a spreadsheet and its cells by column.
 
-    The first cell that is filled though its column has no name is under the empty name.
+    The first filled cell in a column without a name is stored under the empty name.
     """
     (top, header), *rest = _cells(text)
     columns = _columns(top, header, rubric)
@@ -235,12 +237,12 @@ def _is_empty(row: Sequence[str]) -> bool:
 
 
 def _word(cell: str) -> str:
-    """Return the word that a header begins with."""
+    """Return the first word of a header, in lower case."""
     return "".join(re.findall(r"^\w+", cell.strip().casefold()))
 
 
 def _columns(number: int, header: Sequence[str], rubric: Rubric) -> list[str]:
-    """Return each column's name, empty where it has none."""
+    """Return each column's name; empty for a column without one."""
     known = {name.casefold(): name for name in (PERSON, ID, LENGTH, NOTE, *rubric.criteria)}
     columns: list[str] = []
     wrong = []
@@ -258,8 +260,12 @@ def _columns(number: int, header: Sequence[str], rubric: Rubric) -> list[str]:
 def _transcript(row: Mapping[str, str], ids: Mapping[str, str], lengths: Mapping[str, int]) -> str:
     """Return the id of the transcript that a row is about.
 
+    Args:
+        ids: transcript ids by their spellings.
+        lengths: number of exchanges of each transcript.
+
     Raises:
-        ValueError: there is none in the batch, or the row's cells may have been moved.
+        ValueError: no transcript of the batch has the id, or the row's cells may have been moved.
     """
     if "" in row:
         raise ValueError(f"a column without a header: found {row['']!r:.60}; nothing is allowed there: put it into the column that it belongs to, or remove it")
@@ -276,10 +282,10 @@ def _transcript(row: Mapping[str, str], ids: Mapping[str, str], lengths: Mapping
 
 
 def _answer(cell: str, criterion: Criterion, exchanges: int) -> Answer | None:
-    """Return the answer in a cell; none where it is not labelled.
+    """Return the answer in a cell; None where it is empty.
 
     Raises:
-        ValueError: it is no answer, or not one to this criterion of a transcript of this length.
+        ValueError: the text is not an answer, or the criterion does not allow it for a transcript of this length.
     """
     if cell.strip() in UNLABELLED:
         return None
@@ -296,7 +302,7 @@ def _answer(cell: str, criterion: Criterion, exchanges: int) -> Answer | None:
 
 def _refuse(wrong: Sequence[str]) -> None:
     if wrong:
-        more = f". And {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        more = f". And {len(wrong) - MAX_FAULTS} more" if len(wrong) > MAX_FAULTS else ""
         raise ReviewError(
-            f"The sheet cannot be used, and nothing from it was kept. {'. '.join(fault[0].upper() + fault[1:] for fault in wrong[:SHOWN])}{more}."
+            f"The sheet cannot be used, and nothing from it was kept. {'. '.join(fault[0].upper() + fault[1:] for fault in wrong[:MAX_FAULTS])}{more}."
         )

@@ -1,4 +1,4 @@
-"""From verdicts to a score: the rubric's arithmetic, done in code and never by a judge."""
+"""Scores from verdicts: the rubric's arithmetic, done in code and never by a judge."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,12 @@ from core.records import Answer, Outcome, Score, Verdict
 
 
 def score(rubric: Rubric, verdicts: Sequence[Verdict], exchanges: int) -> Score:
-    """Score a transcript.
+    """Return the score of a transcript.
 
-    A category is the mean of its criteria: YES 1, NO 0, NA 1 where NA is allowed and 0 where it is not. A criterion that
-    asks for more exchanges than there are is left out of its category, and a category without criteria out of the score, the
-    weights of the others being scaled up. A gate passes with YES, or with NA where that is allowed; a gate with ERROR never
-    passes. With any ERROR the assessment is incomplete: it neither passes nor fails. A rubric of gates alone gives no score, and passes by its gates.
+    A category's score is the mean of its criteria: YES 1, NO 0, NA 1 where NA is allowed and 0 where it is not. A criterion that applies only to longer
+    transcripts is left out of its category. A category without criteria is left out of the score, and the weights of the others are scaled up. A gate
+    passes with YES, or with NA where that is allowed; a gate with ERROR never passes. With any ERROR the assessment is incomplete: it neither passes nor
+    fails. A rubric that has only gates gives no score, and a transcript passes it by passing the gates.
 
     Args:
         verdicts: one for each criterion that applies; a missing one counts as ERROR.
@@ -47,13 +47,14 @@ def score(rubric: Rubric, verdicts: Sequence[Verdict], exchanges: int) -> Score:
 
 
 def check_gates(rubric: Rubric, exchanges: int, where: str) -> None:
-    """Check that every gate applies to the shortest conversation there is: one that does not would let everything through.
+    """Check that every gate applies to the shortest possible conversation, because such a conversation would pass any other gate unchecked.
 
     Args:
-        exchanges: of that conversation; where: what says so.
+        exchanges: length of that conversation.
+        where: the setting that allows it, for the error message.
 
     Raises:
-        PackError: a gate comes later.
+        PackError: a gate applies only to longer conversations.
     """
     for criterion in rubric.criteria.values():
         if criterion.head.gate and criterion.head.from_exchange > exchanges:
@@ -64,12 +65,12 @@ def check_gates(rubric: Rubric, exchanges: int, where: str) -> None:
 
 
 def applicable(rubric: Rubric, exchanges: int) -> list[Criterion]:
-    """Return the criteria that a transcript of this length is judged by, in the order of their ids."""
+    """Return the criteria that apply to a transcript of this length, in the rubric's order."""
     return [criterion for criterion in rubric.criteria.values() if criterion.head.from_exchange <= exchanges]
 
 
 def value_of(criterion: Criterion, answer: Answer) -> float | None:
-    """Return what an answer counts: 1, 0, or none for ERROR."""
+    """Return the value of an answer: 1 for a pass, 0 for a failure, None for ERROR."""
     if answer is Answer.ERROR:
         return None
     if answer is Answer.NA:

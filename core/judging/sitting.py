@@ -1,4 +1,4 @@
-"""From the plan of an assessment to a judge with the transcript before it."""
+"""The context in which a judge makes a planned assessment."""
 
 from core.judging.call_log import JudgementLog
 from core.judging.judge import Count, JudgeContext
@@ -9,10 +9,13 @@ from core.records import Transcript
 
 
 def open_sitting(run: Run, plan: AssessmentPlan, judge: ChatModel, transcript: Transcript, count: Count, log: JudgementLog, name: str) -> JudgeContext:
-    """Return a judge with a transcript before it, as planned.
+    """Return the context for a planned assessment.
 
     Args:
-        count: counts a text's tokens; name: of the assessment.
+        judge: the model that judges.
+        count: counts a text's tokens.
+        log: stores the calls' answers.
+        name: of the assessment.
     """
     room = (plan.judging, plan.max_tokens, plan.context, count, plan.repeat)
     item = f"{transcript.id} {name}" if plan.golden else ""

@@ -1,4 +1,4 @@
-"""Words, sentences, openers, endings and lengths of messages: what is counted in texts, for judges, guards and audits."""
+"""Words, sentences, openers, endings and lengths of messages, as judges, guards and audits count them."""
 
 import re
 import sys
@@ -10,37 +10,37 @@ from core.packs.word_search import UNSPACED
 from core.records import Exchange
 
 OPENER_WORDS = 3
-"""Number of words by which two openers are distinguished."""
+"""Number of words of an opener."""
 
 MEASURED = 0.9
-"""Share of Latin letters from which a side's messages are counted for judges: counts were checked in languages of this script."""
+"""Share of Latin letters that a side's messages need for their counts to be shown to judges: the counts were checked only in languages of this script."""
 
-KEPT = 4000
-"""Characters of the longest text whose words and sentences are kept in memory."""
+MAX_CACHED = 4000
+"""Characters of the longest text whose words and sentences are cached."""
 
 _WORD = re.compile(r"[\w'’]+")
 _MARKUP = re.compile(r"[*_#>`]+")
 _LETTERS = re.compile(r"[^\W\d_]+")
 _LATIN = re.compile(r"[A-Za-zª-ɏḀ-ỿﬀ-ﬆ]+")
 _BEYOND = re.compile(r"[\u0300-\u036f\u0483-\u0489\u0590-\u1cff\u2c00-\uabff\uf900-\ufaff\U00010000-\U0003ffff]")
-"""What a regular expression of Python does not split as people would: marks above and below letters, and scripts without spaces."""
+"""Characters that need Unicode's categories, because Python's `\\w` splits them wrongly: combining marks, and scripts without spaces."""
 _QUESTION = "?\uff1f\u061f\u2047\u2048\u2049\u203d\u037e\u055e\u1367\u2cfa\u2e2e\ua60f"
 _GREEK = re.compile(r"[\u0370-\u03ff]")
-"""Who writes these letters asks with a semicolon, which looks like their mark."""
+"""Greek letters: in Greek a semicolon is the question mark."""
 _STOPS = re.compile(r"(?<=[.!?؟۔।։።])\s+|(?<=[。！？｡])(?![」』”’）)])|\n+")
 _SMILEY = re.compile(r"\s[:;=]-?[)(DPp3]+$|\s<3$")
 _NOTHING_SAID = ("Z", "So", "Sk", "Cf", "Cc", "Co", "Cn", "Mn", "Me", "Pe", "Pf", "Pi")
-"""Unicode's categories of what may follow a sentence's last mark: spaces, emoji and their modifiers, closing brackets and quotes."""
+"""Unicode categories of the characters that may follow a sentence's last mark: spaces, emoji and their modifiers, closing brackets and quotes."""
 
 
 def words(text: str) -> list[str]:
-    """Return a text's words, lower case, without punctuation or Markdown; where a script puts no spaces between words, each letter counts as one."""
-    return list(_kept_words(text) if len(text) <= KEPT else _split(text))
+    """Return a text's words in lower case, without punctuation or Markdown; in a script without spaces each letter counts as a word."""
+    return list(_cached_words(text) if len(text) <= MAX_CACHED else _split(text))
 
 
-@lru_cache(maxsize=4096)  # what was said before is read again with each message
-def _kept_words(text: str) -> tuple[str, ...]:
-    return tuple(map(sys.intern, _split(text)))  # the same word of many texts is kept once
+@lru_cache(maxsize=4096)  # earlier messages are read again with each new one
+def _cached_words(text: str) -> tuple[str, ...]:
+    return tuple(map(sys.intern, _split(text)))  # a word that occurs in many texts is stored once
 
 
 def _split(text: str) -> list[str]:
@@ -49,7 +49,7 @@ def _split(text: str) -> list[str]:
 
 
 def _words_beyond(text: str) -> list[str]:
-    """Return the words by Unicode's categories: letters, numbers, and the marks on them."""
+    """Return the words by Unicode's categories: letters and numbers with their combining marks."""
     parts = []
     for character in text:
         kind = unicodedata.category(character)[0]
@@ -64,11 +64,11 @@ def _words_beyond(text: str) -> list[str]:
 
 def sentences(text: str) -> list[str]:
     """Split a text into sentences and lines."""
-    return list(_kept_sentences(text) if len(text) <= KEPT else _parts(text))
+    return list(_cached_sentences(text) if len(text) <= MAX_CACHED else _parts(text))
 
 
 @lru_cache(maxsize=2048)
-def _kept_sentences(text: str) -> tuple[str, ...]:
+def _cached_sentences(text: str) -> tuple[str, ...]:
     return tuple(_parts(text))
 
 
@@ -82,16 +82,16 @@ def opener(text: str) -> str:
 
 
 def ends_with_question(text: str) -> bool:
-    """Say whether a message's last sentence asks something, whatever stands after its mark: quotes, brackets, Markdown, emoji."""
-    said = _SMILEY.sub("", text.rstrip())
-    while said and (said[-1] in "\"'*_~`" or unicodedata.category(said[-1]).startswith(_NOTHING_SAID)):
-        said = said[:-1]
-    mark = said.rstrip("!！")[-1:]
-    return bool(mark) and (mark in _QUESTION or (mark == ";" and bool(_GREEK.search(said))))
+    """Return whether a message's last sentence is a question; quotes, brackets, Markdown and emoji after its mark are ignored."""
+    rest = _SMILEY.sub("", text.rstrip())
+    while rest and (rest[-1] in "\"'*_~`" or unicodedata.category(rest[-1]).startswith(_NOTHING_SAID)):
+        rest = rest[:-1]
+    mark = rest.rstrip("!！")[-1:]
+    return bool(mark) and (mark in _QUESTION or (mark == ";" and bool(_GREEK.search(rest))))
 
 
 def is_measured(exchanges: Sequence[Exchange]) -> bool:
-    """Say whether what is counted in a conversation may be shown to a judge: in a language that was not tried, a count may be wrong."""
+    """Return whether the counts of a conversation may be shown to a judge; in a script in which they were not checked they may be wrong."""
     return all(_is_latin([getattr(exchange, side) for exchange in exchanges]) for side in ("user", "assistant"))
 
 
@@ -102,5 +102,5 @@ def _is_latin(texts: Sequence[str]) -> bool:
 
 
 def length_ratios(exchanges: Sequence[Exchange]) -> list[float]:
-    """Return for each exchange the answer's words over the message's."""
+    """Return the number of words of the answer over that of the message, for each exchange."""
     return [len(words(exchange.assistant)) / max(1, len(words(exchange.user))) for exchange in exchanges]
