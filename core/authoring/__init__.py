@@ -1,1 +1,1 @@
-"""Authoring: domain packs drafted, reviewed and tried out."""
+"""Authoring: drafting, reviewing and trying out domain packs, and searching for better prompts."""

@@ -1,4 +1,4 @@
-"""A pack reviewed by its experts, each from their own point of view, and each finding applied or declined with a reason."""
+"""The review of a pack by its experts, each from their own point of view, and the revision that applies or rejects each finding with a reason."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,10 +13,11 @@ from core.records import Record
 
 
 class Finding(Record):
-    """What a reviewer would not let pass.
+    """A fault that a reviewer found.
 
     Args:
-        applied: none as long as nobody has decided; reason: of the decision.
+        applied: whether a revision applied the proposal; None before the decision.
+        reason: of the decision.
     """
 
     file: str
@@ -32,36 +33,38 @@ REVISION_SCHEMA = json_object(decisions={"type": "array", "items": json_object(a
 
 
 Reviews = TypeAdapter(dict[str, list[Finding]])
-"""What each expert found, by name, as it is kept."""
+"""The stored form of the experts' findings, by expert's name."""
 
 
 def pack_files(root: Path, domain: str) -> dict[str, str]:
-    """Return a pack's files that a reviewer reads, by their names, in the order in which they are written.
+    """Return the texts of the files of a pack that a reviewer reads, by name, in the order in which they are written.
 
     Args:
-        root: the folder that holds `config/` and `prompts/`.
+        root: the folder that contains `config/` and `prompts/`.
     """
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for file in design_texts().files:
         paths = sorted((root / f"prompts/{domain}/criteria").glob("*.md")) if file == "criteria" else [root / place_of(file, domain)]
-        found |= {f"criteria/{path.name}" if file == "criteria" else file: path.read_text(encoding="utf-8") for path in paths if path.is_file()}
-    found.pop("experts.yaml", None)
-    return found
+        texts |= {f"criteria/{path.name}" if file == "criteria" else file: path.read_text(encoding="utf-8") for path in paths if path.is_file()}
+    texts.pop("experts.yaml", None)
+    return texts
 
 
 async def review_by_experts(
     designer: Designer, files: Mapping[str, str], experts: Sequence[Expert], kept: dict[str, list[Finding]], keep: Callable[[], object]
 ) -> list[Finding]:
-    """Have all files reviewed by each expert who has not yet.
+    """Have all files reviewed by each expert who has not reviewed them yet, and return all findings.
 
     Args:
-        designer: plays them; its brief is, of a pack that has none, what the pack is for.
-        kept: by the expert's name, what each found; keep: called whenever one is done.
+        designer: plays the experts; for a pack without a brief, its brief is the pack's intended use.
+        files: texts by name.
+        kept: findings by expert's name; the new ones are added to it.
+        keep: called after each review, to store `kept`.
 
     Raises:
         DesignError: a review stays invalid.
     """
-    # what all of them read comes first, so that it is read from the provider's cache
+    # the part that all experts read comes first, so that the provider's prompt cache serves it
     system = load_shared("design_critique_system").render(brief=designer.brief, files=[{"name": name, "text": text} for name, text in files.items()])
     for expert in experts:
         if expert.name not in kept:
@@ -76,7 +79,14 @@ async def review_by_experts(
 
 
 async def revise(designer: Designer, file: str, text: str, findings: Sequence[Finding], valid: Callable[[str], None]) -> tuple[str, list[Finding]]:
-    """Have a file rewritten: each finding is applied or rejected, with a reason."""
+    """Have a file rewritten, and return the new text and the findings, each applied or rejected with a reason.
+
+    Args:
+        valid: raises an error if the new text cannot be used.
+
+    Raises:
+        DesignError: the revision stays invalid.
+    """
     prompt = load_shared("design_revise").render(file=file, text=text, findings=[finding.model_dump() for finding in findings])
 
     def take(answer: dict[str, Any]) -> tuple[str, list[Finding]]:

@@ -1,4 +1,4 @@
-"""The designer: a model that reads a brief and writes files for a domain pack, each returned to it until it is valid."""
+"""The designer: a model that reads a brief and writes the files of a domain pack; it gets each file back with its faults until it is valid."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -17,22 +17,22 @@ from core.records import Record
 from core.yaml_files import Strict, load_yaml
 
 EXAMPLE = "coding-mentor"
-"""The shipped pack whose files show the form."""
-LEAST_WORDS = 80
-"""Of a brief; with fewer a pack would be made up."""
+"""The shipped pack whose files are the designer's examples."""
+MIN_WORDS = 80
+"""Words that a brief must have; from a shorter one the designer would invent most of the pack."""
 
 
 Kept = TypeVar("Kept")
 
 
 class DesignTexts(Strict):
-    """`prompts/shared/design.yaml`."""
+    """The content of `prompts/shared/design.yaml`."""
 
     files: dict[str, str]
 
 
 class Contradiction(Record):
-    """Two passages of a brief that no answer can meet at once."""
+    """Two passages of a brief that contradict each other, and why."""
 
     one: str
     other: str
@@ -40,14 +40,14 @@ class Contradiction(Record):
 
 
 class BriefReading(Record):
-    """What a brief leaves unsettled."""
+    """What is unsettled in a brief: its contradictions, and the questions that it leaves open."""
 
     contradictions: list[Contradiction]
     open: list[str]
 
 
 def json_object(**properties: Any) -> dict[str, Any]:
-    """Return the schema of an object that has all of these."""
+    """Return the JSON schema of an object that has exactly these properties."""
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
@@ -63,15 +63,15 @@ def design_texts() -> DesignTexts:
 
 
 def check_brief(brief: str) -> str:
-    """Return a brief that something can be made of.
+    """Return a brief without surrounding white space.
 
     Raises:
-        DesignError: it is empty or says too little.
+        DesignError: it is empty or too short.
     """
     count = len(brief.split())
-    if count < LEAST_WORDS:
+    if count < MIN_WORDS:
         raise DesignError(
-            f"The brief has {count} words; at least {LEAST_WORDS} are needed. Say who talks to whom about what, what good looks like, what must never happen, "
+            f"The brief has {count} words; at least {MIN_WORDS} are needed. Say who talks to whom about what, what good looks like, what must never happen, "
             "and where it will run (docs/adapting.md)."
         )
     return brief.strip()
@@ -81,7 +81,7 @@ def check_reading(reading: BriefReading) -> None:
     """Check that a brief does not contradict itself.
 
     Raises:
-        DesignError: it does.
+        DesignError: the brief contradicts itself.
     """
     if reading.contradictions:
         conflicts = "; ".join(f"“{item.one}” against “{item.other}” ({item.why.rstrip('.')})" for item in reading.contradictions)
@@ -92,24 +92,33 @@ def check_reading(reading: BriefReading) -> None:
 
 
 def place_of(file: str, domain: str) -> str:
-    """Return where a file stands below a pack's root."""
+    """Return the path of a file below a pack's root."""
     return f"prompts/{domain}/{file}" if file.endswith(".md") and file != "intended-use.md" else f"config/domains/{domain}/{file}"
 
 
 class Designer:
-    """A model that writes files; each is returned to it with its errors until it is valid."""
+    """A model that writes files; it gets each file back with its faults until the file is valid."""
 
     def __init__(self, model: ChatModel, brief: str, domain: str, attempts: int, max_tokens: int) -> None:
-        """Take what all requests share.
+        """Store what all requests share.
 
         Args:
-            attempts: at each file; after a failed one the designer is shown what the loader said.
+            attempts: for each file; after a failed attempt the designer reads the loader's error.
+            max_tokens: tokens of one answer at most.
         """
         self.domain, self.model, self.attempts, self.brief, self.max_tokens = domain, model, attempts, brief, max_tokens
         self._system = load_shared("design_system").render(brief=brief, domain=domain)
 
     async def write(self, file: str, drafted: Sequence[Mapping[str, str]], valid: Callable[[str], None]) -> str:
-        """Have a file written."""
+        """Have a file written, and return its text.
+
+        Args:
+            drafted: the files so far, each with `name` and `text`, which this one must fit.
+            valid: raises an error if a text cannot be used.
+
+        Raises:
+            DesignError: the file stays invalid.
+        """
         prompt = load_shared("design_step").render(file=file, guidance=design_texts().files[file], example=example_of(file), drafted=drafted)
 
         def take(answer: dict[str, Any]) -> str:
@@ -120,15 +129,11 @@ class Designer:
         return await self.ask(file, prompt, FILE_SCHEMA, take)
 
     async def read_brief(self) -> BriefReading:
-        """Look for what contradicts itself in the brief, and for what it leaves open."""
+        """Have the brief read for contradictions and open questions."""
         return await self.ask("the reading of the brief", load_shared("design_brief").render(brief=self.brief), BRIEF_SCHEMA, BriefReading.model_validate)
 
     async def ask(self, what: str, prompt: str, schema: Mapping[str, Any], take: Callable[[dict[str, Any]], Any]) -> Any:
-        """Ask until an answer can be taken.
-
-        Raises:
-            DesignError: none could, with the last reason.
-        """
+        """Ask until `take` accepts an answer; see `ask_until`."""
         request = design_request(self.domain, what, self._system, prompt, self.max_tokens, schema)
         return await ask_until(self.model, request, self.attempts, take)
 
@@ -137,7 +142,7 @@ def design_request(domain: str, what: str, system: str, prompt: str, max_tokens:
     """Return a request to a designer or a reviewer.
 
     Args:
-        what: is asked for, in a word or two.
+        what: the subject of the request, in a few words, for errors and for the seed.
     """
     inputs = {"what": what}
     return ChatRequest(
@@ -146,10 +151,14 @@ def design_request(domain: str, what: str, system: str, prompt: str, max_tokens:
 
 
 async def ask_until(model: ChatModel, request: ChatRequest, attempts: int, take: Callable[[dict[str, Any]], Any]) -> Any:
-    """Return what is taken of an answer; one that cannot be taken is asked for again with the reason.
+    """Return what `take` makes of an answer; if it refuses one, the model is asked again and reads the reason.
+
+    Args:
+        attempts: requests at most.
+        take: converts an answer's JSON object, or raises an error with the reason why it cannot be used.
 
     Raises:
-        DesignError: none could, with the last reason.
+        DesignError: no answer could be used; the message has the last reason.
     """
     messages, reason = list(request.messages), ""
     for attempt in range(attempts):
@@ -165,7 +174,7 @@ async def ask_until(model: ChatModel, request: ChatRequest, attempts: int, take:
 
 
 def example_of(file: str) -> str:
-    """Return the example's file; of the criteria two."""
+    """Return a file of the example pack; for `criteria`, two criteria."""
     if file != "criteria":
         return (SHIPPED / place_of(file, EXAMPLE)).read_text(encoding="utf-8")
     paths = sorted((SHIPPED / f"prompts/{EXAMPLE}/criteria").glob("*.md"))
@@ -173,10 +182,15 @@ def example_of(file: str) -> str:
 
 
 def kept_json(file: str, text: str, kind: TypeAdapter[Kept]) -> Kept:
-    """Return what a file that a designer's answers are kept in holds.
+    """Return the content of a file in which a designer's answers are stored.
+
+    Args:
+        file: its name, for the error message.
+        text: its text.
+        kind: its type.
 
     Raises:
-        DamagedError: it is not what was written there.
+        DamagedError: the text is not valid JSON of that type.
     """
     try:
         return kind.validate_json(text)
@@ -188,12 +202,12 @@ def parsed_object(text: str) -> dict[str, Any]:
     """Return an answer's JSON object.
 
     Raises:
-        ValueError, TypeError: it is none.
+        ValueError, TypeError: the answer is not a JSON object.
     """
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except RecursionError as deep:
-        raise ValueError("its brackets are nested too deep") from deep
-    if not isinstance(found, dict):
+        raise ValueError("its brackets are nested too deeply") from deep
+    if not isinstance(value, dict):
         raise TypeError("the answer is not a JSON object")
-    return found
+    return value

@@ -1,4 +1,4 @@
-"""A pack being drafted: its files below the data root, written file by file and installed when somebody says so."""
+"""The draft of a pack: its files below the data root, written one by one, and their installation among the loaded packs."""
 
 import os
 import re
@@ -19,16 +19,16 @@ from core.paths import project_folder, project_path, user_path
 from core.storage.store import Store
 from core.text_files import read_text
 
-LONGEST_NAME = 20
-"""Words in one line from which it is a brief and not the path of one."""
+MIN_BRIEF_WORDS = 20
+"""Number of words from which a single line is taken for the brief itself and not for its path."""
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A pack being drafted.
+    """A pack that is being drafted.
 
     Args:
-        folder: below the data root; the same for the same brief and domain, so that a stopped draft resumes.
+        folder: path below the data root; the same brief and domain have the same folder, so that a stopped draft resumes.
     """
 
     domain: str
@@ -37,7 +37,7 @@ class Draft:
     store: Store
 
     def read(self, file: str) -> str | None:
-        """Return a file's text, or nothing; of the criteria's folder all of them."""
+        """Return a file's text, or None if it does not exist; for the folder of the criteria, all of their texts together."""
         if file.endswith("/criteria"):
             names = self.store.names(f"{self.folder}/{file}", ".md")
             return "\n\n".join(self.store.read(name) for name in names) or None
@@ -50,16 +50,16 @@ class Draft:
 
     @contextmanager
     def unpacked(self) -> Generator[Path]:
-        """Write the pack's files below a folder that is gone afterwards."""
+        """Write the pack's files below a temporary folder, and yield its path."""
         with tempfile.TemporaryDirectory() as folder:
             self.unpack(Path(folder))
             yield Path(folder)
 
     def check_changed(self, file: str, text: str) -> None:
-        """Check that the pack would load with this text of a file.
+        """Check that the pack loads if a file has this text.
 
         Raises:
-            PackError: it would not.
+            PackError: it does not load.
         """
         check_file(file, text)
         with self.unpacked() as root:
@@ -77,23 +77,24 @@ class Draft:
 
 
 def read_brief(store: Store, path: str, domain: str, overwrite: bool) -> Draft:
-    """Read a brief and say where its pack is drafted.
+    """Read a brief, and return the draft of its pack.
 
     Args:
-        path: of a Markdown file, or the text itself: of several lines, or of more words than a path has.
+        path: path of a Markdown file, or the brief's text, which has several lines or at least `MIN_BRIEF_WORDS` words.
+        overwrite: whether an existing domain may be replaced.
 
     Raises:
-        DesignError: no such file, too little in it, a domain's name of another form, or one that is there and is not to be overwritten.
+        DesignError: the file does not exist, the brief is too short, the domain's name is invalid, or the domain exists and must not be overwritten.
     """
     if not re.fullmatch(r"[a-z][a-z0-9-]{2,40}", domain):
         raise DesignError(f"{domain!r:.80} is not a valid domain name. Allowed: lower-case letters, digits and dashes, as in coding-mentor.")
     if domain not in domains() and (taken := [str(path) for root in roots() for path in _folders(domain, root) if path.exists()]):
-        raise DesignError(f"The domain {domain!r} cannot be made: {taken[0]} exists already and belongs to no pack. Choose another name.")
+        raise DesignError(f"The domain {domain!r} cannot be created: {taken[0]} exists already and belongs to no pack. Choose another name.")
     if domain in domains() and not overwrite:
         raise DesignError(f"The domain {domain!r} exists already ({domains()[domain]}). Choose another name, or pass overwrite=true to replace it.")
     text = (
         path
-        if "\n" in path.strip() or len(path.split()) >= LONGEST_NAME
+        if "\n" in path.strip() or len(path.split()) >= MIN_BRIEF_WORDS
         else read_text(user_path(path), DesignError, "Give a Markdown file with the brief, or its text.")
     )
     brief = check_brief(text)
@@ -101,19 +102,19 @@ def read_brief(store: Store, path: str, domain: str, overwrite: bool) -> Draft:
 
 
 def install_pack(draft: Draft) -> str:
-    """Put the pack among those that are loaded; one that is replaced is kept beside it."""
+    """Install the pack among the loaded packs, and return its folder; a pack that it replaces is kept in hidden folders next to it."""
     root = project_path(os.environ.get(PACKS_VARIABLE) or project_folder())
     root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".understudy-", dir=root) as beside:
-        draft.unpack(Path(beside))  # whole, before what is there is moved
-        for made, place in zip(_folders(draft.domain, Path(beside)), _folders(draft.domain, root), strict=True):
-            if _files(made) == _files(place):  # by a run that was ended here: the one that was replaced stays the one that is kept
+    with tempfile.TemporaryDirectory(prefix=".understudy-", dir=root) as temporary:
+        draft.unpack(Path(temporary))  # all files are written before the existing pack is moved
+        for source, place in zip(_folders(draft.domain, Path(temporary)), _folders(draft.domain, root), strict=True):
+            if _files(source) == _files(place):  # a stopped run has installed this folder: what it replaced must stay the backup
                 continue
             if place.exists():
                 shutil.rmtree(place.with_name(f".{place.name}.before"), ignore_errors=True)
                 place.rename(place.with_name(f".{place.name}.before"))
             place.parent.mkdir(parents=True, exist_ok=True)
-            made.rename(place)
+            source.rename(place)
     return str(root / "config/domains" / draft.domain)
 
 
@@ -122,5 +123,5 @@ def _files(folder: Path) -> dict[Path, bytes]:
 
 
 def _folders(domain: str, root: Path) -> tuple[Path, Path]:
-    """Return the two folders of a pack below a root; nothing else is written when it is installed."""
+    """Return the two folders of a pack below a root, which are all that an installation writes."""
     return root / "config/domains" / domain, root / "prompts" / domain

@@ -1,4 +1,4 @@
-"""A new project folder: what a person changes, copied from what is shipped."""
+"""A new project folder: copies of the shipped files that a person may change."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from core.packs.places import domains
 from core.paths import MARKS, SHIPPED, user_path
 
 OWN = Path(__file__).with_name("project")
-"""What only a project has: a README and a .gitignore."""
+"""Folder with the files that only a project has: a README and a .gitignore."""
 
 COPIED = {
     "config/pipeline.yaml": "config/pipeline.yaml",
@@ -23,25 +23,25 @@ COPIED = {
     "deployments/run_and_watch.sh": "deployments/run_and_watch.sh",
     "deployments/ci-example.yaml": ".github/workflows/try-the-prompts.yaml",
 }
-"""Where each shipped file or folder goes; the domain's pack comes to them."""
+"""The place in a project of each shipped file or folder; the domain's pack is copied as well."""
 
 OF_THE_CHECKOUT = "# Of the installation of a checkout"
-"""The line of .env.example from which on a project has no use for it."""
+"""The line of .env.example from which on the file is only for an installation from a checkout, and is left out of a project."""
 
 NAMED = ("README.md", "prefect.yaml")
 """Files that name the domain."""
 
 COMPILED = "__pycache__"
-"""Made by an installer beside the programs of a pack."""
-SHOWN = 10
-"""Names in an error; more would hide it."""
+"""Folder of compiled files that an installer leaves among a pack's programs; it is not copied."""
+MAX_SHOWN = 10
+"""File names that an error message lists."""
 
 
 def make_project(folder: str, domain: str = DEFAULT_DOMAIN) -> Path:
-    """Write a project folder, whole or not at all; return its path.
+    """Write a project folder, completely or not at all, and return its path.
 
     Args:
-        folder: which is made, or is there and empty.
+        folder: a new or empty folder.
         domain: the pack that is copied into it.
 
     Raises:
@@ -51,14 +51,14 @@ def make_project(folder: str, domain: str = DEFAULT_DOMAIN) -> Path:
     pack = load_pack(domain).name
     try:
         target = Path(os.path.realpath(user_path(folder)))
-        if is_there := target.exists():
+        if exists := target.exists():
             _refuse_full(target)
         else:
             target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".understudy-", dir=target if is_there else target.parent) as beside:
-            project = Path(beside) / "project"
+        with tempfile.TemporaryDirectory(prefix=".understudy-", dir=target if exists else target.parent) as temporary:
+            project = Path(temporary) / "project"
             _write(project, pack)
-            if is_there:
+            if exists:
                 _move(project, target)
             else:
                 project.rename(target)
@@ -77,7 +77,7 @@ def _refuse_full(target: Path) -> None:
     )
     if entries:
         lost = [name for name in entries if name in ours]
-        what = f"would be overwritten: {', '.join(lost[:SHOWN])}" if lost else f"it holds {', '.join(entries[:SHOWN])}"
+        what = f"would be overwritten: {', '.join(lost[:MAX_SHOWN])}" if lost else f"it holds {', '.join(entries[:MAX_SHOWN])}"
         raise SettingsError(f"{target} is not empty; {what}. Give the name of a folder that is new or empty.")
 
 
@@ -99,11 +99,11 @@ def _write(project: Path, domain: str) -> None:
     variables.write_text(variables.read_text(encoding="utf-8").partition(OF_THE_CHECKOUT)[0].rstrip() + "\n", encoding="utf-8")
 
 
-def _move(made: Path, target: Path) -> None:
-    """Move what was made into a folder that is there; what makes it a project comes last."""
+def _move(project: Path, target: Path) -> None:
+    """Move a project's files into an existing folder; those by which a folder is recognised as a project are moved last."""
     moved = []
     try:
-        for entry in sorted(made.iterdir(), key=lambda entry: entry.name in MARKS):
+        for entry in sorted(project.iterdir(), key=lambda entry: entry.name in MARKS):
             moved.append(target / entry.name)
             entry.rename(moved[-1])
     except BaseException:

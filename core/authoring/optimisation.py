@@ -1,4 +1,4 @@
-"""An optimisation of a system prompt: whom it plays with, each conversation's plan, and what is kept of it."""
+"""The optimisation of a system prompt: its personas, the plan of each conversation, and its stored result."""
 
 from core.authoring.prompt_search import MINIBATCH, Candidate, Played, PromptSearch, Step, shared_means
 from core.authoring.start_prompts import prompt_file
@@ -12,18 +12,21 @@ from core.rehearsal.windows import in_window
 from core.storage.store import Store
 
 LOCAL_FILES = ("llama-cpp", "llama-server")
-"""Providers whose models are GGUF files of this machine."""
+"""Providers whose models are GGUF files on this machine."""
 FOLDER = "optimisations"
-"""Below the data root; nothing in it is trained on or evaluated."""
+"""Folder below the data root; nothing in it is used for training or evaluation."""
 
 
 class Optimisation(Record):
-    """What a search came to.
+    """The result of a search, finished or not.
 
     Args:
-        start: what it began with; stopped: why it ended before its budget did.
-        best: place of the candidate that is chosen.
-        file: path of the chosen prompt; none where nothing is better than the start.
+        start: name of the prompt that the search began with.
+        budget: conversations that it may play.
+        spent: conversations that it has played.
+        best: index of the chosen candidate.
+        file: path of the chosen prompt; None where no candidate is better than the start.
+        stopped: why the search ended before its budget was used up; None where it did not.
     """
 
     domain: str
@@ -39,7 +42,7 @@ class Optimisation(Record):
 
     @property
     def gain(self) -> tuple[float | None, float | None]:
-        """Mean scores of the start and of the best candidate over the personas that both were judged with."""
+        """Mean scores of the start and of the best candidate, over the personas with which both were judged."""
         return shared_means(self.candidates[0].played, self.candidates[self.best].played)
 
     @property
@@ -54,7 +57,9 @@ class Optimisation(Record):
 
 
 def split_personas(run: Run) -> tuple[list[Persona], list[Persona]]:
-    """Return the personas that prompts are written from, and those that one is chosen by: training personas, each in one set alone.
+    """Return the reflection personas, whose conversations prompts are written from, and the selection personas, by whose scores one is chosen.
+
+    Both are training personas, and no persona is in both sets.
 
     Raises:
         PersonaError: they would reach the seeds that are kept for the evaluation.
@@ -69,7 +74,7 @@ def split_personas(run: Run) -> tuple[list[Persona], list[Persona]]:
         )
     if numbers.conversations < (least := count + 2 * MINIBATCH):
         raise SettingsError(
-            f"optimise.conversations is {numbers.conversations}. One candidate beside the start takes {least} with optimise.personas {numbers.personas}. "
+            f"optimise.conversations is {numbers.conversations}. The start and one candidate need {least} with optimise.personas {numbers.personas}. "
             "Raise the one, or lower the other."
         )
     personas = sample_batch(run.pack, first, count, settings.evaluation.lengths)
@@ -77,7 +82,7 @@ def split_personas(run: Run) -> tuple[list[Persona], list[Persona]]:
 
 
 def plan_candidate(run: Run, choice: ModelChoice, text: str, persona: Persona) -> RehearsalPlan:
-    """Plan a conversation as the evaluation would, with a candidate in place of the short system prompt."""
+    """Return the plan of a conversation as in an evaluation, with a candidate's text in place of the short system prompt."""
     generation, simulator = run.settings.generation, run.model("user_simulator")
     plan = RehearsalPlan(
         domain=run.pack.name,
@@ -99,12 +104,17 @@ def plan_candidate(run: Run, choice: ModelChoice, text: str, persona: Persona) -
 
 
 def spoiled(store: Store, ref: TranscriptRef) -> bool:
-    """Say whether the simulated user, and not the model, spoiled a conversation."""
+    """Return whether the simulated user, and not the model, spoiled a conversation."""
     return store.load(ref.path, Transcript).provenance.get("problem_side") == "user"
 
 
 def played_of(store: Store, seed: int, ref: AssessmentRef | None) -> Played:
-    """Return what came of a conversation."""
+    """Return the result of a conversation.
+
+    Args:
+        seed: the persona's.
+        ref: its assessment; None where there is none.
+    """
     if ref is None or ref.outcome is Outcome.INCOMPLETE:
         return Played(seed=seed)
     score = store.load(ref.path, Assessment).score
@@ -112,13 +122,17 @@ def played_of(store: Store, seed: int, ref: AssessmentRef | None) -> Played:
 
 
 def shown_model(reference: str) -> str:
-    """Return a model as reports call it: a path of this machine says nothing to others."""
+    """Return a model's name for reports: a model in a file is named without the path, which means nothing on another machine."""
     provider, _, path = reference.partition("/")
     return f"{provider}/{path.rpartition('/')[2]}" if provider in LOCAL_FILES else reference
 
 
 def optimisation_of(pack: Pack, model: str, start: str, search: PromptSearch, file: str | None, stopped: str | None) -> Optimisation:
-    """Return what a search has come to."""
+    """Return the result of a search so far.
+
+    Args:
+        model, start, file, stopped: as in `Optimisation`.
+    """
     return Optimisation(
         domain=pack.name,
         model=shown_model(model),

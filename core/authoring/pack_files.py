@@ -1,4 +1,4 @@
-"""The files of a pack that is drafted from a brief: written one after another, each checked as the loader would."""
+"""The drafting of a pack's files from a brief: one after another, each with the checks of the loader."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ Save = Callable[[str, str], None]
 Read = Callable[[str], str | None]
 
 CRITERIA = TypeAdapter(list[tuple[str, str]])
-"""The names of the drafted criteria, and their texts."""
+"""The stored form of drafted criteria: (file name without suffix, text)."""
 CLAUSES = {"type": "array", "items": json_object(id=TEXT, meaning=TEXT)}
 CRITERION = json_object(
     id=TEXT,
@@ -38,16 +38,17 @@ CRITERIA_SCHEMA = json_object(criteria={"type": "array", "items": CRITERION})
 
 
 class FileName(Strict):
-    """The fields of a criterion's file that its author writes."""
+    """The part of a criterion's file name that the designer writes."""
 
     slug: Slug
 
 
 async def draft_pack(designer: "Designer", domain: str, read: Read, save: Save) -> None:
-    """Write every file of a pack that is not there yet; what is there is kept.
+    """Have every missing file of a pack written; existing files are not changed.
 
     Args:
-        read: returns a file's text below the pack's root, or nothing; save: writes one.
+        read: returns the text of a file below the pack's root, or None.
+        save: writes a file below the pack's root.
 
     Raises:
         DesignError: a file stays invalid.
@@ -62,10 +63,10 @@ async def draft_pack(designer: "Designer", domain: str, read: Read, save: Save) 
 
 
 def check_file(file: str, text: str) -> None:
-    """Check that a file has the form that the loader wants.
+    """Check that a file has the form that the loader requires.
 
     Raises:
-        PackError: it has not.
+        PackError: it does not.
     """
     models: dict[str, type[Strict]] = {"input-taxonomy.yaml": Taxonomy, "flaw-taxonomy.yaml": Flaws, "episodes.yaml": Episodes}
     models |= {"rubric.yaml": RubricNumbers, "experts.yaml": Experts}
@@ -83,7 +84,7 @@ def _parsed(file: str, text: str, model: type[Model]) -> Model:
 
 
 def _check(file: str, text: str, domain: str, read: Read) -> None:
-    """Check that a file has its form, and fits those before it."""
+    """Check that a file has the required form and fits the files before it."""
     check_file(file, text)
     if file == "flaw-taxonomy.yaml":
         flaws = _parsed(file, text, Flaws)
@@ -96,10 +97,13 @@ def _check(file: str, text: str, domain: str, read: Read) -> None:
 
 
 def _check_episodes(episodes: Episodes, taxonomy: Taxonomy, known: set[str]) -> None:
-    """Check that each clause is exercised, and nothing that is none.
+    """Check that each clause is exercised, and that the episodes exercise no unknown clause.
 
     Args:
         known: clauses of the criteria, such as GA1.exam.
+
+    Raises:
+        PackError, ValueError: the episodes do not fit the taxonomy or the clauses.
     """
     check_not_with("episodes", {name: kind.not_with for name, kind in episodes.episodes.items()}, taxonomy)
     if lives := [name for name, kind in episodes.episodes.items() if kind.life]:
@@ -128,12 +132,12 @@ async def _draft_criteria(designer: Designer, read: Read, save: Save) -> None:
             raise ValueError("no criterion is a gate, and the brief says what must never happen")
         return written
 
-    # kept as one before the files are written, so that a stop between two of them does not leave those of two answers
-    kept = f"prompts/{domain}/criteria.json"
-    if (drafted := read(kept)) is None:
+    # the answer is stored in one file first, so that a stop between two criteria cannot mix the criteria of two answers
+    answer_file = f"prompts/{domain}/criteria.json"
+    if (drafted := read(answer_file)) is None:
         drafted = json.dumps(await designer.ask("criteria", prompt, CRITERIA_SCHEMA, take), ensure_ascii=False)
-        save(kept, drafted)
-    for name, text in kept_json(f"{kept} of the draft", drafted, CRITERIA):
+        save(answer_file, drafted)
+    for name, text in kept_json(f"{answer_file} of the draft", drafted, CRITERIA):
         save(f"prompts/{domain}/criteria/{name}.md", text)
     save(f"prompts/{domain}/criteria.done", "")
 
@@ -144,7 +148,11 @@ def _head(text: str) -> dict[str, Any]:
 
 
 def _criterion(item: Mapping[str, Any], numbers: RubricNumbers) -> tuple[str, str]:
-    """Return a criterion's file without its ending, and its text."""
+    """Return the name of a criterion's file without the suffix, and its text.
+
+    Raises:
+        ValueError: the criterion is invalid, or does not fit the rubric.
+    """
     head = {"id": item["id"], "name": item["name"], **({"gate": True} if item["gate"] else {"category": item["category"]}), "na": item["na"]}
     head |= {"from_exchange": item["from_exchange"]} if item["from_exchange"] > 1 else {}
     head |= {"clauses": {clause["id"]: clause["meaning"] for clause in clauses}} if (clauses := item.get("clauses")) else {}
@@ -161,8 +169,8 @@ def _criterion(item: Mapping[str, Any], numbers: RubricNumbers) -> tuple[str, st
 
 
 def _context(file: str, domain: str, read: Read) -> list[dict[str, str]]:
-    """Return the files that were written before, which this one must fit."""
-    before = list(design_texts().files)
-    wanted = before[: before.index(file)]
-    found = [{"name": name, "text": text} for name in wanted if (text := read(place_of(name, domain)))]
-    return found + ([{"name": "criteria", "text": text}] if (text := read(f"prompts/{domain}/criteria")) else [])
+    """Return the files that are written before this one, each with `name` and `text`; it must fit them."""
+    names = list(design_texts().files)
+    earlier = names[: names.index(file)]
+    files = [{"name": name, "text": text} for name in earlier if (text := read(place_of(name, domain)))]
+    return files + ([{"name": "criteria", "text": text}] if (text := read(f"prompts/{domain}/criteria")) else [])

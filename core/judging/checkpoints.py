@@ -1,4 +1,4 @@
-"""Checkpoints: assessments as JSON lines that other tools read and write, the forerunner's form."""
+"""Checkpoints: assessments as JSON lines, which other tools also read and write."""
 
 import json
 from collections import Counter
@@ -20,18 +20,21 @@ from core.records import Answer, Assessment, Judged, Score, Transcript, Verdict
 from core.storage.json_lines import split_lines
 from core.yaml_files import explain
 
-READ = (".jsonl", ".ndjson", ".json")
-"""Endings of the files that are read in a folder."""
+SUFFIXES = (".jsonl", ".ndjson", ".json")
+"""Suffixes of the files that are read in a folder."""
 
 
 class Line(BaseModel):
-    """One assessment of a checkpoint; keys beside these are let through unread.
+    """One assessment of a checkpoint; other keys are ignored.
 
     Args:
+        score: None for an incomplete assessment.
+        category_scores: None for a category that was not scored.
         answers: by criterion id: YES, NO, NA or ERROR.
-        category_scores: none for a category that was not scored.
         weights: of the categories.
-        judge, rubric_hash, words: who judged, by which rubric, and the hash of the exchanges, where the line tells; those that we write do.
+        judge: provider/model; None where the line does not name it, as in lines of other tools.
+        rubric_hash: of the rubric that it was judged by; None where unknown.
+        words: hash of the transcript's words (`words_of`); None where unknown.
     """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True, coerce_numbers_to_str=True)
@@ -55,11 +58,11 @@ class Line(BaseModel):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint holds.
+    """The content of a checkpoint.
 
     Args:
-        lines: the readable ones, by line number, counted from 1; several may have the same id.
-        damaged: by line number what is wrong with the others.
+        lines: readable lines by line number, counted from 1; several may have the same conversation id.
+        damaged: faults of the other lines, by line number.
     """
 
     lines: dict[int, Line]
@@ -67,7 +70,7 @@ class Checkpoint:
 
 
 def read_checkpoint(text: str) -> Checkpoint:
-    """Read a checkpoint; a line that is cut or malformed is reported and does not stop the others. A line ends with a line feed alone."""
+    """Read a checkpoint; a truncated or malformed line is reported and does not stop the others. Only a line feed ends a line."""
     checkpoint = Checkpoint({}, {})
     for number, line in enumerate(split_lines(text), start=1):
         if line.strip():
@@ -80,14 +83,14 @@ def read_checkpoint(text: str) -> Checkpoint:
 
 @dataclass
 class Checkpoints:
-    """What several checkpoints hold together.
+    """The content of several checkpoints.
 
     Args:
-        lines: by conversation id, where it stands and the line that counts.
-        others: by conversation id, the further lines, of which the first that can be used counts where that one cannot.
-        damaged: by place, what is wrong there.
-        repeated: by place, which line counts in its stead.
-        unread: files of types that are not read, by their ending.
+        lines: by conversation id, the place and content of the preferred line.
+        others: by conversation id, the other lines; if the preferred line cannot be used, the first usable one of these replaces it.
+        damaged: faults by place, which is a file or a line.
+        repeated: notices on lines that are not preferred, by place.
+        unread: number of files of other types, by suffix.
     """
 
     lines: dict[str, tuple[str, Line]] = field(default_factory=dict)
@@ -97,7 +100,7 @@ class Checkpoints:
     unread: Counter[str] = field(default_factory=Counter)
 
     def notices(self) -> list[str]:
-        """Return what a person must know of the reading: everything that was left out."""
+        """Return sentences on everything that was left out."""
         lines = shown([f"Not read: {place}: {reason}" for place, reason in self.damaged.items()])
         lines += shown([f"Not taken: {place}: {reason}" for place, reason in self.repeated.items()])
         if self.unread:
@@ -106,18 +109,18 @@ class Checkpoints:
 
 
 def read_checkpoints(paths: Sequence[Path]) -> Checkpoints:
-    """Read checkpoints (`*.jsonl`, an assessment a line) and single assessments (`*.json`, or a list of them) from files and folders.
+    """Read checkpoints (`*.jsonl`, one assessment per line) and single assessments (`*.json`, or a list of them) from files and folders.
 
-    Of several lines with one id the first without an ERROR counts, for an ERROR is no verdict; where all have some, the first with the fewest.
+    Of several lines with the same id the one with the fewest ERROR answers is preferred, and of equal ones the first.
 
     Raises:
-        CheckpointError: a path is not there, or no assessment can be read.
+        CheckpointError: a path does not exist, or no assessment can be read.
     """
     checkpoints = Checkpoints()
     for path in paths:
         if not path.exists():
             raise CheckpointError(f"{path} does not exist. Give checkpoints (*.jsonl), single assessments (*.json), or folders of them.")
-        files, closed, unread = files_below(path, READ) if path.is_dir() else ([path], {}, Counter[str]())
+        files, closed, unread = files_below(path, SUFFIXES) if path.is_dir() else ([path], {}, Counter[str]())
         checkpoints.unread += unread
         checkpoints.damaged |= {place.name: reason for place, reason in closed.items()}
         for file in files:
@@ -139,12 +142,12 @@ def read_checkpoints(paths: Sequence[Path]) -> Checkpoints:
 def _items(path: Path) -> Iterator[tuple[int, Any]]:
     if path.suffix.lower() != ".json":
         return json_lines(path)
-    whole = read_json(path)
-    return iter(enumerate(whole if isinstance(whole, list) else [whole], 1))
+    content = read_json(path)
+    return iter(enumerate(content if isinstance(content, list) else [content], 1))
 
 
 def _take(checkpoint: Checkpoint, number: int, item: Any) -> None:
-    """Add what a line says, or what is wrong with it."""
+    """Add a line's assessment or its fault."""
     try:
         if isinstance(item, TranscriptError):
             raise item
@@ -166,7 +169,7 @@ def _choose(checkpoints: Checkpoints, place: str, line: Line) -> None:
         checkpoints.lines[line.conversation_id] = place, line
         place, earlier, line = earlier, place, other
     checkpoints.others.setdefault(line.conversation_id, []).append((place, line))
-    checkpoints.repeated[place] = f"{line.conversation_id!r:.80} is judged in {earlier} as well, which counts"
+    checkpoints.repeated[place] = f"{line.conversation_id!r:.80} is also judged in {earlier}, which is used"
 
 
 def _errors(line: Line) -> int:
@@ -178,9 +181,9 @@ def _place(name: str, number: int) -> str:
 
 
 def adopt_first(checkpoints: Checkpoints, transcript: Transcript, name: str, pack: Pack) -> tuple[str, Line, Assessment | str]:
-    """Return where the line stands that counts for a transcript, the line, and its assessment or why none can be used.
+    """Return the place and content of the first line that can be used for a transcript, and its assessment.
 
-    It is the first that can be used: one of another rubric, of other words or without all answers is no verdict on this transcript.
+    A line with another rubric, other words or without all answers cannot be used. If no line can be used, the preferred one is returned with the reason.
 
     Args:
         name: the conversation's id in the checkpoints.
@@ -190,12 +193,12 @@ def adopt_first(checkpoints: Checkpoints, transcript: Transcript, name: str, pac
 
 
 def adopt(line: Line, source: str, transcript: Transcript, pack: Pack) -> Assessment | str:
-    """Turn a line into the assessment of a transcript, scored by the pack's rubric, or say why it cannot be used.
+    """Return a line as the assessment of a transcript, scored by the pack's rubric, or a sentence on why it cannot be used.
 
-    A line is used if it answers every criterion that applies to the transcript's length; others that it answers are not looked at.
+    A line can be used if it answers every criterion that applies to the transcript's length; its other answers are ignored.
 
     Args:
-        source: where the line stands.
+        source: the line's place.
     """
     criteria = applicable(pack.rubric, len(transcript.exchanges))
     if line.rubric_hash not in (None, pack.rubric.hash):
@@ -218,19 +221,19 @@ def adopt(line: Line, source: str, transcript: Transcript, pack: Pack) -> Assess
 
 
 def words_of(transcript: Transcript) -> str:
-    """Return the hash of all that is said in a transcript."""
+    """Return the hash of all messages of a transcript."""
     return fingerprint([transcript.opening, transcript.exchanges] if transcript.opening else transcript.exchanges)
 
 
 def write_checkpoint(judged: Sequence[Judged], rubric: Rubric) -> str:
-    """Return what was decided as a checkpoint, a line for each transcript."""
+    """Return the final assessments as a checkpoint, one line for each transcript."""
     return "".join(json.dumps(_line(item, rubric), ensure_ascii=False) + "\n" for item in judged)
 
 
 def rescore(line: Line, rubric: Rubric) -> tuple[Score, list[str]]:
-    """Score a line's answers by a rubric; return the score and the criteria that the line answers and the rubric does not have.
+    """Score a line's answers by a rubric; return the score and the answered criteria that the rubric does not have.
 
-    A line does not tell how long its transcript is: it is taken to be as long as the criteria that it answers ask for.
+    A line does not contain the transcript's length. The transcript is taken to be just long enough for the criteria that the line answers.
     """
     known = {key: criterion for key, criterion in rubric.criteria.items() if key in line.answers}
     exchanges = max((criterion.head.from_exchange for criterion in known.values()), default=1)
@@ -243,7 +246,7 @@ def _line(judged: Judged, rubric: Rubric) -> dict[str, Any]:
     return {
         "conversation_id": assessment.transcript_id,
         "pass": final_score.outcome == "pass",
-        "score": None if final_score.outcome == "incomplete" else final_score.score,  # of what is there; it would be taken for a score
+        "score": None if final_score.outcome == "incomplete" else final_score.score,  # a score of some criteria would pass for a complete one
         "threshold": rubric.numbers.pass_at,
         "category_scores": final_score.category_scores,
         "answers": {verdict.criterion: verdict.answer.value for verdict in assessment.verdicts},

@@ -117,7 +117,7 @@ async def test_nothing_is_asked_before_what_is_wrong_is_said(tmp_path, data_root
         ({"to": str(tmp_path / "x.txt")}, {}, SettingsError, r"ends in \.md"),
         ({"start": "sytem"}, {}, SettingsError, "Did you mean 'system'"),
         ({}, {"designer": None}, SettingsError, r"roles\.designer is null"),
-        ({}, {"optimise": {**NUMBERS, "conversations": 5}}, SettingsError, "One candidate beside the start takes 12"),
+        ({}, {"optimise": {**NUMBERS, "conversations": 5}}, SettingsError, "The start and one candidate need 12"),
         ({}, {"optimise": {**NUMBERS, "personas": 5000}}, PersonaError, "kept for the evaluation"),
     ):
         with pytest.raises(error, match=said):

@@ -49,7 +49,7 @@ def test_whatever_is_taken_from_a_pack_is_named_with_its_file(pack_copy):
     spoil(pack_copy, "config/domains/therapeutic-coaching/episodes.yaml", lambda text: re.sub(r"(?m)^share: .*$", "share: 0.001", text))
     found = review_pack(load_pack("therapeutic-coaching", pack_copy))
     for said in (
-        "is met by none of 2,000 personas",
+        "occurs for none of 2,000 personas",
         "Criterion MT7 has no example that fails",
         "Criterion MT7 allows NA and does not say when",
         "user_steering.md does not use episode, flaws",
@@ -63,7 +63,7 @@ def test_whatever_is_taken_from_a_pack_is_named_with_its_file(pack_copy):
 def test_a_prompt_that_names_services_of_a_pack_without_them_is_named(pack_copy):
     (pack_copy / "config/domains/therapeutic-coaching/services.yaml").unlink()
     found = review_pack(load_pack("therapeutic-coaching", pack_copy))
-    assert [item.split()[0] for item in found if "nothing stands in that place" in item] == [
+    assert [item.split()[0] for item in found if "their place in the prompt stays empty" in item] == [
         f"prompts/therapeutic-coaching/{name}.md" for name in ("assistant", "system")
     ]
 
