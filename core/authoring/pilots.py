@@ -1,4 +1,4 @@
-"""Pilots: a few conversations by which a pack, or a model without training, is tried; what each round came to, and what to look at next."""
+"""Pilots: a few conversations that try a pack, or an untrained model; the result of each round, and advice on what to look at next."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,23 +15,28 @@ from core.settings.arms import SYSTEM
 from core.storage.store import Store
 
 READY_PASS_RATE = 0.7
-"""Of a pilot's conversations that must pass before a batch is generated; a base model above it may need no training."""
+"""Share of a pilot's conversations that must pass before a batch is generated; a base model above it may need no training."""
 MIN_BASE_PASS_RATE = 0.5
-"""Below it a base model may be too weak for the part."""
+"""Pass rate below which a base model may be too weak for the part."""
 FREQUENT_FAILURE_RATE = 0.5
-"""Failure share from which a pilot's report names a criterion."""
+"""Share of failures from which a pilot's report names a criterion."""
 MIN_DROP = 0.2
-"""Drop of a criterion's pass share since the last round that the report names."""
+"""Drop of a criterion's pass share since the last round, 0 to 1, from which the report names the criterion."""
 ROUNDING = 1e-9
-"""A drop from five of five to four is one of 0.2, which binary numbers do not know."""
+"""Tolerance of these comparisons: a drop from five of five to four is 0.2, which is not exact in binary."""
 
 
 class Round(Record):
-    """What a pilot came to.
+    """The result of one pilot.
 
     Args:
-        pack_hash: of what was played; model: that played instead of the settings' assistant; prompt: that it was given, `system` where none is noted.
-        criteria: share of conversations that pass each criterion, those to which it applied.
+        number: of the round.
+        pack_hash: of the pack that was played.
+        model: provider/model that played instead of the settings' assistant; None for that assistant.
+        conversations: assessed ones; passed + failed + incomplete.
+        gates_failed: conversations that failed a gate.
+        criteria: by criterion id, the share that passes of the conversations to which it applied.
+        prompt: name of the model's prompt; None for `system`.
     """
 
     number: int
@@ -47,18 +52,18 @@ class Round(Record):
 
     @property
     def pass_rate(self) -> float | None:
-        """Of those that were judged completely."""
+        """Share of passes among the conversations with a complete assessment; None without any."""
         judged = self.passed + self.failed
         return self.passed / judged if judged else None
 
 
 def same_players(one: Round, other: Round) -> bool:
-    """Say whether two rounds had the same model with the same prompt, and as many conversations: the same personas."""
+    """Return whether two rounds had the same model, prompt and number of conversations, and thereby the same personas."""
     return (one.model, one.prompt or SYSTEM, one.conversations) == (other.model, other.prompt or SYSTEM, other.conversations)
 
 
 def round_of(number: int, pack: Pack, model: str | None, prompt: str | None, figures: Figures) -> Round:
-    """Return what a batch's figures say of a pilot."""
+    """Return the result of a pilot from the figures of its batch."""
     return Round(
         number=number,
         pack_hash=pack.hash,
@@ -74,7 +79,11 @@ def round_of(number: int, pack: Pack, model: str | None, prompt: str | None, fig
 
 
 def keep_files(store: Store, domain: str, folder: str) -> None:
-    """Keep what the models read in this round, so that rounds can be compared."""
+    """Store copies of the pack's files that models read in this round, so that rounds can be compared.
+
+    Args:
+        folder: below the data root.
+    """
     root = domains()[domain]
     for place in (root / "config/domains" / domain, root / "prompts" / domain):
         for file in sorted(Path(place).rglob("*")):
@@ -83,7 +92,7 @@ def keep_files(store: Store, domain: str, folder: str) -> None:
 
 
 def advice(this: Round, before: Sequence[Round], pack: Pack) -> list[str]:
-    """Say what to look at, and in which file.
+    """Return sentences on what to look at, and in which file.
 
     Args:
         before: earlier rounds, the latest last.
@@ -98,7 +107,7 @@ def advice(this: Round, before: Sequence[Round], pack: Pack) -> list[str]:
         if 1 - passing >= FREQUENT_FAILURE_RATE - ROUNDING and not this.model:
             sentences.append(
                 f"{key} ({criterion.head.name}) fails in {100 * (1 - passing):.0f} %: read three of its verdicts. Either "
-                f"{prompts}/assistant.md does not say it, or "
+                f"{prompts}/assistant.md does not ask for it, or "
                 f"{prompts}/criteria/{key}-….md asks for more than is meant."
             )
     if this.gates_failed and not this.model:
@@ -115,18 +124,19 @@ def advice(this: Round, before: Sequence[Round], pack: Pack) -> list[str]:
 
 
 def _chance(conversations: int) -> str:
-    """Say how far a criterion moves from round to round with nothing changed: as far as Fisher's exact test would let pass at 5 %."""
-    from scipy import stats  # noqa: PLC0415  # takes a second and more to load
+    """Return a sentence on the difference between two rounds that may be chance: the greatest that Fisher's exact test does not reject at 5 %."""
+    from scipy import stats  # noqa: PLC0415  # takes more than a second to load
 
     steps = range(1, conversations + 1)
-    sure = next((step for step in steps if stats.fisher_exact([[conversations, 0], [conversations - step, step]]).pvalue < 0.05), conversations + 1)
-    return f"Of {conversations} conversations in each, a difference of {min(sure - 1, conversations)} may be chance: read before you believe it."
+    significant = next((step for step in steps if stats.fisher_exact([[conversations, 0], [conversations - step, step]]).pvalue < 0.05), conversations + 1)
+    return f"With {conversations} conversations in each round, a difference of {min(significant - 1, conversations)} may be chance: read before you believe it."
 
 
 def _of_pack(rate: float) -> str:
     if rate >= READY_PASS_RATE:
-        return f"{100 * rate:.0f} % pass, which is enough for a batch if a person who read them is content (understudy review)."
-    return f"{100 * rate:.0f} % pass; go on when {100 * READY_PASS_RATE:.0f} % do. Change one thing, and run the pilot again: it plays the same personas."
+        return f"{100 * rate:.0f} % pass, which is enough for a batch if a person who has read them is satisfied (understudy review)."
+    wait = f"{100 * rate:.0f} % pass; generate a batch when {100 * READY_PASS_RATE:.0f} % do."
+    return f"{wait} Change one thing, and run the pilot again: it plays the same personas."
 
 
 def _of_model(rate: float, this: Round) -> str:
@@ -136,14 +146,14 @@ def _of_model(rate: float, this: Round) -> str:
         f"{100 * low:.0f} % to {100 * high:.0f} %) "
     )
     if rate > READY_PASS_RATE:
-        return f"{played}without any training: perhaps no fine-tune is needed, and a better system prompt does it."
+        return f"{played}without any training: perhaps a better system prompt is enough, and no fine-tuning is needed."
     if rate >= MIN_BASE_PASS_RATE:
         return f"{played}without training: there is something to gain, and the base knows most of the part."
-    return f"{played}without training: see that it is large enough for the part before a training is paid for."
+    return f"{played}without training: check that it is large enough for the part before you pay for a training."
 
 
 def prompting_alone(rounds: Sequence[Round]) -> str:
-    """Say what a model reaches by prompts alone, beside the share from which a training may not be needed.
+    """Return sentences on the pass rate that a model reaches by prompts alone; empty if nothing was judged completely.
 
     Args:
         rounds: of the model, one for each prompt.
@@ -157,4 +167,4 @@ def prompting_alone(rounds: Sequence[Round]) -> str:
         f"Prompting alone ({each}): the best, {best.prompt or SYSTEM}, passes {100 * (best.pass_rate or 0.0):.0f} %. From "
         f"{100 * READY_PASS_RATE:.0f} % on a training may not be needed."
     )
-    return text if (best.pass_rate or 0.0) >= READY_PASS_RATE else f"{text} Before one is paid for, look for a better prompt (understudy optimise-prompt)."
+    return text if (best.pass_rate or 0.0) >= READY_PASS_RATE else f"{text} Before you pay for one, look for a better prompt (understudy optimise-prompt)."

@@ -1,4 +1,4 @@
-"""A better system prompt, written by reflection on failed verdicts: what is shown to the writer, and which of its prompts can be used."""
+"""A better system prompt by reflection on failed verdicts: the request to the model that writes it, and the check of what it proposes."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -15,19 +15,23 @@ from core.packs.pack import Rubric
 from core.packs.prompts import load_shared
 from core.records import Answer, Assessment, Persona, Record, Transcript
 
-SHOWN_VERDICTS, SHOWN_EXCHANGES, SHOWN_CHARACTERS = 3, 2, 700
-"""Of each failed criterion, verdicts; of each verdict, cited exchanges; of each message, characters. All of it is a few thousand tokens."""
-SHOWN_ATTEMPTS = 4
-"""Prompts that did no better whose changes are shown, the latest."""
+MAX_VERDICTS, MAX_EXCHANGES, MAX_CHARACTERS = 3, 2, 700
+"""What the request shows at most: verdicts of a failed criterion, cited exchanges of a verdict, characters of a message. Together a few thousand tokens."""
+MAX_ATTEMPTS = 4
+"""Number of the latest unsuccessful prompts whose changes the request lists."""
 QUOTED_WORDS = 7
-"""Words in a row that are in a conversation and in no prompt before: a quotation. Common phrases are shorter."""
-NAME_LENGTH = 3
-"""Characters from which a persona's name is looked for."""
+"""Consecutive words that count as a quotation if they occur in a conversation and in no earlier prompt; common phrases are shorter."""
+MIN_NAME_LENGTH = 3
+"""Characters of the shortest persona's name that a prompt is searched for."""
 PROPOSAL_SCHEMA = json_object(changes={"type": "array", "items": TEXT}, text=TEXT)
 
 
 class Example(Record):
-    """A failed verdict with the words that it cites."""
+    """A failed verdict.
+
+    Args:
+        cited: the exchanges that it cites, each with `number`, `user` and `assistant`.
+    """
 
     reasoning: str
     cited: list[dict[str, Any]]
@@ -37,8 +41,9 @@ class Failure(Record):
     """A criterion that conversations failed.
 
     Args:
-        conversations: in which it failed.
         asks: the criterion's text.
+        conversations: number of conversations that failed it.
+        examples: some of the failed verdicts.
     """
 
     id: str
@@ -50,13 +55,15 @@ class Failure(Record):
 
 
 class Reflection(Record):
-    """All that a better prompt is written from.
+    """Everything that a better prompt is written from.
 
     Args:
-        text: the prompt as it was; what stands in double braces is filled in later.
+        text: the present prompt, with placeholders in double braces.
+        conversations: number of conversations with this prompt.
+        failures: gates first, then the most frequent.
         passing: names of the criteria that no conversation failed.
-        tried: changes that did no better, in other prompts made from this one.
-        longest: tokens that the new prompt may have.
+        longest: tokens of the new prompt at most.
+        tried: changes of earlier proposals from this prompt that were not better.
     """
 
     text: str
@@ -68,11 +75,12 @@ class Reflection(Record):
 
 
 def reflect_on(text: str, conversations: Sequence[tuple[Transcript, Assessment]], rubric: Rubric, longest: int, failed: Sequence[Proposal] = ()) -> Reflection:
-    """Collect the failed verdicts of conversations under a prompt: gates first, then by how often.
+    """Return the failed verdicts of conversations with a prompt: gates first, then the most frequent.
 
     Args:
-        longest: tokens that the new prompt may have.
-        failed: prompts made from this one that did no better.
+        text: the prompt.
+        longest: tokens of the new prompt at most.
+        failed: earlier proposals from this prompt that were not better, the latest last.
     """
     by_criterion: dict[str, list[Example]] = {}
     answered: set[str] = set()
@@ -80,9 +88,9 @@ def reflect_on(text: str, conversations: Sequence[tuple[Transcript, Assessment]]
         for verdict in assessment.verdicts:
             answered |= {verdict.criterion} if verdict.answer in (Answer.YES, Answer.NO) else set()
             if verdict.answer is Answer.NO:
-                cited = [one for one in transcript.exchanges if one.exchange_number in verdict.cited][:SHOWN_EXCHANGES]
-                shown = [{"number": one.exchange_number, "user": _cut(one.user), "assistant": _cut(one.assistant)} for one in cited]
-                by_criterion.setdefault(verdict.criterion, []).append(Example(reasoning=verdict.reasoning, cited=shown))
+                cited = [exchange for exchange in transcript.exchanges if exchange.exchange_number in verdict.cited][:MAX_EXCHANGES]
+                excerpts = [{"number": exchange.exchange_number, "user": _cut(exchange.user), "assistant": _cut(exchange.assistant)} for exchange in cited]
+                by_criterion.setdefault(verdict.criterion, []).append(Example(reasoning=verdict.reasoning, cited=excerpts))
     failures = [
         Failure(
             id=key,
@@ -90,53 +98,59 @@ def reflect_on(text: str, conversations: Sequence[tuple[Transcript, Assessment]]
             gate=rubric.criteria[key].head.gate,
             asks=rubric.criteria[key].text,
             conversations=len(examples),
-            examples=examples[:SHOWN_VERDICTS],
+            examples=examples[:MAX_VERDICTS],
         )
         for key, examples in by_criterion.items()
     ]
     failures.sort(key=lambda one: (not one.gate, -one.conversations, one.id))
     passing = [rubric.criteria[key].head.name for key in rubric.criteria if key in answered - by_criterion.keys()]
-    tried = [change for proposal in failed[-SHOWN_ATTEMPTS:] for change in proposal.changes]
+    tried = [change for proposal in failed[-MAX_ATTEMPTS:] for change in proposal.changes]
     return Reflection(text=text, conversations=len(conversations), failures=failures, passing=passing, longest=longest, tried=tried)
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]} […]"
+    return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]} […]"
 
 
 class ProposalCheck:
-    """What a proposed prompt must meet to be played.
+    """The rules that a proposed prompt must meet.
 
     Args:
-        start: the prompt that the search began with; what stands in it may stand in the others.
-        personas: whose names a prompt may not have.
-        count: returns how many tokens a text has.
+        start: the prompt that the search began with; its words may occur in every proposal.
+        personas: those whose names must not occur in a proposal.
+        longest: tokens of a prompt at most.
+        count: returns the number of tokens of a text.
     """
 
     def __init__(self, start: str, personas: Iterable[Persona], longest: int, count: Callable[[str], int]) -> None:
         self._start, self._longest, self._count = start, longest, count
-        self._names = {name for one in personas for name in one.name.split()[:1] if len(name) >= NAME_LENGTH}
+        self._names = {name for persona in personas for name in persona.name.split()[:1] if len(name) >= MIN_NAME_LENGTH}
 
     def check(self, reflection: Reflection, conversations: Sequence[Transcript], text: str) -> str:
-        """Return a proposed prompt that can be played.
+        """Return a proposed prompt that meets the rules, without surrounding white space.
+
+        Args:
+            reflection: what the proposal was written from.
+            conversations: those that its writer has read.
+            text: the proposal.
 
         Raises:
-            ValueError: it cannot, with the reason for its writer.
+            ValueError: it breaks a rule; the message tells its writer which.
         """
-        text, known = text.strip(), f"{self._start}\n{reflection.text}"
-        kept = set(PLACEHOLDER.findall(self._start))
-        if set(PLACEHOLDER.findall(text)) != kept or TEMPLATE_CODE.search(PLACEHOLDER.sub("", text)):
-            wanted = ", ".join(f"{{{{ {name} }}}}" for name in sorted(kept)) or "nothing"
-            raise ValueError(f"in double braces the prompt must have {wanted} and nothing else, and no other template code")
+        text, earlier = text.strip(), f"{self._start}\n{reflection.text}"
+        placeholders = set(PLACEHOLDER.findall(self._start))
+        if set(PLACEHOLDER.findall(text)) != placeholders or TEMPLATE_CODE.search(PLACEHOLDER.sub("", text)):
+            needed = ", ".join(f"{{{{ {name} }}}}" for name in sorted(placeholders)) or "nothing"
+            raise ValueError(f"in double braces the prompt must have {needed} and nothing else, and no other template code")
         if not text:
             raise ValueError("the prompt is empty")
         if (tokens := self._count(text)) > self._longest:
             raise ValueError(f"the prompt has {tokens} tokens, and at most {self._longest} are allowed: say the same in fewer words")
         if text == reflection.text:
             raise ValueError("the prompt is the one that failed, unchanged")
-        if named := sorted(name for name in self._names if _names(text, name) and not _names(known, name)):
+        if named := sorted(name for name in self._names if _names(text, name) and not _names(earlier, name)):
             raise ValueError(f"the prompt names {named[0]}, a person of these conversations; it must hold for everybody")
-        if quoted := quotation(text, [f"{said.user}\n{said.assistant}" for one in conversations for said in one.exchanges], known):
+        if quoted := quotation(text, [f"{exchange.user}\n{exchange.assistant}" for one in conversations for exchange in one.exchanges], earlier):
             raise ValueError(f"the prompt quotes a conversation ({quoted!r}); it must hold for other conversations, so say it in general words")
         return text
 
@@ -145,14 +159,19 @@ def _names(text: str, name: str) -> bool:
     return re.search(rf"\b{re.escape(name)}\b", text) is not None
 
 
-def quotation(text: str, said: Iterable[str], known: str = "") -> str | None:
-    """Return the first words in a row that a prompt has from a conversation and that no prompt had before; none if there are none."""
-    own, before = _runs(text), _runs(known)
-    spoken = {run for message in said for run in _runs(message)}
+def quotation(text: str, messages: Iterable[str], earlier: str = "") -> str | None:
+    """Return the first quotation in a prompt: consecutive words that occur in a message and not in an earlier prompt; None if there is none.
+
+    Args:
+        earlier: the text of earlier prompts.
+    """
+    own, before = _runs(text), _runs(earlier)
+    spoken = {run for message in messages for run in _runs(message)}
     return next((" ".join(run) for run in own if run in spoken and run not in before), None)
 
 
 def _runs(text: str) -> dict[tuple[str, ...], None]:
+    """Return the runs of `QUOTED_WORDS` words of a text, in order, each once."""
     words = re.findall(r"[^\W_]+(?:['’][^\W_]+)*", text.casefold())
     return dict.fromkeys(tuple(words[place : place + QUOTED_WORDS]) for place in range(len(words) - QUOTED_WORDS + 1))
 
@@ -166,14 +185,14 @@ def reflection_request(domain: str, reflection: Reflection, max_tokens: int) -> 
 
 
 async def write_better(model: ChatModel, request: ChatRequest, attempts: int, valid: Callable[[str], str]) -> Proposal:
-    """Have a better prompt written.
+    """Have a better prompt written, and return the proposal.
 
     Args:
-        attempts: after one that cannot be used, the writer reads why.
-        valid: returns a text that can be used, or raises `ValueError`.
+        attempts: requests at most; after an unusable proposal the model reads the reason.
+        valid: returns a usable text, or raises `ValueError`.
 
     Raises:
-        DesignError: no attempt could be used.
+        DesignError: no proposal could be used.
         ModelError, RunStoppedError: the model cannot be asked.
     """
     return await ask_until(

@@ -1,4 +1,4 @@
-"""The prompts that a model is tried with, by name; and those that a search begins with and ends in, in which only what differs by person is left open."""
+"""The prompts that a model is tried with, by name, and the prompt texts of a search, in which placeholders mark what differs by person."""
 
 import re
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from core.settings.arms import ASSISTANT, SYSTEM
 from core.text_files import read_text
 
 PLACEHOLDER = re.compile(r"\{\{ *(\w+) *\}\}")
-"""What is filled in later."""
+"""An input that is filled in for each conversation."""
 TEMPLATE_CODE = re.compile(r"\{\{|\{%|\{#")
 
 
@@ -22,7 +22,8 @@ class GivenPrompt:
     """A prompt that a model is tried with.
 
     Args:
-        label: what reports call it; guidance, template: as a rehearsal's plan has them.
+        label: its name in reports.
+        guidance, template: as in a rehearsal's plan.
     """
 
     label: str
@@ -38,7 +39,7 @@ def given_prompt(pack: Pack, name: str) -> GivenPrompt:
         name: `system` or `assistant` of the pack, or the path of a prompt file.
 
     Raises:
-        SettingsError: neither.
+        SettingsError: the name is neither.
         PackError: the file cannot be used.
     """
     if name in (SYSTEM, ASSISTANT):
@@ -46,18 +47,18 @@ def given_prompt(pack: Pack, name: str) -> GivenPrompt:
     if not name.endswith(".md"):
         raise SettingsError(f"Unknown prompt {name!r:.80}.{nearest(name, (SYSTEM, ASSISTANT))} Allowed: {SYSTEM}, {ASSISTANT}, or a file that ends in .md.")
     path = user_path(name)
-    whole = read_text(path, PackError)
-    return GivenPrompt(f"{path.name} ({fingerprint(whole)})", FILE_PROMPT, check_prompt(path, whole, ASSISTANT), whole)
+    text = read_text(path, PackError)
+    return GivenPrompt(f"{path.name} ({fingerprint(text)})", FILE_PROMPT, check_prompt(path, text, ASSISTANT), text)
 
 
 def start_text(pack: Pack, start: str) -> str:
-    """Return the text of a prompt to begin a search with; what follows from the pack alone is filled in.
+    """Return the text of the prompt that a search begins with; inputs that depend on the pack alone are filled in, the others are placeholders.
 
     Args:
-        start: as in `given_prompt`.
+        start: the prompt's name, as in `given_prompt`.
 
     Raises:
-        PackError: what differs by person is a part of an expression, or the text itself has double braces.
+        PackError: an input that differs by person is part of an expression, or the text itself contains double braces.
     """
     prompt = given_prompt(pack, start).prompt
     later = prompt.inputs & SUPPLIED[SYSTEM]
@@ -68,5 +69,5 @@ def start_text(pack: Pack, start: str) -> str:
 
 
 def prompt_file(text: str) -> str:
-    """Return a prompt as the text of a file."""
+    """Return a prompt's text as a prompt file, with its inputs in the front matter."""
     return f"---\ninputs: [{', '.join(sorted(set(PLACEHOLDER.findall(text))))}]\n---\n{text}\n"

@@ -16,13 +16,13 @@ def round_with(number=1, passed=4, failed=1, model=None, prompt=None, **criteria
     )
 
 
-@pytest.mark.parametrize(("passed", "said"), [(7, "enough for a batch"), (6, "go on when 70 % do"), (0, "go on when 70 % do")])
+@pytest.mark.parametrize(("passed", "said"), [(7, "enough for a batch"), (6, "generate a batch when 70 % do"), (0, "generate a batch when 70 % do")])
 def test_a_pack_is_ready_from_the_set_share_on(passed, said):
     assert said in advice(round_with(passed=passed, failed=10 - passed), [], PACK)[0]
 
 
 @pytest.mark.parametrize(
-    ("passed", "said"), [(8, "perhaps no fine-tune is needed"), (7, "something to gain"), (5, "something to gain"), (4, "large enough for the part")]
+    ("passed", "said"), [(8, "no fine-tuning is needed"), (7, "something to gain"), (5, "something to gain"), (4, "large enough for the part")]
 )
 def test_a_base_is_described_by_three_ranges(passed, said):
     reported = advice(round_with(passed=passed, failed=10 - passed, model="a/b"), [], PACK)
