@@ -17,6 +17,8 @@ WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 PLAIN = {"str": str, "bool": bool, "float": float, "int": int, "Path": Path}
 NUMBERS = ("int", "Count", "Seed")
 """Types of whole numbers; core/quantities.py has the bounds of Count and Seed."""
+WRAPPED = re.compile(r"(?<=\S)\n(?: {8,}(?=\S)|(?=\S))")
+"""A line break of the source within a paragraph or an argument of a docstring; the help wraps them at the width of the terminal."""
 WORKER = "Shard"
 """Type of a parameter that is no option: only the runs of a deployment pass it to each other."""
 
@@ -90,7 +92,7 @@ def command_function(
 
     command.__signature__ = shape  # ty: ignore[missing-attribute]
     command.__annotations__ = {item.name: item.annotation for item in shape.parameters.values()}
-    command.__doc__ = signature.doc
+    command.__doc__ = WRAPPED.sub(" ", signature.doc)
     return command
 
 

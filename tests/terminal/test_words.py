@@ -56,6 +56,17 @@ def test_each_word_has_help_with_its_options_their_defaults_examples_and_exit_co
     assert ("--json" in text) == (name not in TALKS)
 
 
+def test_help_wraps_at_the_width_of_the_terminal_and_not_where_the_source_does(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "800")
+    docs = {name: read_signature(WORDS[name].target).doc for name in ("review", "evaluate")}
+    paragraphs = docs["review"].partition("\n\nArgs:")[0].split("\n\n")
+    arms = docs["evaluate"].partition("    arms: ")[2].partition("\n    personas:")[0]
+    assert any("\n" in paragraph for paragraph in paragraphs)
+    assert "\n" in arms
+    assert all(" ".join(paragraph.split()) in shown("review", "--help", capsys=capsys) for paragraph in paragraphs)
+    assert " ".join(arms.split()) in shown("evaluate", "--help", capsys=capsys)
+
+
 @pytest.mark.parametrize("name", WORDS)
 def test_the_options_of_a_word_are_the_parameters_of_what_it_runs(name):
     module, _, function = WORDS[name].target.partition(":")
