@@ -1,1 +1,1 @@
-"""The machine: its memory, and how processes end, are stopped and die."""
+"""The machine: its memory, and how processes end, are stopped, or are killed by signals."""

@@ -1,4 +1,4 @@
-"""Memory of this machine and of the control group that this process is in. A system that does not say a figure leaves it out."""
+"""Memory of this machine and of the control group of this process. Figures that the system does not provide are None."""
 
 import contextlib
 import os
@@ -10,13 +10,13 @@ GROUPS = Path("sys/fs/cgroup")
 
 @dataclass(frozen=True)
 class Memory:
-    """What the system says, in bytes.
+    """Memory figures, in bytes.
 
     Args:
-        free: what a program could get without swapping.
-        total: of the machine.
-        limit: the lowest one of the control group and those above it; none if that is no limit.
-        kills: how often the kernel's out-of-memory killer ended a process of the control group, or of the machine where groups do not count.
+        free: memory available to a program without swapping.
+        total: memory of the machine.
+        limit: the lowest limit of the control group and its parents; None if none is below the total.
+        kills: number of processes that the kernel's out-of-memory killer has ended, in the control group or, if it has no count, on the machine.
     """
 
     free: int | None
@@ -25,7 +25,7 @@ class Memory:
     kills: int | None
 
     def __str__(self) -> str:
-        """Say what is free."""
+        """Return the free memory and the limits in words."""
         parts = []
         if self.free is not None and self.total is not None:
             parts.append(f"{size(self.free)} of {size(self.total)} are free now")
@@ -37,15 +37,15 @@ class Memory:
 
 
 def size(count: int) -> str:
-    """Return a number of bytes in words."""
+    """Return a number of bytes as text in MB or GB."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 def read_memory(root: Path = Path("/")) -> Memory:
-    """Return the figures of this moment.
+    """Return the current figures.
 
     Args:
-        root: where `proc` and `sys` are.
+        root: folder that contains `proc` and `sys`.
     """
     machine = _pairs(root / "proc/meminfo")
     total = machine["MemTotal"] * 1024 if "MemTotal" in machine else None
@@ -56,7 +56,7 @@ def read_memory(root: Path = Path("/")) -> Memory:
     kills = None
     for folder in _groups(root):
         for name in ("memory.max", "memory.limit_in_bytes"):
-            with contextlib.suppress(OSError, ValueError):  # "max" is no number
+            with contextlib.suppress(OSError, ValueError):  # "max" means no limit
                 limits.append(int((folder / name).read_text(encoding="ascii")))
         if kills is None:
             kills = (_pairs(folder / "memory.events") | _pairs(folder / "memory.oom_control")).get("oom_kill")
@@ -67,7 +67,7 @@ def read_memory(root: Path = Path("/")) -> Memory:
 
 
 def _groups(root: Path) -> list[Path]:
-    """Return the folders of this process's control group for memory, from its own upwards."""
+    """Return the folders of this process's memory control group and its parents, the innermost first."""
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -77,17 +77,17 @@ def _groups(root: Path) -> list[Path]:
         if "memory" in controllers.split(",") or (not controllers and (root / GROUPS / "cgroup.controllers").is_file()):
             top = root / GROUPS / ("memory" if controllers else "")
             own = top / path.strip("/")
-            # in a container the path may be that of the host, and the top is the container's own group
+            # in a container the path may be the host's, and then only the top folder exists, which is the container's own group
             return [folder for folder in (own, *own.parents) if folder.is_relative_to(top) and folder.is_dir()]
     return []
 
 
 def _pairs(path: Path) -> dict[str, int]:
-    """Return the numbers of a file of names and numbers; nothing where there is no such file."""
-    found = {}
+    """Return the numbers in a file of names and numbers; empty if it does not exist."""
+    numbers = {}
     with contextlib.suppress(OSError):
         for line in path.read_text(encoding="ascii").splitlines():
             name, _, value = line.partition(" ")
             with contextlib.suppress(ValueError, IndexError):
-                found[name.rstrip(":")] = int(value.split()[0])
-    return found
+                numbers[name.rstrip(":")] = int(value.split()[0])
+    return numbers

@@ -1,7 +1,7 @@
-"""How a command ends that is asked to: by Ctrl-C, or by SIGTERM from systemd, Kubernetes, CI, `timeout` and make.
+"""Stops a command on request: by Ctrl-C, or by SIGTERM from systemd, Kubernetes, CI, `timeout` and make.
 
-The work runs in a thread of its own. The main thread only waits, so it hears a signal at any moment and nothing is interrupted halfway; and
-Prefect, which installs a handler for SIGTERM that raises in the middle of the event loop, leaves signals alone outside the main thread.
+The work runs in a separate thread. The main thread only waits, so it can handle a signal at any moment, and no work is interrupted halfway. Prefect
+installs a handler for SIGTERM that raises in the middle of the event loop, but only in the main thread.
 """
 
 import asyncio
@@ -21,17 +21,25 @@ from typing import Any, TypeVar
 from core.processes import descendants, end_processes
 
 ONE_REQUEST = 1.0
-"""Seconds: signals that follow so soon are the same request, which `timeout` and make each pass on."""
+"""Seconds within which several signals are one request, because `timeout` and make each pass a signal on."""
 
 PATIENCE = 3.0
-"""Seconds that children have when a command is asked to stop a second time."""
+"""Seconds that child processes have to end after the second request to stop."""
 
 Result = TypeVar("Result")
 
 
 @dataclass
 class _Stop:
-    """What this process was asked, and what it does about it."""
+    """The state of a request to stop this process.
+
+    Args:
+        sentence: printed when the process ends.
+        number: number of the signal; None if there was no request.
+        at: time of the request.
+        cancel: cancels the work under way; None if there is none.
+        said: whether the sentence was printed.
+    """
 
     sentence: str = "Stopped."
     number: int | None = None
@@ -44,24 +52,24 @@ _STOP = _Stop()
 
 
 def stop_on_signals(sentence: str = "Stopped.") -> None:
-    """Have Ctrl-C and SIGTERM end this process with one sentence and exit code 130 or 143; a second one, with its children, at once.
+    """Make Ctrl-C and SIGTERM end this process with one sentence and exit code 130 or 143; a second one ends it and its children at once.
 
     Args:
-        sentence: printed when it ends.
+        sentence: printed when the process ends.
     """
     _STOP.sentence = sentence
     for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # a shell has jobs in the background ignore Ctrl-C
+        if signal.getsignal(number) is not signal.SIG_IGN:  # a shell makes background jobs ignore Ctrl-C
             signal.signal(number, _on_signal)
 
 
 def stopped() -> int | None:
-    """Return the exit code for a process that was asked to stop; none if it was not."""
+    """Return the exit code for a process that was asked to stop; None if it was not."""
     return None if _STOP.number is None else 128 + _STOP.number
 
 
 def run_stoppable(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine to its end, in a thread of its own; a signal cancels it.
+    """Run a coroutine to its end in a separate thread; a signal cancels it.
 
     Raises:
         asyncio.CancelledError: a signal came, and the work has ended.
@@ -78,7 +86,7 @@ def run_stoppable(work: Coroutine[Any, Any, Result]) -> Result:
         task = asyncio.current_task()
         assert task is not None
         under_way.append((asyncio.get_running_loop(), task))
-        if _STOP.number is not None:  # it came while the thread started
+        if _STOP.number is not None:  # the signal came while the thread was starting
             task.cancel()
         return await work
 
@@ -99,7 +107,7 @@ def run_stoppable(work: Coroutine[Any, Any, Result]) -> Result:
 
 
 def leave(code: int) -> None:
-    """End the process; a signal while the libraries tidy up ends it at once.
+    """End the process; a signal during the libraries' cleanup ends it at once.
 
     Raises:
         SystemExit: always.
@@ -132,6 +140,6 @@ def say_stopped() -> None:
 
 
 def say(sentence: str) -> None:
-    """Print a sentence where errors go; below the `^C` that a terminal shows."""
+    """Print a sentence to standard error, on the line below the `^C` that a terminal shows."""
     with contextlib.suppress(OSError):
         os.write(2, f"\n{sentence}\n".encode())

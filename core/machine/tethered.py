@@ -1,10 +1,10 @@
-"""Runs a program that ends when its caller does, however that ends: `python -I tethered.py program argument …`, with a pipe from the caller as input.
+"""Runs a program that ends when its caller ends for any reason: `python -I tethered.py program argument …`, with a pipe from the caller as input.
 
-The pipe is closed by the system when the caller is gone, also after kill -9, on Linux and on macOS alike. Linux's own signal for a parent's death would do
-without this process, but it comes when the thread that started the program ends, and a pool of threads ends its threads as it likes.
+The system closes the pipe when the caller has ended, even after kill -9, on Linux and on macOS. Linux's own signal for a parent's death would not need this
+process, but it is sent when the thread that started the program ends, and a thread pool may end its threads at any time.
 
-A program that ends badly without being asked to has a last line in its output, with its exit code and the most memory that it used. This process ends as
-the program did: with the same exit code, or by the same signal.
+If a program fails without being asked to end, this process writes a last line to its output, with the exit code and the maximum memory used. It then ends
+as the program did: with the same exit code, or by the same signal.
 """
 
 import contextlib
@@ -18,17 +18,17 @@ import sys
 import threading
 
 PATIENCE = 5.0
-"""Seconds between the request to end and the order to."""
+"""Seconds between the request to end (SIGTERM) and the kill (SIGKILL)."""
 ENDED = '{"event": "ended"'
-"""Begin of the last line."""
+"""Beginning of the last line."""
 CANNOT_RUN = 126
-"""Exit code of a program that the system does not start, as shells have it."""
+"""Exit code if the system cannot start the program, as in shells."""
 
 
 def main(command: list[str]) -> int:
-    """Run the command and the processes that it starts; return its exit code, -n if it died of a signal."""
+    """Run a command until it ends, and return its exit code, which is -n if signal n ended it; its process group is ended with the caller."""
     try:
-        # a group of its own: Ctrl-C in a terminal reaches the caller, which then closes the pipe
+        # a separate process group: Ctrl-C in a terminal reaches only the caller, which then closes the pipe
         program = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_end_with_parent)  # noqa: PLW1509  no thread yet
     except (OSError, subprocess.SubprocessError) as error:
         sys.stderr.write(f"{command[0]} cannot be started: {error}\n")
@@ -36,19 +36,19 @@ def main(command: list[str]) -> int:
     asked = False
 
     def send(number: int) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: a group of zombies alone
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS raises the latter for a group of only zombies
             os.killpg(program.pid, number)
 
     def end(*_: object) -> None:
         nonlocal asked
         asked = True
         send(signal.SIGTERM)
-        order = threading.Timer(PATIENCE, send, [signal.SIGKILL])
-        order.daemon = True
-        order.start()
+        kill = threading.Timer(PATIENCE, send, [signal.SIGKILL])
+        kill.daemon = True
+        kill.start()
 
     def watch() -> None:
-        # what the caller writes does not matter, only that it can
+        # what the caller writes is ignored; the read ends when the pipe is closed
         while os.read(0, 1024):
             pass
         end()
@@ -60,21 +60,21 @@ def main(command: list[str]) -> int:
     code = program.returncode = os.waitstatus_to_exitcode(status)
     if code and not asked:
         peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        # a program that was killed may have left half a line
+        # the leading line break ends an incomplete line of a killed program
         sys.stderr.write("\n" + json.dumps({"event": "ended", "code": code, "peak_bytes": peak}) + "\n")
         sys.stderr.flush()
     return code
 
 
 def _end_with_parent() -> None:
-    if sys.platform == "linux":  # for the case that this process is killed itself
+    if sys.platform == "linux":  # in case this process itself is killed
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def end_like(code: int) -> None:
-    """End this process with an exit code, or by the signal that a negative one stands for."""
+    """End this process with an exit code or, if it is negative, by the corresponding signal."""
     if code < 0:
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the program's own memory is of interest, not this one's
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # only a core dump of the program itself is useful
         if -code not in (signal.SIGKILL, signal.SIGSTOP):
             signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)

@@ -1,1 +1,1 @@
-"""Storage: the data root, and what several processes write in it at once."""
+"""Storage: the data root, and the files in it that several processes write at once."""

@@ -1,4 +1,4 @@
-"""Batches: what one stage hands to the next, as a file that is named for what is in it."""
+"""Batches: files that one stage passes to the next, named by a fingerprint of their contents."""
 
 from pathlib import PurePosixPath
 
@@ -16,9 +16,11 @@ def keep_batch(store: Store, batch: TranscriptBatch | AssessmentBatch) -> str:
 
 
 def find_batch(store: Store, written: str, kind: str) -> str:
-    """Return the name of a batch that a person wrote: the path that a command printed, the name below the data root, or the file's name alone.
+    """Return the name below the data root of a batch that a person names.
 
     Args:
+        store: the data root.
+        written: the path that a command printed, the name below the data root, or only the file's name.
         kind: `transcripts` or `assessments`.
 
     Raises:
@@ -27,7 +29,7 @@ def find_batch(store: Store, written: str, kind: str) -> str:
     file = f"{PurePosixPath(written).name.removesuffix('.json')}.json"
     if file.startswith(f"{kind}-") and store.exists(name := f"batches/{file}"):
         return name
-    elsewhere = written.removeprefix(f"{store.root}/")  # as the corrections of a round of improvement are
+    elsewhere = written.removeprefix(f"{store.root}/")  # such as the corrections of a round of improvement
     if PurePosixPath(elsewhere).parent.name not in ("", "batches") and not wrong_in(elsewhere) and store.exists(elsewhere):
         return elsewhere
     known = [name.removeprefix("batches/") for name in store.names("batches", ".json", f"{kind}-")]
@@ -38,7 +40,7 @@ def find_batch(store: Store, written: str, kind: str) -> str:
 
 
 def latest_assessments(domain: str) -> str:
-    """Return the name of the file that holds the name of a domain's last batch of assessments."""
+    """Return the name of the file that contains the name of a domain's latest batch of assessments."""
     return f"batches/latest-assessments-{domain}"
 
 
@@ -48,5 +50,5 @@ def report_folder(batch: str) -> str:
 
 
 def pages_of(batch: str) -> list[str]:
-    """Return the pages that may show a batch, below the data root: of assessments, and of transcripts."""
+    """Return the pages below the data root that may show a batch: the first if it has assessments, the second if it has transcripts."""
     return [f"{report_folder(batch)}/report.html", f"{report_folder(batch)}.md"]

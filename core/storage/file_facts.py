@@ -1,4 +1,4 @@
-"""Which files belong to a result and how large they are, so that one of which a file was removed or cut is not taken for a whole one."""
+"""Lists the files of a result with their sizes, so that a result with a missing or truncated file is recognised as incomplete."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,29 +7,33 @@ from core.storage.store import Store
 
 
 def file_facts(store: Store, folder: str, names: Iterable[str]) -> dict[str, dict[str, int]]:
-    """Return the sizes of files, as a result lists them."""
+    """Return the sizes of the files that exist, in the form in which a result lists them."""
     return {name: {"bytes": size} for name in names if (size := store.size(f"{folder}/{name}")) is not None}
 
 
 def damaged_files(store: Store, folder: str, listed: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return which of the files that a result lists do not exist or have another size.
+    """Return the listed files of a result that do not exist or have a different size.
 
     Args:
-        listed: by name, among others `bytes`.
+        store: the data root.
+        folder: folder of the result.
+        listed: by name, facts that include the size as `bytes`.
     """
     return [name for name, facts in listed.items() if store.size(f"{folder}/{name}") != facts["bytes"]]
 
 
 def is_whole(store: Store, folder: str, finished: str, wanted: Iterable[str] | None = None) -> bool:
-    """Say whether a result has its last file and those that this lists under `files`.
+    """Return whether a result is complete: its last file exists, and so do the files that it lists under `files`.
 
     Args:
-        finished: name of a JSON file, which is written last.
-        wanted: names of the files that must exist; by default all that are listed.
+        store: the data root.
+        folder: folder of the result.
+        finished: name of the JSON file that is written last.
+        wanted: names of the files that must exist; None for all listed files.
     """
     if not store.exists(f"{folder}/{finished}"):
         return False
     listed = store.load_json(f"{folder}/{finished}").get("files", {})
     names = listed if wanted is None else wanted
-    there = {name: store.size(f"{folder}/{name}") for name in names}
-    return all(size is not None and size == listed.get(name, {"bytes": size})["bytes"] for name, size in there.items())
+    sizes = {name: store.size(f"{folder}/{name}") for name in names}
+    return all(size is not None and size == listed.get(name, {"bytes": size})["bytes"] for name, size in sizes.items())

@@ -1,4 +1,4 @@
-"""What tells one version of a file from another."""
+"""States of files, which distinguish one version of a file from another."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,11 +7,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class FileState:
-    """What tells one version of a file from another.
+    """The state of a file, which distinguishes its versions.
 
     Args:
-        size: bytes; modified: seconds since 1970.
-        mark: of the version; of a local file, its inode and the time of the last change in nanoseconds; empty where the storage tells none.
+        size: size in bytes.
+        modified: time of the last change, in seconds since 1970.
+        mark: mark of the version; for a local file its inode and the time of the last change in nanoseconds; empty if the storage reports none.
     """
 
     size: int
@@ -20,13 +21,13 @@ class FileState:
 
     @property
     def version(self) -> str:
-        """One word for the size and the mark."""
+        """The size and the mark as one string."""
         return f"{self.size}-{self.mark}"
 
 
 def object_state(info: dict[str, Any]) -> FileState:
-    """Return the state of an object as fsspec tells it; the mark is an `ETag` on S3 and Azure, an `etag` on Google Cloud Storage."""
+    """Return the state of an object from fsspec's information; the mark is the `ETag` of S3 and Azure or the `etag` of Google Cloud Storage."""
     changed = next((info[name] for name in ("LastModified", "last_modified", "mtime", "updated", "created") if info.get(name)), 0.0)
-    when = datetime.fromisoformat(changed) if isinstance(changed, str) else changed
-    seconds = when.timestamp() if isinstance(when, datetime) else float(when)
+    time = datetime.fromisoformat(changed) if isinstance(changed, str) else changed
+    seconds = time.timestamp() if isinstance(time, datetime) else float(time)
     return FileState(int(info["size"]), seconds, str(info.get("ETag") or info.get("etag") or ""))

@@ -1,8 +1,8 @@
-"""What was read of files, kept so that a file that has not changed need not be read again: twenty thousand on an object store take many minutes.
+"""An index of facts read from files, so that unchanged files are not read again: reading twenty thousand from an object store takes many minutes.
 
-An index only saves time. Each of its facts is of one version of a file, which the folder's listing tells; an index that is missing, or is no index of ours,
-counts as empty. It is written whole, without the files that are gone. Of two processes that write one at once, the last one's stands, and what only the
-other knew is read again.
+An index only saves time. Each fact belongs to one version of a file, which the folder's listing shows. A missing or invalid index is treated as empty. An
+index is always rewritten completely, without files that no longer exist. If two processes write it at once, the last one wins, and the facts that only the
+other had are read again.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -16,7 +16,7 @@ from core.storage.store import Store
 FOLDER = ".index"
 
 Fact = TypeVar("Fact")
-Kept = TypeVar("Kept")
+Entry = TypeVar("Entry")
 
 
 def known_facts(
@@ -28,37 +28,38 @@ def known_facts(
     holds: Callable[[Fact], bool] = lambda _: True,
     listed: Collection[str] = (),
 ) -> dict[str, Fact]:
-    """Return a fact of each file of which there is one; only what the index does not have is read.
+    """Return the fact of each file that has one; only files that the index lacks are read.
 
     Args:
-        name: of the index.
-        kind: of its facts, as pydantic reads them.
-        files: with the states that they had before they are read.
-        read: returns the facts of files; it is asked again for those that it leaves out.
-        holds: whether a fact of a file that has not changed is still one.
-        listed: all files of their folders; by default these are all.
+        store: the data root.
+        name: name of the index.
+        kind: type of the facts, as pydantic validates it.
+        files: the files, with their states before reading.
+        read: returns the facts of files; files that it omits are read again the next time.
+        holds: returns whether the fact of an unchanged file is still valid.
+        listed: all files of the same folders; empty if `files` has all of them.
     """
     path = f"{FOLDER}/{name}.json"
     adapter: TypeAdapter[dict[str, tuple[str, Fact]]] = TypeAdapter(dict[str, tuple[str, kind]])  # ty: ignore[invalid-type-form]
     try:
-        kept = adapter.validate_json(store.read_bytes(path)) if store.exists(path) else {}
+        index = adapter.validate_json(store.read_bytes(path)) if store.exists(path) else {}
     except ValidationError:
-        kept = {}
-    known = {file: kept[file][1] for file, state in files.items() if file in kept and kept[file][0] == state.version and holds(kept[file][1])}
-    found = read([file for file in files if file not in known])
-    if new := {file: (files[file].version, fact) for file, fact in found.items() if files[file].mark}:
-        store.write(path, adapter.dump_json(_of_files_that_exist(store, kept, set(listed or files)) | new))
-    return known | dict(found)
+        index = {}
+    known = {file: index[file][1] for file, state in files.items() if file in index and index[file][0] == state.version and holds(index[file][1])}
+    facts = read([file for file in files if file not in known])
+    if new := {file: (files[file].version, fact) for file, fact in facts.items() if files[file].mark}:
+        store.write(path, adapter.dump_json(_of_existing_files(store, index, set(listed or files)) | new))
+    return known | dict(facts)
 
 
-def _of_files_that_exist(store: Store, kept: Mapping[str, Kept], listed: set[str]) -> dict[str, Kept]:
-    """Return what is kept of files that are there, as far as their folders were listed.
+def _of_existing_files(store: Store, index: Mapping[str, Entry], listed: set[str]) -> dict[str, Entry]:
+    """Return the entries of an index without those of deleted files; entries of folders that were not listed stay.
 
-    Another process may have made a file, and written it into the index, since then: what a list does not show is looked for in a later one.
+    Another process may have created and indexed a file after `listed` was made. Folders with entries that `listed` lacks are therefore listed again.
     """
-    folders = {_folder_of(file) for file in listed} & {_folder_of(file) for file in kept.keys() - listed}
-    there = listed.union(*(store.names(folder) for folder in folders))
-    return {file: what for file, what in kept.items() if file in there or _folder_of(file) not in folders}
+    folders = {_folder_of(file) for file in listed} & {_folder_of(file) for file in index.keys() - listed}
+    existing = listed.union(*(store.names(folder) for folder in folders))
+    return {file: entry for file, entry in index.items() if file in existing or _folder_of(file) not in folders}
 
 
 def _folder_of(file: str) -> str:

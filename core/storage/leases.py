@@ -1,12 +1,12 @@
-"""Locks on an object store: leases of processes that show, by a heartbeat, that they live.
+"""Locks on an object store: leases of processes that show by a heartbeat that they are alive.
 
-Each process has one object that it writes again and again, its heartbeat. Who wants a lock writes an object of its own into the lock's folder, lists the
-folder, and has the lock if nobody else who lives is in it; of two who come at once, each sees the other, and one steps back. That needs no conditional
-write, only that a listing shows what was written before it, as S3, Google Cloud Storage and Azure promise.
+Each process rewrites one object, its heartbeat, at regular intervals. To take a lock, a process writes an object into the lock's folder and lists the
+folder. It has the lock if the folder has no object of another living process. If two processes try at once, each sees the other, and one withdraws. This
+needs no conditional writes, only listings that show all earlier writes, as S3, Google Cloud Storage and Azure guarantee.
 
-A process counts as dead when its heartbeat has not changed for `DEAD_SECONDS` by the clock of who looks, or when it ran on the looker's machine and is gone.
-It is marked as dead then, for good. A process writes only as long as its last heartbeat is fresher than `VALID_SECONDS`, and else looks first whether
-it was marked: one that was stopped for minutes, or cut off, finds out before it writes.
+A process is considered dead when its heartbeat has not changed for `DEAD_SECONDS` by the observer's clock, or when it ran on the observer's machine and has
+ended. It is then permanently marked as dead. A process may write while its last heartbeat is younger than `VALID_SECONDS`. After that, it first checks
+whether it was marked, so a process that was suspended or offline for minutes finds out before it writes.
 """
 
 import itertools
@@ -30,23 +30,23 @@ OWNERS = ".locks/owners"
 
 BEAT_SECONDS = 10.0
 VALID_SECONDS = 35.0
-"""After a heartbeat was begun to be written: three may fail."""
+"""Seconds from the start of writing a heartbeat during which the process may write: three heartbeats may fail."""
 DEAD_SECONDS = 60.0
-"""More than `VALID_SECONDS`, so that a process has stopped to write before another takes its place."""
+"""Seconds without a new heartbeat after which a process is dead. More than `VALID_SECONDS`, so that it stops writing before another takes its place."""
 
 TIES = 5
-"""Looks of one of two that came at once, until the other has stepped back."""
+"""Number of times that a process lists the folder again, to wait until a process that tried at the same time has withdrawn."""
 TIE_SECONDS = 0.1
 
 
 def now() -> float:
-    """Return seconds on a clock that runs on while the machine sleeps."""
+    """Return the seconds of a clock that continues to run while the machine sleeps."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclass
 class Owner:
-    """This process, as others see it in the store."""
+    """This process as the owner of leases, visible to others in the store."""
 
     store: Store
     pid: int = field(default_factory=os.getpid)
@@ -54,7 +54,7 @@ class Owner:
     lost: bool = False
 
     def __post_init__(self) -> None:
-        """Show that it lives, from now on."""
+        """Write the first heartbeat and start the thread that writes the others."""
         self._since = f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"
         self._beats, self._valid_until = itertools.count(), 0.0
         self._numbers, self._writing = itertools.count(), threading.Lock()
@@ -62,13 +62,14 @@ class Owner:
         threading.Thread(target=self._beat_on, name="heartbeat", daemon=True).start()
 
     def beat(self) -> None:
-        """Write the heartbeat and see that nobody has marked this process as dead.
+        """Write the heartbeat and check that no other process has marked this one as dead.
 
         Raises:
-            LostError: somebody has. StoreError: the store does not answer.
+            LostError: another process has.
+            StoreError: the store does not answer.
         """
         with self._writing:
-            begun = now()
+            started = now()
             self.store.write(f"{OWNERS}/{self.token}.json", json.dumps({**_here(), "since": self._since, "beat": next(self._beats)}))
             if self.lost or self.store.exists(f"{OWNERS}/{self.token}.dead"):
                 self.lost = True
@@ -76,25 +77,26 @@ class Owner:
                     "This run has not renewed its lease for too long, and another may have taken over its work. It writes nothing more; "
                     "run the same command again: what was made is kept."
                 )
-            self._valid_until = begun + VALID_SECONDS
+            self._valid_until = started + VALID_SECONDS
 
     def check(self) -> None:
         """Check that this process may write.
 
         Raises:
-            LostError: it may not. StoreError: the store does not answer.
+            LostError: it may not.
+            StoreError: the store does not answer.
         """
         if self.lost or now() >= self._valid_until:
             self.beat()
 
     def next_name(self) -> str:
-        """Return the name of an object that shows what it holds."""
+        """Return a new name for an object in a lock's folder, which begins with this process's token."""
         return f"{self.token}-{next(self._numbers):08d}"
 
     def _beat_on(self) -> None:
         while not self.lost:
             time.sleep(BEAT_SECONDS)
-            with suppress(Exception):  # whatever fails, the next beat is tried; until then the lease is valid only as long as the last one said
+            with suppress(Exception):  # after any failure the next heartbeat is tried; the last successful one stays valid for VALID_SECONDS
                 self.beat()
 
 
@@ -107,15 +109,16 @@ class Lease:
     released: bool = False
 
     def check(self) -> None:
-        """Check that it is still held.
+        """Check that the lock is still held.
 
         Raises:
-            LostError: another process may have taken it over. StoreError: the store does not answer.
+            LostError: another process may have taken it over.
+            StoreError: the store does not answer.
         """
         self.owner.check()
 
     def release(self) -> None:
-        """Let it go; where the store does not answer, it goes with the process."""
+        """Release the lock; if the store does not answer, it is released when the process ends."""
         if not self.released:
             self.released = True
             with suppress(StoreError, OSError):
@@ -123,14 +126,16 @@ class Lease:
 
 
 def take_lease(store: Store, place: str, name: str) -> Lease:
-    """Take a lock, or say at once that another has it.
+    """Take a lock without waiting.
 
     Args:
-        place: the lock's folder.
-        name: what is locked, in words.
+        store: the object store.
+        place: path of the lock.
+        name: name of the locked thing, for messages.
 
     Raises:
-        HeldError: another has it. StoreError: the store does not answer.
+        HeldError: another process has the lock.
+        StoreError: the store does not answer.
     """
     owner, folder = _owner(store), f"{place}.held"
     _refuse_if_held(store, folder, name)
@@ -165,13 +170,13 @@ def _refuse_if_held(store: Store, folder: str, name: str, own: str = "") -> None
 
 _OWNERS: dict[str, Owner] = {}
 _SEEN: dict[tuple[str, str], tuple[Any, float]] = {}
-"""By store and process, its last heartbeat and when it was first seen here."""
-_MAKING = threading.Lock()
+"""By store and process, its last heartbeat and the time at which this process first saw it."""
+_CREATING = threading.Lock()
 
 
 def _owner(store: Store) -> Owner:
-    """Return this process as the store knows it; one that was forked, or was marked as dead, begins as another."""
-    with _MAKING:
+    """Return this process's identity in the store; a forked process, or one that was marked as dead, gets a new identity."""
+    with _CREATING:
         owner = _OWNERS.get(store.root)
         if owner is None or owner.pid != os.getpid() or owner.lost:
             owner = _OWNERS[store.root] = Owner(store)
@@ -179,13 +184,13 @@ def _owner(store: Store) -> Owner:
 
 
 def _is_dead(store: Store, token: str) -> bool:
-    """Say whether a process no longer holds anything, and mark one that has died."""
+    """Return whether a process is dead and so holds no lock; a process that is found dead is marked."""
     mark = f"{OWNERS}/{token}.dead"
     if store.exists(mark):
         return True
     owner = _read(store, token)
     if owner is None:
-        return True  # it is written before all that it holds
+        return True  # a process writes its heartbeat before it takes any lock
     beat, since = _SEEN.setdefault((store.root, token), (owner.get("beat"), now()))
     if owner.get("beat") != beat:
         _SEEN[store.root, token] = (owner.get("beat"), now())
@@ -194,7 +199,7 @@ def _is_dead(store: Store, token: str) -> bool:
         if now() - since < DEAD_SECONDS:
             return False
         store.write(mark, "dead\n")
-        if (_read(store, token) or {}).get("beat") != beat:  # it wrote while it was marked, and may not have seen the mark
+        if (_read(store, token) or {}).get("beat") != beat:  # it wrote a heartbeat at the same time, and may not have seen the mark
             store.remove(mark)
             return False
         return True
@@ -218,26 +223,26 @@ def _token(path: str) -> str:
 
 
 def _here() -> dict[str, Any]:
-    """Return which process this is, and on which machine."""
+    """Return the identity of this process and its machine."""
     return {"host": socket.gethostname(), "pid": os.getpid(), "machine": _machine(), "started": _started(os.getpid())}
 
 
 def _machine() -> str:
-    """Return what tells this machine, since its start, and its numbering of processes from all others; empty where the system does not say."""
+    """Return an identifier of this machine's current boot and its namespace of process IDs; empty if the system provides none."""
     with suppress(OSError):
         return f"{Path('/proc/sys/kernel/random/boot_id').read_text(encoding='ascii').strip()} {Path('/proc/self/ns/pid').readlink()}"
     return ""
 
 
 def _started(pid: int) -> str:
-    """Return when a process of this machine was started, which tells it from a later one of the same number."""
+    """Return the start time of a process of this machine, which distinguishes it from a later one with the same ID; empty if unknown."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
     return ""
 
 
 def _is_gone_here(owner: dict[str, Any]) -> bool:
-    """Say whether a process ran on this machine and has ended."""
+    """Return whether a process ran on this machine and has ended."""
     pid = owner.get("pid")
     if not _machine() or owner.get("machine") != _machine() or not isinstance(pid, int):
         return False

@@ -1,4 +1,4 @@
-"""Unfinished files and folders: each has the name of the process that writes it, and is cleared away when that has ended without doing so."""
+"""Unfinished files and folders. The name of each contains the process that writes it, so it can be removed if that process ended without finishing."""
 
 import os
 import re
@@ -17,26 +17,30 @@ Kind = Literal["part", "told", "fetched"]
 NAME = re.compile(r"\.(?:part|told|fetched)-(?:(?P<pid>\d+)@(?P<host>[^@]+)@)?.*")
 
 HOURS, HOURS_ELSEWHERE = 1, 24
-"""After the last change, before what a process of this machine, or one of another of which nobody here knows whether it lives, has left is removed."""
+"""Hours since the last change after which leftovers are removed: those of ended processes of this machine, and those of other machines, whose processes
+may still be running."""
 
 
 def mark(kind: Kind = "part") -> str:
-    """Return what the names of this process's unfinished files begin with, on whatever machine that shares the folder."""
+    """Return the prefix of the names of this process's unfinished files, which is unique among all machines that share the folder."""
     return f".{kind}-{os.getpid()}@{socket.gethostname()}@"
 
 
 def unfinished(path: Path, kind: Kind = "part") -> Path:
-    """Return where this process makes a file or folder that it renames in the end."""
+    """Return the path at which this process writes a file or folder before it is renamed to `path`."""
     return path.with_name(f"{mark(kind)}{path.name}")
 
 
 def others(path: Path, kind: Kind = "part") -> list[Path]:
-    """Return what other processes have left of the same file or folder, and may still be writing."""
-    return [found for found in path.parent.glob(f".{kind}-*@*@{path.name}") if found != unfinished(path, kind)]
+    """Return the unfinished versions of a file or folder by other processes, which may still be writing them."""
+    return [other for other in path.parent.glob(f".{kind}-*@*@{path.name}") if other != unfinished(path, kind)]
 
 
 def continued(folder: Path) -> Path:
-    """Return a folder for this process's output, which has its lock: what another left there is continued, if it has checkpoints, and else removed."""
+    """Return the unfinished folder for this process's output. The caller must hold the folder's lock.
+
+    An unfinished folder of another process is taken over if it has checkpoints, and removed otherwise.
+    """
     part = unfinished(folder)
     shutil.rmtree(part, ignore_errors=True)
     for abandoned in others(folder):
@@ -48,29 +52,29 @@ def continued(folder: Path) -> Path:
 
 
 def take(part: Path, folder: Path) -> None:
-    """Give a finished output its name.
+    """Rename a finished output to its final name.
 
     Raises:
         JobError: it cannot be moved.
     """
     try:
-        shutil.rmtree(folder, ignore_errors=True)  # an unfinished one of an older version
+        shutil.rmtree(folder, ignore_errors=True)  # older versions wrote unfinished output here
         part.rename(folder)
     except OSError as error:
         raise JobError(f"Cannot move {part} to {folder}: {error.strerror}. Move it by hand and run again.") from error
 
 
 def is_abandoned(path: Path) -> bool:
-    """Say whether the process that made an unfinished file ran on this machine and has ended."""
+    """Return whether the process that wrote an unfinished file ran on this machine and has ended."""
     match = NAME.fullmatch(path.name)
     return bool(match and match["pid"] and match["host"] == socket.gethostname() and not is_running(int(match["pid"])))
 
 
 def clear_leftovers(root: Path) -> tuple[int, int]:
-    """Remove what ended processes have left below a folder, except checkpoints that a training continues from.
+    """Remove the leftovers of ended processes below a folder, except checkpoints from which a training can continue.
 
     Returns:
-        How many files and folders, and their bytes.
+        The number of removed files and folders, and their size in bytes.
     """
     count = size = 0
     for folder, folders, files in os.walk(root):

@@ -1,4 +1,4 @@
-"""A file of JSON lines that one process adds to, for what must survive a kill at any moment."""
+"""A file of JSON lines that one process appends to, for data that must survive if the process is killed at any moment."""
 
 import json
 from collections.abc import Callable
@@ -13,26 +13,26 @@ from core.yaml_files import explain
 
 
 class LineLog:
-    """Lines that are on disk as soon as they are added, each with the name of what it belongs to.
+    """A log whose lines are on disk as soon as they are added, each with the name of the thing that it belongs to.
 
-    What is read is checked line by line. A line that a kill cut short was not added, and is taken away. If another line is damaged, the file is kept
-    under another name, and the log continues with the lines that can be used.
+    Existing lines are checked one by one. A line that was truncated because the process was killed is removed. If any other line is damaged, the file is
+    kept under another name, and the log continues with the usable lines.
 
     Args:
-        store: where it is kept; none keeps it in memory.
-        folder: below the data root.
-        name: of what the log belongs to, and of the file.
-        take: takes a line that was kept; a ValueError says that it does not fit.
-        in_order: whether lines follow from those before, so that none after a damaged one can be used.
-        lock: the writer's; without it, nobody else may add lines.
+        store: the data root; None to store nothing.
+        folder: folder below the data root.
+        name: name of the thing that the log belongs to, and of the file.
+        take: called with each existing line; raises ValueError for a line that is invalid.
+        in_order: whether each line depends on those before it, so that no line after a damaged one is usable.
+        lock: the writer's lock; None if no other process can add lines.
     """
 
     def __init__(self, store: Store | None, folder: str, name: str, take: Callable[[dict[str, Any]], None], in_order: bool, lock: Lock | None = None) -> None:
-        """Read what is there."""
+        """Read the existing lines."""
         self._store, self._path, self._name, self._lock = store, f"{folder}/{name}.jsonl", name, lock
         self._append: Callable[[str], None] | None = None
         self.damage: str | None = None
-        """What was wrong with the file, and what became of it; none if nothing was."""
+        """A message about damage to the file and how it was handled; None if there was none."""
         if store and store.exists(self._path):
             self._read(store, take, in_order)
 
@@ -60,7 +60,7 @@ class LineLog:
     def _fields(self, line: bytes) -> dict[str, Any]:
         fields = json.loads(line)
         if not isinstance(fields, dict):
-            raise ValueError(f"found {line[:40].decode(errors='replace')!r} where a JSON object is expected")  # noqa: TRY004  as a line that does not fit
+            raise ValueError(f"found {line[:40].decode(errors='replace')!r} where a JSON object is expected")  # noqa: TRY004  as for any invalid line
         json.dumps(fields, ensure_ascii=False).encode()  # half a surrogate pair cannot be encoded
         if (of := fields.pop("of", None)) != self._name:
             raise ValueError(f"it belongs to {of!r:.80}")
@@ -81,6 +81,6 @@ class LineLog:
         self._append(json.dumps({"of": self._name, **fields}, ensure_ascii=False) + "\n")
 
     def remove(self) -> None:
-        """Delete the file: what it was kept for is stored."""
+        """Delete the file when its thing is finished and stored elsewhere."""
         if self._store:
             self._store.remove(self._path)

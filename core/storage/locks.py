@@ -1,7 +1,7 @@
-"""Exclusive locks by name below the data root, which end with the process that holds them.
+"""Exclusive named locks below the data root, which end with the process that holds them.
 
-On a folder a lock is `flock(2)` on a file: the system lets it go when the process ends, however it ends. On NFS it holds between machines where
-the mount has locks (version 4, or 3 with lockd; not with `nolock` or `local_lock=flock`). On an object store it is a lease (`core.storage.leases`).
+In a local folder a lock is `flock(2)` on a file: the system releases it when the process ends for any reason. On NFS it works between machines if
+the mount supports locks (version 4, or 3 with lockd; not with `nolock` or `local_lock=flock`). On an object store it is a lease (`core.storage.leases`).
 """
 
 import asyncio
@@ -26,37 +26,38 @@ from core.storage.whole_files import failure
 FOLDER = ".locks"
 
 POLL_SECONDS = 0.2
-"""Between two tries for a lock that is held; an object store is asked less often."""
+"""Seconds between attempts to take a held lock; longer on an object store."""
 POLL_REMOTE_SECONDS = 2.0
 
 _FILES: set[int] = set()
-"""Of the locks that this process holds: a child that is forked closes them, else it would hold them beyond this one's end."""
+"""Open files of the locks that this process holds. A forked child closes them; otherwise it would still hold them after this process has ended."""
 
 
 class Lock(Protocol):
     """A lock that is held."""
 
     def check(self) -> None:
-        """Check that it is still held.
+        """Check that the lock is still held.
 
         Raises:
             LostError: another process has taken it over.
-            StoreError: the data root does not answer, so that nobody knows.
+            StoreError: the data root does not answer, so this is unknown.
         """
 
     def release(self) -> None:
-        """Let it go."""
+        """Release the lock."""
 
 
 def take_lock(store: Store, name: str) -> Lock:
-    """Take a lock, or say at once that another has it; tasks and threads of one process exclude each other too.
+    """Take a lock without waiting; it also excludes other tasks and threads of the same process.
 
     Args:
-        name: of any form that a file may have, such as `turns/00001-abc`.
+        store: the data root.
+        name: any valid file name, such as `turns/00001-abc`.
 
     Raises:
-        HeldError: another has it; it says who and since when.
-        StoreError: the data root cannot be written, or has no locks.
+        HeldError: it is held already; the message says by whom and since when.
+        StoreError: the data root cannot be written, or does not support locks.
     """
     if store.is_local:
         return _take_file(store.local(f"{FOLDER}/{name}.lock"), name)
@@ -65,10 +66,10 @@ def take_lock(store: Store, name: str) -> Lock:
 
 @contextmanager
 def locked(store: Store, name: str, wait_seconds: float = 0.0) -> Generator[Lock]:
-    """Hold a lock during a block; where another has it, wait.
+    """Hold a lock during a block, after waiting for it if necessary.
 
     Raises:
-        HeldError: another has it after `wait_seconds` still.
+        HeldError: it is still held elsewhere after `wait_seconds`.
         StoreError: as in `take_lock`.
     """
     until = time.monotonic() + wait_seconds
@@ -88,10 +89,10 @@ def locked(store: Store, name: str, wait_seconds: float = 0.0) -> Generator[Lock
 
 @asynccontextmanager
 async def owning(store: Store, name: str, wait_seconds: float = 0.0) -> AsyncGenerator[Lock]:
-    """Do as `locked` does, without holding up the other tasks of the loop.
+    """Hold a lock as `locked` does, without blocking the other tasks of the event loop.
 
     Raises:
-        HeldError: another has it after `wait_seconds` still.
+        HeldError: it is still held elsewhere after `wait_seconds`.
         StoreError: as in `take_lock`.
     """
     until = time.monotonic() + wait_seconds
@@ -113,7 +114,7 @@ async def owning(store: Store, name: str, wait_seconds: float = 0.0) -> AsyncGen
 
 
 async def _taken(store: Store, name: str) -> Lock:
-    """Take a lease in a thread; one that is taken after its caller was cancelled is given back."""
+    """Take a lease in a thread; if the caller is cancelled meanwhile, the lease is released as soon as it is taken."""
     taking = asyncio.ensure_future(asyncio.to_thread(take_lock, store, name))
     try:
         return await asyncio.shield(taking)
@@ -123,7 +124,7 @@ async def _taken(store: Store, name: str) -> Lock:
 
 
 def pause(store: Store) -> float:
-    """Return how long to wait before the next try: not in step with others that wait for the same."""
+    """Return the seconds to wait before the next attempt, randomised so that waiting processes do not try in step."""
     return (POLL_SECONDS if store.is_local else POLL_REMOTE_SECONDS) * random.uniform(0.5, 1.5)
 
 
@@ -133,10 +134,10 @@ class _FileLock:
     handle: int
 
     def check(self) -> None:
-        """Do nothing: no other can take it from a process that lives."""
+        """Do nothing: no other process can take the lock from a living one."""
 
     def release(self) -> None:
-        """Remove the file while it is locked, then let it go: a waiting process finds that its name is gone, and takes the new one."""
+        """Remove the file while it is locked, then release it: a waiting process finds that the file has no name any more, and creates a new one."""
         if self.handle in _FILES:
             self.path.unlink(missing_ok=True)
             _FILES.discard(self.handle)
@@ -161,7 +162,7 @@ def _take_file(path: Path, name: str) -> Lock:
             raise HeldError(f"{name} is being made by {holder or 'another process'}{since and f', since {since}'}.", holder or "another process") from None
         except OSError as error:
             if error.errno != errno.ESTALE:  # on NFS: the file was removed between opening and locking
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):  # no room for the holder's name
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):  # no space for the holder's name
                     raise failure("write", str(path), error) from error
                 raise StoreError(f"Cannot lock {path}: {error.strerror}. Use a data root on a file system that supports locks.") from error
         finally:
@@ -170,7 +171,7 @@ def _take_file(path: Path, name: str) -> Lock:
 
 
 def _is_at(handle: int, path: Path) -> bool:
-    """Say whether an open file still stands at its path: who held it before has removed it in between otherwise."""
+    """Return whether an open file is still the one at its path; a previous holder may have removed it in the meantime."""
     opened = os.fstat(handle)
     try:
         return opened.st_nlink > 0 and os.path.samestat(opened, path.stat())

@@ -1,4 +1,4 @@
-"""A log of JSON lines that several processes add to; what each adds, it decides with all in view that the others added before."""
+"""A log of JSON lines that several processes append to. Each process sees all lines of the others before it decides what to append."""
 
 import errno
 import fcntl
@@ -17,24 +17,23 @@ from core.storage.whole_files import failure
 
 Line = dict[str, Any]
 Decide = Callable[[Sequence[Line]], Line | None]
-"""Takes the lines that others have added since the last time, and returns one to add, or none. It may be asked several times."""
-
+"""A function that receives the lines that others have added since its last call, and returns a line to add or None. It may be called several times."""
 
 PIECE = 250_000
-"""Bytes that are read at a time: the lines of a long run take nine times their size in memory."""
+"""Bytes that are read at a time, because parsed lines take nine times their size in memory."""
 
 
 class SharedLog(Protocol):
-    """What the processes of a run share.
+    """A log that the processes of a run share.
 
     Attributes:
-        damaged: lines that are none, so far.
+        damaged: number of invalid lines read so far.
     """
 
     damaged: int
 
     def exchange(self, decide: Decide) -> None:
-        """Read what others added, and add a line; nobody adds one in between.
+        """Read the lines that others added, then add a line; no other process can add one in between.
 
         Raises:
             StoreError: the data root cannot be read or written.
@@ -46,43 +45,44 @@ def open_shared_log(store: Store, path: str) -> SharedLog:
     """Return a log.
 
     Args:
-        path: below the data root, without an ending.
+        store: the data root.
+        path: path below the data root, without suffix.
     """
     return LocalLog(store, f"{path}.jsonl") if store.is_local else ObjectLog(store, path)
 
 
 class LocalLog:
-    """One file, locked (flock) by the process that decides; the lock ends with it.
+    """A log in one local file, which is locked (flock) during an exchange; the lock ends with the process.
 
-    The lock is on the file that is read: a network file system then shows what other machines wrote.
+    The locked file is the one that is read, which makes a network file system show what other machines have written.
     """
 
     def __init__(self, store: Store, path: str) -> None:
-        """Take the place; the file is made when it is first needed."""
+        """Create a log; its file is created when it is first needed."""
         self._store, self._path = store, path
         self._handle: int | None = None
         self._read = self.damaged = 0
 
     def exchange(self, decide: Decide) -> None:
-        """Read what others added, and add a line, under the lock.
+        """Read the lines that others added, then add a line, under the lock.
 
         Raises:
-            StoreError: it cannot be read or written.
+            StoreError: the file cannot be read or written.
         """
         if self._handle is None and not self._store.exists(self._path) and decide([]) is None:
-            return  # nothing to read, nothing to add: no file
+            return  # nothing to read or add, so no file is created
         try:
             with self._locked() as handle:
                 line = None
                 for news in self._news(handle):
-                    line = decide(news)  # with all in view after the last
+                    line = decide(news)  # only the decision after the last piece, with all lines seen, counts
                 if line is not None:
                     self._add(handle, to_json(line) + b"\n")
         except OSError as error:
             raise failure("write", f"{self._store.root}/{self._path}", error) from error
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        """Give the file back to the system; at its end, the interpreter has taken `os` apart."""
+        """Close the file. `close` is a default argument because `os` may already be cleared when the interpreter exits."""
         if self._handle is not None:
             close(self._handle)
 
@@ -98,51 +98,51 @@ class LocalLog:
             fcntl.flock(self._handle, fcntl.LOCK_UN)
 
     def _news(self, handle: int) -> Generator[list[Line]]:
-        """Return the lines since the last time, piece by piece. What a kill left of a line is cut off: nobody else is writing now."""
+        """Yield the lines since the last time in pieces. An incomplete last line is cut off: under the lock, only a killed process can have left it."""
         size, data = os.fstat(handle).st_size, b""
         while self._read + len(data) < size and (piece := os.pread(handle, min(PIECE, size - self._read - len(data)), self._read + len(data))):
             data += piece
-            whole = data.rfind(b"\n") + 1
-            if whole and self._read + len(data) < size:
-                self._read += whole
-                yield self._objects(data[:whole])
-                data = data[whole:]
-        whole = data.rfind(b"\n") + 1
-        if whole < len(data):
-            os.ftruncate(handle, self._read + whole)
-        self._read += whole
-        yield self._objects(data[:whole])
+            end = data.rfind(b"\n") + 1
+            if end and self._read + len(data) < size:
+                self._read += end
+                yield self._objects(data[:end])
+                data = data[end:]
+        end = data.rfind(b"\n") + 1
+        if end < len(data):
+            os.ftruncate(handle, self._read + end)
+        self._read += end
+        yield self._objects(data[:end])
 
     def _objects(self, data: bytes) -> list[Line]:
-        found = read_objects(data)
-        self.damaged += data.count(b"\n") - len(found)
-        return found
+        lines = read_objects(data)
+        self.damaged += data.count(b"\n") - len(lines)
+        return lines
 
     def _add(self, handle: int, line: bytes) -> None:
-        if os.write(handle, line) < len(line):  # a full disk takes what it can
+        if os.write(handle, line) < len(line):  # a full disk writes only a part
             os.ftruncate(handle, self._read)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._read += len(line)
-        if noted := trace():
-            noted.appends(self._path)
+        if current := trace():
+            current.appends(self._path)
 
 
 class ObjectLog:
-    """Numbered objects of one line each, created only if the number is free: the second process reads the other's line and decides again.
+    """A log of numbered objects with one line each. An object is created only if its number is free; otherwise the process reads the object and decides again.
 
-    Object stores can do that (S3: `If-None-Match`, https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html).
+    Source: S3's conditional writes (`If-None-Match`, https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html).
     """
 
     def __init__(self, store: Store, path: str) -> None:
-        """Take the place."""
+        """Create a log without reading it."""
         self._store, self._path = store, path
         self._next, self._proven, self.damaged = 0, False, 0
 
     def exchange(self, decide: Decide) -> None:
-        """Add a line as the next object, and read what others added where its number is taken.
+        """Read the lines that others added, then add a line as the next object; if its number is taken, repeat both.
 
         Raises:
-            StoreError: it cannot be read or written, or the storage replaces objects that are there.
+            StoreError: an object cannot be read or written, or the storage overwrites existing objects.
         """
         news = self._all() if self._next == 0 else []
         while True:
@@ -159,18 +159,18 @@ class ObjectLog:
 
     def _all(self) -> list[Line]:
         folder, _, beginning = self._path.rpartition("/")
-        found = self._store.read_many(self._store.names(folder, ".jsonl", beginning=f"{beginning}-"))
-        self._next = len(found)
-        lines = read_objects(b"".join(found))
-        self.damaged += len(found) - len(lines)
+        contents = self._store.read_many(self._store.names(folder, ".jsonl", beginning=f"{beginning}-"))
+        self._next = len(contents)
+        lines = read_objects(b"".join(contents))
+        self.damaged += len(contents) - len(lines)
         return lines
 
     def _news(self) -> list[Line]:
-        found: list[Line] = []
+        lines: list[Line] = []
         while self._store.exists(name := self._name(self._next)):
-            found += read_objects(self._store.read_bytes(name))
+            lines += read_objects(self._store.read_bytes(name))
             self._next += 1
-        return found
+        return lines
 
     def _prove(self, name: str, content: bytes) -> None:
         if not self._proven and self._store.create(name, b"\n"):

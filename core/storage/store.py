@@ -1,4 +1,4 @@
-"""The data root: every file that a run makes, written once, whole or not at all."""
+"""The data root: all files that a run writes, each atomically."""
 
 import errno
 import json
@@ -25,20 +25,21 @@ from core.storage.whole_files import ROOT_VARIABLE, failure, holds, open_to_appe
 Kind = TypeVar("Kind", bound=BaseModel)
 
 
-class Kept(dict[str, Any]):
-    """A JSON object of a file, which says of itself where it is wrong: other hands may have changed it.
+class StoredObject(dict[str, Any]):
+    """A JSON object from a file. A missing key raises an error that names the file, which someone may have edited.
 
     Args:
-        place: of the file.
+        place: path of the file.
+        values: the object's contents.
     """
 
     def __init__(self, place: str, values: Mapping[str, Any]) -> None:
-        """Take what was read."""
+        """Create the object from the file's contents."""
         super().__init__(values)
         self._place = place
 
     def __missing__(self, key: str) -> Any:
-        """Say what is not there.
+        """Report a missing key.
 
         Raises:
             DamagedError: always.
@@ -48,12 +49,13 @@ class Kept(dict[str, Any]):
 
 @dataclass(frozen=True)
 class Store:
-    """Files below one root, named by relative paths such as `transcripts/therapeutic-coaching/x.json`.
+    """Files below a root, named by relative paths such as `transcripts/therapeutic-coaching/x.json`.
 
-    Nothing outside the root is read or written: every method raises `StoreError` for a name that is no plain relative path, or that a link leads out.
+    Nothing outside the root is read or written: every method raises `StoreError` for a name that is not a plain relative path, or that leads out of the
+    root through a symbolic link.
 
     Args:
-        root: a local folder or an fsspec URL. It may be a link itself.
+        root: a local folder or an fsspec URL. The folder itself may be a link.
     """
 
     root: str
@@ -62,7 +64,7 @@ class Store:
         """Return a file's text.
 
         Raises:
-            StoreError: it is not there, cannot be read, or is no text.
+            StoreError: it does not exist, cannot be read, or is not text.
         """
         return self._text(name, self.read_bytes(name))
 
@@ -74,28 +76,28 @@ class Store:
             raise DamagedError(f"{what}. Name another, or remove it.") from error
 
     def load(self, name: str, kind: type[Kind]) -> Kind:
-        """Return a file's record. The error says nothing of what a file of another kind holds.
+        """Return the record in a file. The error does not quote the file, which may be private.
 
         Raises:
-            StoreError: it is not there.
-            DamagedError: it is no such record.
+            StoreError: it does not exist.
+            DamagedError: it is not a record of this kind.
         """
         return self._record(name, self.read_bytes(name), kind)
 
     def load_all(self, names: Iterable[str], kind: type[Kind]) -> tuple[dict[str, Kind], dict[str, str]]:
-        """Return the records of files by their names, and by name why others cannot be read.
+        """Return the records in files by name, and by name the errors of those that are damaged.
 
         Raises:
-            StoreError: one is not there.
+            StoreError: a file does not exist.
         """
-        found, damaged, wanted = dict[str, Kind](), dict[str, str](), sorted(names)
-        contents = map(self.read_bytes, wanted) if self.is_local else self.read_many(wanted)
-        for name, content in zip(wanted, contents, strict=True):
+        records, damaged, files = dict[str, Kind](), dict[str, str](), sorted(names)
+        contents = map(self.read_bytes, files) if self.is_local else self.read_many(files)
+        for name, content in zip(files, contents, strict=True):
             try:
-                found[name] = self._record(name, content, kind)
+                records[name] = self._record(name, content, kind)
             except DamagedError as error:
                 damaged[name] = str(error)
-        return found, damaged
+        return records, damaged
 
     def _record(self, name: str, content: bytes, kind: type[Kind]) -> Kind:
         try:
@@ -105,26 +107,26 @@ class Store:
             raise DamagedError(f"{what}. Name another, or remove it to have it made again.") from error
 
     def load_json(self, name: str) -> dict[str, Any]:
-        """Return the JSON object of a file. A key that it is asked for and does not have is a `DamagedError` as well.
+        """Return the JSON object in a file. Reading a missing key of it raises `DamagedError` too.
 
         Raises:
-            StoreError: it is not there.
-            DamagedError: it is no such file.
+            StoreError: it does not exist.
+            DamagedError: it is not a JSON object.
         """
         try:
-            found = json.loads(self.read(name), object_hook=partial(Kept, f"{self.root}/{name}"))
+            value = json.loads(self.read(name), object_hook=partial(StoredObject, f"{self.root}/{name}"))
         except (ValueError, RecursionError) as error:
             raise DamagedError(f"{self.root}/{name} is not JSON, so it is damaged. Remove it, or what it is part of, to have that made again.") from error
-        if not isinstance(found, dict):
+        if not isinstance(value, dict):
             raise DamagedError(f"{self.root}/{name} is not a JSON object, so it is damaged. Remove it, or what it is part of, to have that made again.")
-        return found
+        return value
 
     def read_bytes(self, name: str) -> bytes:
         """Return a file's bytes.
 
         Raises:
-            StoreError: it is not there or cannot be read.
-            DamagedError: it is no file.
+            StoreError: it does not exist or cannot be read.
+            DamagedError: it is a folder, or a link that leads to itself.
         """
         fs, place = self._place(name)
         self._saw(name)
@@ -134,13 +136,13 @@ class Store:
             raise failure("read", f"{self.root}/{name}", error) from error
 
     def exists(self, name: str) -> bool:
-        """Say whether a file or folder is there."""
+        """Return whether a file or folder exists."""
         fs, place = self._place(name)
         self._saw(name)
         return fs.exists(place)
 
     def size(self, name: str) -> int | None:
-        """Return how many bytes a file has; none if there is no such file."""
+        """Return the size of a file in bytes; None if it does not exist."""
         fs, place = self._place(name)
         self._saw(name)
         try:
@@ -149,28 +151,28 @@ class Store:
             return None
 
     def states(self, names: Iterable[str]) -> dict[str, FileState]:
-        """Return the state of each of these files that is there; what is no name below the root, or a link, is left out."""
+        """Return the states of those of the files that exist, except links and invalid names."""
         fs, root = _filesystem(self.root)
-        found: dict[str, FileState] = {}
+        states: dict[str, FileState] = {}
         is_local = self.is_local
         for name in names:
             if wrong_in(name):
                 continue
             try:
                 if is_local:
-                    seen = os.lstat(f"{root}/{name}")
-                    if stat.S_ISREG(seen.st_mode):
-                        found[name] = FileState(seen.st_size, seen.st_mtime, f"{seen.st_ino}-{seen.st_mtime_ns}")
+                    status = os.lstat(f"{root}/{name}")
+                    if stat.S_ISREG(status.st_mode):
+                        states[name] = FileState(status.st_size, status.st_mtime, f"{status.st_ino}-{status.st_mtime_ns}")
                 else:
                     info = fs.info(f"{root}/{name}")
                     if info.get("type") == "file":
-                        found[name] = object_state(info)
+                        states[name] = object_state(info)
             except OSError:
                 continue
-        return found
+        return states
 
     def states_in(self, folder: str, ending: str = "") -> dict[str, FileState]:
-        """Return the state of each file in a folder, in the order of their names. An object store tells a thousand with one request."""
+        """Return the state of each file in a folder, sorted by name. An object store returns a thousand per request."""
         if self.is_local:
             names = self.names(folder, ending)
             for name in names:
@@ -181,32 +183,36 @@ class Store:
             entries = sorted(fs.ls(place, detail=True), key=lambda info: info["name"])
         except (FileNotFoundError, NotADirectoryError):
             return {}
-        named = ((f"{folder}/{info['name'].rsplit('/', 1)[-1]}", info) for info in entries if info["type"] == "file")
-        return {name: object_state(info) for name, info in named if name.endswith(ending) and not wrong_in(name)}
+        files = ((f"{folder}/{info['name'].rsplit('/', 1)[-1]}", info) for info in entries if info["type"] == "file")
+        return {name: object_state(info) for name, info in files if name.endswith(ending) and not wrong_in(name)}
 
     def names(self, folder: str, ending: str = "", beginning: str = "") -> list[str]:
-        """Return the names of the files in a folder, sorted; none if there is no such folder. What no store could have written there is left out.
+        """Return the sorted names of the entries of a folder; an empty list if it does not exist. Names that a store cannot have written are omitted.
+
+        Args:
+            folder: the folder.
+            ending, beginning: how the names must end and begin.
 
         Raises:
-            StoreError: it cannot be read.
+            StoreError: the folder cannot be read.
         """
         fs, place = self._place(folder)
         try:
-            found = [path.rsplit("/", 1)[-1] for path in fs.ls(place, detail=False) if path != place]  # of a file, itself is listed
+            entries = [path.rsplit("/", 1)[-1] for path in fs.ls(place, detail=False) if path != place]  # the listing of a file is the file itself
         except (FileNotFoundError, NotADirectoryError):
-            found = []
+            entries = []
         except OSError as error:
             raise failure("read", f"{self.root}/{folder}", error) from error
-        names = sorted(f"{folder}/{name}" for name in found if name.startswith(beginning) and name.endswith(ending) and not wrong_in(f"{folder}/{name}"))
-        if noted := trace():
-            noted.listed(folder, beginning, ending, names)
+        names = sorted(f"{folder}/{name}" for name in entries if name.startswith(beginning) and name.endswith(ending) and not wrong_in(f"{folder}/{name}"))
+        if current := trace():
+            current.listed(folder, beginning, ending, names)
         return names
 
     def write(self, name: str, content: str | bytes) -> str:
-        """Write a file atomically, so that a reader sees the whole of it or none; return its name. One that has this content already is left as it is.
+        """Write a file atomically and return its name; a local file that already has this content is not touched.
 
         Raises:
-            StoreError: the disk is full, the folder is not writable, or the like. Nothing is left half written.
+            StoreError: it cannot be written, for example because the disk is full. No partial file is left.
         """
         data = content.encode() if isinstance(content, str) else content
         fs, place = self._place(name)
@@ -215,19 +221,19 @@ class Store:
                 if not holds(Path(place), data):
                     replace_file(Path(place), data)
             else:
-                fs.pipe_file(place, data)  # object stores publish an object whole
+                fs.pipe_file(place, data)  # object stores write objects atomically
         except OSError as error:
             raise failure("write", f"{self.root}/{name}", error) from error
-        if noted := trace():
-            noted.wrote(name)
+        if current := trace():
+            current.wrote(name)
         return name
 
     @contextmanager
     def reading(self, name: str) -> Generator[IO[bytes]]:
-        """Open a file to be read piece by piece.
+        """Open a file for reading piece by piece.
 
         Raises:
-            StoreError: it is not there or cannot be read.
+            StoreError: it does not exist or cannot be read.
         """
         fs, place = self._place(name)
         self._saw(name)
@@ -239,10 +245,10 @@ class Store:
 
     @contextmanager
     def writing(self, name: str) -> Generator[IO[bytes]]:
-        """Open a file to be written piece by piece; it appears whole when the block ends well, and not at all when it does not.
+        """Open a file for writing piece by piece; it is stored only if the block ends without an error.
 
         Raises:
-            StoreError: the disk is full, the folder is not writable, or the like.
+            StoreError: it cannot be written, for example because the disk is full.
         """
         fs, place = self._place(name)
         try:
@@ -256,11 +262,11 @@ class Store:
                     fs.put_file(file.name, place)
         except OSError as error:
             raise failure("write", f"{self.root}/{name}", error) from error
-        if noted := trace():
-            noted.wrote(name)
+        if current := trace():
+            current.wrote(name)
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write a file unless it exists, atomically across processes; say whether it was written.
+        """Write a file unless it exists, atomically across processes; return whether it was written.
 
         Raises:
             StoreError: it cannot be written.
@@ -269,31 +275,31 @@ class Store:
         try:
             fs.pipe_file(place, content, mode="create")
         except OSError as error:
-            # S3 answers 412, others FileExistsError; a request that was sent twice below us meets its own object
+            # if the object exists, S3 answers 412 and others raise FileExistsError; if a library resent the request, the object may be this one
             if not fs.exists(place):
                 raise failure("write", f"{self.root}/{name}", error) from error
             return fs.cat_file(place) == content
         return True
 
     def read_many(self, names: Sequence[str]) -> list[bytes]:
-        """Return the bytes of several files, which an object store is asked for side by side.
+        """Return the bytes of several files in the order of their names, requested from an object store in parallel.
 
         Raises:
-            StoreError: one is not there or cannot be read.
+            StoreError: a file does not exist or cannot be read.
         """
         fs, root = _filesystem(self.root)
         try:
-            found: dict[str, bytes] = fs.cat([f"{root}/{name}" for name in names]) if names else {}
+            contents: dict[str, bytes] = fs.cat([f"{root}/{name}" for name in names]) if names else {}
         except OSError as error:
             raise failure("read", self.root, error) from error
-        return [found[path] for path in sorted(found)]
+        return [contents[path] for path in sorted(contents)]
 
     def write_json(self, name: str, value: Any) -> str:
-        """Write a value as indented JSON (pydantic models included)."""
+        """Write a value, which may contain pydantic models, as indented JSON and return the file's name."""
         return self.write(name, to_json(value, indent=1, by_alias=False) + b"\n")
 
     def remove(self, name: str) -> None:
-        """Delete a file, if it is there.
+        """Delete a file if it exists.
 
         Raises:
             StoreError: it cannot be deleted.
@@ -305,13 +311,14 @@ class Store:
             pass
         except OSError as error:
             raise failure("remove", f"{self.root}/{name}", error) from error
-        if noted := trace():
-            noted.removed(name)
+        if current := trace():
+            current.removed(name)
 
     def appender(self, name: str) -> Callable[[str], None]:
-        """Return a function that adds lines to a file that only it writes. On an object store, which cannot append, each line rewrites the file.
+        """Return a function that appends lines to a file that nothing else writes. On an object store, which cannot append, each line rewrites the file.
 
-        Raises (both): StoreError: it cannot be written.
+        Raises:
+            StoreError: the file cannot be written; the returned function raises it too.
         """
         fs, place = self._place(name)
         written = [self.read(name)] if not self.is_local and self.exists(name) else []
@@ -320,14 +327,14 @@ class Store:
         except OSError as error:
             raise failure("write", f"{self.root}/{name}", error) from error
 
-        if noted := trace():
-            noted.appends(name)
+        if current := trace():
+            current.appends(name)
 
         def append(line: str) -> None:
             try:
                 if file:
                     data = line.encode()
-                    if (part := file.write(data)) != len(data):  # a full disk takes a part
+                    if (part := file.write(data)) != len(data):  # a full disk writes only a part
                         os.ftruncate(file.fileno(), os.fstat(file.fileno()).st_size - part)
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 else:
@@ -340,14 +347,14 @@ class Store:
 
     @property
     def is_local(self) -> bool:
-        """Whether the root is a folder of this machine."""
+        """Whether the root is a local folder."""
         return isinstance(_filesystem(self.root)[0], fsspec.get_filesystem_class("file"))
 
     def local(self, name: str) -> Path:
-        """Return a path that programs of this machine can open (models, logs); its folder is made.
+        """Return a path that programs of this machine can open (models, logs), and create its folder.
 
         Raises:
-            StoreError: the root is remote, or the folder cannot be made.
+            StoreError: the root is remote, or the folder cannot be created.
         """
         path = Path(self._place(name)[1])
         self._saw(name)
@@ -360,36 +367,40 @@ class Store:
         return path
 
     def made(self, folder: str) -> None:
-        """Note a folder that a program of this run has made, with its files."""
-        if noted := trace():
+        """Note in the trace a folder that a program of this run has created, with its files."""
+        if current := trace():
             for name in (folder, *self.names(folder)):
-                noted.wrote(name)
+                current.wrote(name)
 
     def check_writable(self) -> None:
-        """Raise `StoreError` now rather than after an hour of work if the root cannot be written."""
-        self.write(".writable", os.urandom(8))  # what is there already would not be written
-
-    def _place(self, name: str) -> tuple[Any, str]:
-        """Return the file system of the root and a file's path in it.
+        """Check that the root can be written, so that a run fails at its start and not after an hour of work.
 
         Raises:
-            StoreError: the path would be outside the root.
+            StoreError: it cannot be written.
+        """
+        self.write(".writable", os.urandom(8))  # random, because a file with the same content would not be written
+
+    def _place(self, name: str) -> tuple[Any, str]:
+        """Return the file system of the root and the path of a file in it.
+
+        Raises:
+            StoreError: the name is not valid, or leads out of the root.
         """
         fs, root = _filesystem(self.root)
         if wrong := wrong_in(name):
             raise StoreError(f"{name[:100]!r} is not a name below the data root {self.root}: {wrong}. Allowed: a relative path such as batches/x.json.")
         if isinstance(fs, fsspec.get_filesystem_class("file")):
-            real, there = os.path.realpath(root), os.path.realpath(f"{root}/{name}")
-            if os.path.commonpath([real, there]) != real:
+            real, target = os.path.realpath(root), os.path.realpath(f"{root}/{name}")
+            if os.path.commonpath([real, target]) != real:
                 raise StoreError(
-                    f"{self.root}/{name} is a link out of the data root, to {there}. Nothing outside the root is read or written. "
+                    f"{self.root}/{name} is a link out of the data root, to {target}. Nothing outside the root is read or written. "
                     f"Set {ROOT_VARIABLE} to where the files are, or replace the link with them."
                 )
         return fs, f"{root}/{name}"
 
     def _saw(self, name: str) -> None:
-        if noted := trace():
-            noted.saw(name)
+        if current := trace():
+            current.saw(name)
 
 
 def open_store() -> Store:
@@ -397,18 +408,18 @@ def open_store() -> Store:
 
     Raises:
         SettingsError: there is no project folder.
-        StoreError: there is no such kind of place, or one elsewhere cannot be asked.
+        StoreError: the kind of storage is unknown, or remote storage does not answer.
     """
-    named = os.environ.get(ROOT_VARIABLE) or "data"
-    store = Store(named if "://" in named or "::" in named else str(project_path(named)))
+    root = os.environ.get(ROOT_VARIABLE) or "data"
+    store = Store(root if "://" in root or "::" in root else str(project_path(root)))
     if not store.is_local:
-        _ask_once(store.root)
+        _check_answers(store.root)
     return store
 
 
 @lru_cache
-def _ask_once(root: str) -> None:
-    """Check that remote storage answers: clients report missing keys and similar faults in errors of their own."""
+def _check_answers(root: str) -> None:
+    """Check once per root that remote storage answers, because clients report missing keys and similar faults with their own types of errors."""
     fs, path = _filesystem(root)
     try:
         fs.info(f"{path}/.writable")
@@ -421,9 +432,9 @@ def _ask_once(root: str) -> None:
 
 
 def _filesystem(root: str) -> tuple[Any, str]:
-    """Return the file system of a root and the path in it; listings are not kept, since other machines write there too."""
+    """Return the file system of a root and the path in it; listings are not cached, since other machines write there too."""
     try:
         return fsspec.url_to_fs(root, use_listings_cache=False)
-    except Exception as error:  # some file systems look for their place at once, with clients of their own
+    except Exception as error:  # some file systems contact their service at once, and their clients raise their own types of errors
         reason = " ".join(str(error).split())[:200].rstrip(".")
         raise StoreError(f"{ROOT_VARIABLE} is {root[:100]!r}: {reason}. Allowed: a folder, or an address such as s3://bucket/folder.") from error

@@ -1,6 +1,6 @@
-"""What a command saw of the data root: the state of each file that it read, asked for or wrote, and what stood in each folder that it listed.
+"""A trace of a command's use of the data root: the state of each file that it read, checked or wrote, and the contents of each folder that it listed.
 
-As long as all of that is as the command left it, the same command would see the same and make nothing.
+As long as all of these are unchanged, the same command would have nothing to do.
 """
 
 from dataclasses import dataclass, field
@@ -8,12 +8,12 @@ from pathlib import Path
 from stat import S_ISDIR
 
 Stamp = list[int]
-"""Of a file: inode, size, and the times of the last change of its content and of the file, in nanoseconds. Of a folder: its inode."""
+"""For a file: inode, size, and the times of the last changes of its content and its metadata, in nanoseconds. For a folder: its inode."""
 
 
 @dataclass
 class Listing:
-    """What stands in a folder, of all names that begin and end as was asked for."""
+    """The names in a folder that have a certain beginning and ending."""
 
     folder: str
     beginning: str
@@ -23,10 +23,13 @@ class Listing:
 
 @dataclass
 class Trace:
-    """The last state that a command knows of what it touched; what it does itself is no change.
+    """The latest known state of everything that a command used. The command's own changes update the state.
 
     Args:
-        root: a local folder.
+        root: the data root, a local folder.
+        files: by name, the stamp of each file or folder; None if it does not exist.
+        listings: the listed folders.
+        appended: names of the files that the command appends to.
         finished: whether the command would have nothing to do if it ran again.
     """
 
@@ -37,7 +40,7 @@ class Trace:
     finished: bool = True
 
     def saw(self, name: str) -> None:
-        """Note the state of a file or folder that is read or asked for."""
+        """Note the state of a file or folder that is read or checked."""
         if not name.startswith("."):
             self.files[name] = stamp(self.root / name)
 
@@ -46,11 +49,11 @@ class Trace:
         self.saw(name)
         for listing in self.listings:
             child = _child(listing.folder, name)
-            if child and child not in listing.names and _asked_for(listing, child):
+            if child and child not in listing.names and _matches(listing, child):
                 listing.names = sorted([*listing.names, child])
 
     def appends(self, name: str) -> None:
-        """Note a file that only this process writes, line by line; its state is looked at when the command has ended."""
+        """Note a file that only this process writes, line by line; its state is read when the command has ended."""
         if name not in self.appended:
             self.appended.add(name)
             self.wrote(name)
@@ -63,13 +66,13 @@ class Trace:
                 listing.names.remove(name)
 
     def listed(self, folder: str, beginning: str, ending: str, names: list[str]) -> None:
-        """Note what a folder holds."""
-        self.listings = [one for one in self.listings if (one.folder, one.beginning, one.ending) != (folder, beginning, ending)]
+        """Note the names in a folder."""
+        self.listings = [other for other in self.listings if (other.folder, other.beginning, other.ending) != (folder, beginning, ending)]
         self.listings.append(Listing(folder, beginning, ending, list(names)))
 
 
 def stamp(path: Path) -> Stamp | None:
-    """Return a file's or folder's state; none if it is not there."""
+    """Return the stamp of a file or folder; None if it does not exist."""
     try:
         state = path.stat()
     except OSError:
@@ -78,35 +81,35 @@ def stamp(path: Path) -> Stamp | None:
 
 
 def begin_trace(root: Path) -> Trace:
-    """Note from now on what this process does below a root, and return the notes."""
+    """Start tracing this process's use of a root, and return the trace."""
     global _TRACE  # noqa: PLW0603  one command is one process
     _TRACE = Trace(root)
     return _TRACE
 
 
 def end_trace() -> None:
-    """Stop noting."""
+    """Stop tracing."""
     global _TRACE  # noqa: PLW0603
     _TRACE = None
 
 
 def trace() -> Trace | None:
-    """Return the notes of this process, where it takes any."""
+    """Return the trace of this process; None if it is not tracing."""
     return _TRACE
 
 
 def leave_open() -> None:
-    """Say that something could not be made, and that the same command would try it again."""
+    """Note that something could not be made, so that the same command would try it again."""
     if _TRACE:
         _TRACE.finished = False
 
 
 def _child(folder: str, name: str) -> str | None:
-    """Return which entry of a folder a file is, or stands below."""
+    """Return the entry of a folder that is a file or contains it; None if the file is not below the folder."""
     return f"{folder}/{name.removeprefix(f'{folder}/').partition('/')[0]}" if name.startswith(f"{folder}/") else None
 
 
-def _asked_for(listing: Listing, child: str) -> bool:
+def _matches(listing: Listing, child: str) -> bool:
     return child.endswith(listing.ending) and child.startswith(f"{listing.folder}/{listing.beginning}")
 
 

@@ -1,4 +1,4 @@
-"""Files of this machine that are written whole or not at all, the names that they may have, and what is said when that fails."""
+"""Atomic writes of local files, the rules for their names, and the messages of failures."""
 
 import errno
 import os
@@ -13,30 +13,30 @@ from core.errors import DamagedError, StoreError
 from core.storage.leftovers import mark
 
 ROOT_VARIABLE = "UNDERSTUDY_DATA"
-LONGEST_PART, LONGEST_NAME = 255, 1024
-"""Bytes of a name between two slashes, and of the whole: what file systems and S3 keys allow."""
+MAX_PART, MAX_NAME = 255, 1024
+"""Maximum bytes of a name between two slashes and of a complete name: the limits of file systems and of S3 keys."""
 
 
 def wrong_in(name: str) -> str | None:
-    """Say why a file cannot have this name, on any file system; nothing where it can."""
+    """Return why a name is not valid on every file system; None if it is valid."""
     if not name.isprintable() or "\\" in name:
         return "it has a backslash or a character that is not printed"
     parts = name.split("/")
     if not {"", ".", ".."}.isdisjoint(parts):
         return "it begins or ends with a slash, or a part of it is empty, `.` or `..`"
-    if len(name.encode()) > LONGEST_NAME or any(len(part.encode()) > LONGEST_PART for part in parts):
-        return f"it is longer than {LONGEST_NAME} bytes, or a part of it than {LONGEST_PART}"
+    if len(name.encode()) > MAX_NAME or any(len(part.encode()) > MAX_PART for part in parts):
+        return f"it is longer than {MAX_NAME} bytes, or a part of it than {MAX_PART}"
     return None
 
 
 def open_to_append(path: Path) -> FileIO:
-    """Open a file to which lines are added."""
+    """Open a file for appending lines, and create its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    return FileIO(path, "a")  # unbuffered: what was written survives a kill
+    return FileIO(path, "a")  # unbuffered: written data survives if the process is killed
 
 
 def holds(path: Path, data: bytes) -> bool:
-    """Say whether a file has this content already."""
+    """Return whether a file already has this content."""
     try:
         return path.stat().st_size == len(data) and path.read_bytes() == data
     except OSError:
@@ -44,14 +44,14 @@ def holds(path: Path, data: bytes) -> bool:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file atomically: readers see either the old or the complete new content."""
     with part_of(path) as file:
         file.write(data)
 
 
 @contextmanager
 def part_of(path: Path) -> Generator[IO[bytes]]:
-    """Open a file beside the path that takes its place when the block ends well."""
+    """Open a temporary file in the same folder, which replaces the file at the path if the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=mark())
     try:
@@ -59,7 +59,7 @@ def part_of(path: Path) -> Generator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)  # mkstemp gives 0600, which other workers on a shared folder could not read
+        Path(temporary).chmod(0o644)  # mkstemp sets 0600, which other workers on a shared folder could not read
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -70,11 +70,13 @@ def failure(verb: str, what: str, error: OSError) -> StoreError:
     """Return an error that says what failed, why, and what to do.
 
     Args:
-        verb: what was to be done, such as `write`; what: to which file or folder.
+        verb: the failed action, such as `write`.
+        what: its file or folder.
+        error: the system's error.
     """
     if error.errno in (errno.EISDIR, errno.ELOOP):
-        stands = "a folder" if error.errno == errno.EISDIR else "a link that leads to itself"
-        return DamagedError(f"{what} is {stands}, where a file is due. Move it away, to have the file made again or to put it back.")
+        kind = "a folder" if error.errno == errno.EISDIR else "a link that leads to itself"
+        return DamagedError(f"{what} is {kind}, where a file is due. Move it away, to have the file made again or to put it back.")
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         remedy = "The disk is full. Free some space and run the same command again: what was already made is kept."
     elif isinstance(error, FileNotFoundError):

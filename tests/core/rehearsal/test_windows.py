@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from core.llm.ledger import Ledger
 from core.llm.run import Run
 from core.llm.window import STEP, USUAL, Window, fit_window
-from core.machine.gguf import LARGEST_HEAD, GgufHead, read_gguf_head
+from core.machine.gguf import MAX_HEAD, GgufHead, read_gguf_head
 from core.packs.pack import load_pack
 from core.records import ModelChoice
 from core.rehearsal.lengths import exchanges_in, tokens_of
@@ -98,8 +98,8 @@ def test_a_head_that_claims_to_be_as_long_as_the_weights_is_not_read_through(tmp
     with path.open("wb") as file:
         file.write(b"GGUF" + struct.pack("<IQQ", 3, 0, 3))
         file.write(struct.pack("<Q20sIQ5s", 20, b"general.architecture", 8, 5, b"llama"))
-        file.write(struct.pack("<Q1sIIQ", 1, b"a", 9, 0, LARGEST_HEAD))  # a list of small numbers, of which nothing is on the disk
-        file.seek(LARGEST_HEAD, os.SEEK_CUR)
+        file.write(struct.pack("<Q1sIIQ", 1, b"a", 9, 0, MAX_HEAD))  # a list of small numbers, of which nothing is on the disk
+        file.seek(MAX_HEAD, os.SEEK_CUR)
         file.write(struct.pack("<Q20sII", 20, b"llama.context_length", 4, 2048))
     assert read_gguf_head(path) == GgufHead(None, None, path.stat().st_size)
 
