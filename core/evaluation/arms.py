@@ -1,4 +1,4 @@
-"""The arms of an evaluation: by default the GGUF files of an export, and any models that are named."""
+"""The arms of an evaluation: by default the GGUF files of an export, and any other models that the user names."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,11 +22,14 @@ from core.training.latest import Exported
 
 
 class Arm(Record):
-    """An arm: the model that plays it, the prompt that it plays under, and the loss of its file on what nothing was trained on.
+    """An arm: a model under a prompt.
 
     Args:
-        prompt: `system` or `assistant` of the pack, or the name of the file whose text is the `template`.
-        as_written: it plays as the training data was written: with the pack's notes, and with faulty answers asked for again.
+        choice: the model.
+        heldout: loss of the model's file on the validation split.
+        prompt: `system` or `assistant` of the pack, or the name of the user's prompt file.
+        template: text of the user's prompt file; None for a prompt of the pack.
+        as_written: whether the arm plays as the training data was written: with the pack's notes, and with unusable answers requested again.
     """
 
     name: str
@@ -38,30 +41,34 @@ class Arm(Record):
 
     @property
     def file(self) -> str | None:
-        """Path of its GGUF, if that is what it is."""
+        """Path of the model's GGUF file; None if it is not a file."""
         provider, _, path = self.choice.reference.partition("/")
         return path if provider in FILES else None
 
     def instructions(self, pack: Pack, country: str | None) -> str:
-        """Return its prompt as it reads it, for a person who lives in a country, where that is known."""
+        """Return the filled-in prompt.
+
+        Args:
+            country: country of the simulated user; None if it is not known.
+        """
         if self.template is None:
             return pack.instructions(self.prompt, country)
         return pack.fill(check_prompt(Path(self.prompt), self.template, "assistant"), country)
 
     @property
     def shown(self) -> str:
-        """What reports call it: its model, whose path on this machine says nothing to others, and its prompt, if that is not the usual one."""
+        """Name in reports: the model, without a file's folder, and the prompt if it is not `system`."""
         provider, _, path = self.choice.reference.partition("/")
         return (f"{provider}/{path.rpartition('/')[2]}" if self.file else self.choice.reference) + self.under
 
     @property
     def identity(self) -> str:
-        """What it is, for this machine: the same of arms that are the same."""
+        """Key of the arm in one data root: equal for equal arms."""
         return (self.file or self.choice.reference) + self.under
 
     @property
     def under(self) -> str:
-        """Its prompt in words; nothing of the one that was trained with. A file is distinguished by its content."""
+        """The prompt as a suffix of the name; empty for `system`, the prompt of the training. A file's suffix has the fingerprint of its content."""
         if self.template is not None:
             return f"{UNDER}{self.prompt} ({fingerprint(self.template)})"
         notes = " with its notes" if self.as_written else ""
@@ -70,11 +77,14 @@ class Arm(Record):
 
 @dataclass(frozen=True)
 class Wanted:
-    """An arm that was asked for.
+    """A requested arm, before its model's block is read.
 
     Args:
-        reference: its model; path: of its prompt file, if it has one.
-        as_written: as an arm has it.
+        reference: reference of the model.
+        heldout: as in `Arm`.
+        prompt: `system`, `assistant` or the path of a prompt file.
+        path: the prompt file; None for a prompt of the pack.
+        as_written: as in `Arm`.
     """
 
     reference: str
@@ -84,10 +94,10 @@ class Wanted:
     as_written: bool
 
     def arm(self, name: str, choice: ModelChoice) -> Arm:
-        """Return the arm with its model's choice.
+        """Return the arm with the given model.
 
         Raises:
-            PackError: its prompt file cannot be read, or uses what it is not given.
+            PackError: the prompt file cannot be read, or uses an input that it does not get.
         """
         template = read_text(self.path, PackError, f"Write it, or name {SYSTEM} or {ASSISTANT}.") if self.path else None
         if self.path and template is not None:
@@ -97,23 +107,24 @@ class Wanted:
 
 
 def wanted_arms(run: Run, exported: Exported | None, named: Mapping[str, str]) -> dict[str, Wanted]:
-    """Return the arms that the settings and a command ask for, the base first.
+    """Return the arms of the settings and of the command, the base first.
 
     Args:
-        exported: whose GGUF files are the arms `base`, `understudy` and, after preference training, `preferred`, unless other models are named for them.
-        named: arms by name, each as `MODEL` or `MODEL under PROMPT`; one of the settings' of the same name is replaced.
+        exported: export whose GGUF files are the arms `base`, `understudy` and, after preference training, `preferred`, unless `named` or the settings name
+            other models for these arms. None if there is no export.
+        named: the command's arms by name, each as `MODEL` or `MODEL under PROMPT`; they replace arms of the settings with the same name.
 
     Raises:
-        SettingsError: an arm of another form.
-        EvaluationError: there is no base or no understudy, or the two files cannot be compared.
+        SettingsError: an arm has another form.
+        EvaluationError: the base or another arm is absent, or the exported files cannot be compared.
     """
     asked = read_arms(named)
-    given = read_arms(run.settings.evaluation.arms) | asked
-    needed = exported and not all(name in given and given[name].literal for name in (BASE, UNDERSTUDY))
+    configured = read_arms(run.settings.evaluation.arms) | asked
+    needed = exported and not all(name in configured and configured[name].literal for name in (BASE, UNDERSTUDY))
     files = files_of(run.store, exported) if exported and needed else {}
-    arms = {name: ArmWords(name, SYSTEM) for name in files} | given
+    arms = {name: ArmWords(name, SYSTEM) for name in files} | configured
     if BASE not in arms or len(arms) < 2:
-        raise _nothing(run, [*files, *asked])
+        raise _nothing_to_compare(run, [*files, *asked])
     order = sorted(arms, key=lambda name: (name != BASE, name != UNDERSTUDY, name != PREFERRED, name))
     unknown = HeldOutLoss(loss=None, reason="only a file of an export has one")
 
@@ -123,7 +134,7 @@ def wanted_arms(run: Run, exported: Exported | None, named: Mapping[str, str]) -
             reference = run.settings.roles.assistant
         elif source in EXPORTED:
             if source not in files:
-                raise _nothing(run, [*files, *asked])
+                raise _nothing_to_compare(run, [*files, *asked])
             reference = f"{run.settings.evaluation.serve}/{files[source][0]}"
         else:
             reference = source
@@ -135,7 +146,10 @@ def wanted_arms(run: Run, exported: Exported | None, named: Mapping[str, str]) -
 
 
 def _source(name: str, arms: Mapping[str, ArmWords]) -> str:
-    """Return an arm's model: what is named, the teacher, or the base or understudy of the export. `base` means what the arm of that name is."""
+    """Return an arm's model. If it is the name of another arm, such as `base`, the result is that arm's model.
+
+    It remains such a name if that arm is the exported file.
+    """
     seen, word = {name}, arms[name].model
     while word in EXPORTED and word in arms and word not in seen:
         seen.add(word)
@@ -143,46 +157,51 @@ def _source(name: str, arms: Mapping[str, ArmWords]) -> str:
     return word
 
 
-def _nothing(run: Run, given: Sequence[str]) -> EvaluationError:
+def _nothing_to_compare(run: Run, names: Sequence[str]) -> EvaluationError:
     return EvaluationError(
-        f"Nothing to compare: {', '.join(given) or 'no arm'} is given and nothing of {run.pack.name} was exported here. Run the export flow first "
+        f"Nothing to compare: {', '.join(names) or 'no arm'} is given and nothing of {run.pack.name} was exported here. Run the export flow first "
         "(understudy export), or name the models: arms={'base': 'provider/model', 'understudy': 'provider/model'}."
     )
 
 
 def check_apart(run: Run, arms: Sequence[Arm]) -> None:
-    """Refuse arms that are the same model under the same prompt, or that do not fit into memory."""
+    """Check that the arms differ from one another and can play at once.
+
+    Raises:
+        EvaluationError: two arms are the same model under the same prompt.
+        SettingsError: several models of llama-cpp, which holds one in memory, would play at once.
+    """
     settings = run.settings.evaluation
-    known: dict[str, str] = {}
+    names: dict[str, str] = {}
     for arm in arms:
-        read = check_prompt(Path(arm.prompt), arm.template, "assistant").text if arm.template else run.pack.prompts[arm.prompt].text
-        same = json.dumps([model_key(arm.choice), read, arm.as_written])
-        if same in known:
+        text = check_prompt(Path(arm.prompt), arm.template, "assistant").text if arm.template else run.pack.prompts[arm.prompt].text
+        key = json.dumps([model_key(arm.choice), text, arm.as_written])
+        if key in names:
             raise EvaluationError(
-                f"{known[same]} and {arm.name} are the same model ({arm.choice.reference}) under the same prompt. Name another model or prompt, or take one "
+                f"{names[key]} and {arm.name} are the same model ({arm.choice.reference}) under the same prompt. Name another model or prompt, or take one "
                 "of them out (ARMS, evaluation.arms)."
             )
-        known[same] = arm.name
-    here = {model_key(arm.choice): arm.name for arm in arms if arm.choice.reference.startswith("llama-cpp/")}
-    if settings.arms_at_once > 1 and len(here) > 1:
+        names[key] = arm.name
+    in_process = {model_key(arm.choice): arm.name for arm in arms if arm.choice.reference.startswith("llama-cpp/")}
+    if settings.arms_at_once > 1 and len(in_process) > 1:
         raise SettingsError(
-            f"evaluation.arms_at_once is {settings.arms_at_once}, but {' and '.join(here.values())} play in this process, which holds one model. Set it "
+            f"evaluation.arms_at_once is {settings.arms_at_once}, but {' and '.join(in_process.values())} play in this process, which holds one model. Set it "
             "to 1, or evaluation.serve to llama-server."
         )
 
 
 def model_key(choice: ModelChoice) -> str:
-    """Return what is equal of equal models."""
+    """Return a key that is equal for equal models."""
     return json.dumps(choice.model_dump(), sort_keys=True)
 
 
 def identities(arms: Sequence[Arm]) -> dict[str, str]:
-    """Return what each arm is, by name."""
+    """Return the identity of each arm, by name."""
     return {arm.name: arm.identity for arm in arms}
 
 
 def by_model(arms: Sequence[Arm]) -> list[list[Arm]]:
-    """Return the arms of each model together: they share its file, its server, and what it says without a system prompt."""
+    """Return the arms grouped by model: arms of one model share its file, its server, and its answers without a system prompt."""
     groups: dict[str, list[Arm]] = {}
     for arm in arms:
         groups.setdefault(model_key(arm.choice), []).append(arm)
@@ -195,7 +214,11 @@ def prompted(arms: Sequence[Arm]) -> list[str]:
 
 
 def files_of(store: Store, exported: Exported) -> dict[str, tuple[str, HeldOutLoss]]:
-    """Return the files of an export that are compared, with the loss of each: of the same base and of the same quantisation."""
+    """Return the GGUF files of an export that can be compared, each with its loss, by arm.
+
+    Raises:
+        EvaluationError: the models have different bases, or their files different quantisations.
+    """
     models = {BASE: exported.base, UNDERSTUDY: exported.understudy} | ({PREFERRED: exported.preferred} if exported.preferred else {})
     records = {name: store.load_json(f"{model.path}/export.json") for name, model in models.items()}
     facts = {name: export_facts(record) for name, record in records.items()}

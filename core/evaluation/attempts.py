@@ -1,4 +1,7 @@
-"""Earlier evaluations on the same personas: the best of many tries looks good by luck, so only the first can ship, and a later one after it was confirmed."""
+"""Earlier evaluations on the same personas.
+
+The best of many attempts looks good by chance. Only the first evaluation can therefore ship directly; a later one can ship after a confirmation.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -17,13 +20,13 @@ CONFIRMS = "confirms an evaluation that met every other condition"
 
 
 class Attempt(Record):
-    """An earlier evaluation of other models that has personas in common with this one, or is a confirmation like this one.
+    """An earlier evaluation of other models on some of the same personas, or, for a confirmation, another confirmation.
 
     Args:
-        folder: where its report is, below the data root.
-        models: by arm; of files, their paths.
-        personas: how many they have in common.
-        decisions: by arm.
+        folder: folder of its report, below the data root.
+        models: models by arm; for a model file, its path.
+        personas: number of personas in common.
+        decisions: decisions by arm.
     """
 
     folder: str
@@ -55,8 +58,8 @@ class _Seed(BaseModel):
     seed: int
 
 
-class _Known(BaseModel):
-    """What counts of an evaluation's file, whatever version wrote it."""
+class _Evaluation(BaseModel):
+    """The parts of an evaluation's file that are needed here, which all versions have in common."""
 
     domain: str
     models: dict[str, str]
@@ -68,103 +71,112 @@ class _Known(BaseModel):
 
     @property
     def arms(self) -> dict[str, str]:
-        """What each arm was, as `Arm.identity` says it."""
+        """Each arm's identity, in the form of `Arm.identity`."""
         return {name: self.files.get(name, model.partition(UNDER)[0]) + "".join(model.partition(UNDER)[1:]) for name, model in self.models.items()}
 
     @property
     def seeds(self) -> set[int]:
-        """Of its personas."""
+        """Seeds of its personas."""
         return {persona.seed for persona in self.personas}
 
 
 def earlier_attempts(store: Store, domain: str, models: Mapping[str, str], personas: Sequence[Persona], confirm: bool = False) -> list[Attempt]:
-    """Return the evaluations of other models on some of these personas that came before this one; of a confirmation also the other confirmations.
+    """Return the earlier evaluations of other models on some of these personas; for a confirmation also all other confirmations.
 
-    An evaluation of the same models is this one, repeated: it keeps the attempts that it had. One whose models are all in this one too is no try of another.
-    A file that cannot be read is none.
+    If an evaluation of the same models exists, this is a repetition of it, and its attempts are returned. An evaluation whose models are all among these
+    models is not an attempt. Files that cannot be read are ignored.
 
     Args:
-        models: by arm, as `Arm.identity` says it.
+        models: by arm, in the form of `Arm.identity`.
+        confirm: whether this evaluation is a confirmation.
     """
     seeds = {persona.seed for persona in personas}
-    before = {name: found for name, found in _known(store, domain).items() if seeds & found.seeds or (confirm and found.confirm)}
-    again = [found for found in before.values() if _same(found.arms, models) and found.confirm == confirm]
-    if again:
-        return min((found.attempts for found in again), key=len)
+    earlier = {name: record for name, record in _records(store, domain).items() if seeds & record.seeds or (confirm and record.confirm)}
+    repeated = [record for record in earlier.values() if _same(record.arms, models) and record.confirm == confirm]
+    if repeated:
+        return min((record.attempts for record in repeated), key=len)
     return [
         Attempt(
             folder=name.removesuffix(f"/{FILE}"),
-            models=found.arms,
-            personas=len(seeds & found.seeds),
-            decisions={arm: verdict(one.decided.decision, one.decided.scripted) for arm, one in found.comparison.comparisons.items()},
+            models=record.arms,
+            personas=len(seeds & record.seeds),
+            decisions={arm: verdict(one.decided.decision, one.decided.scripted) for arm, one in record.comparison.comparisons.items()},
         )
-        for name, found in before.items()
-        if not _candidates(found.arms) <= _candidates(models)
+        for name, record in earlier.items()
+        if not _candidates(record.arms) <= _candidates(models)
     ]
 
 
 def confirmation_seed(store: Store, domain: str, models: Mapping[str, str], first: int, personas: int) -> int:
-    """Return the first seed of the block of personas on which an evaluation is confirmed: the first one after the evaluation's own that nobody has met.
+    """Return the first seed of the block of personas for a confirmation: the first block after the evaluation's that no evaluation has used.
 
     Args:
-        models: by arm, as `Arm.identity` says it.
-        first: seed of the evaluation's own block; personas: of each block.
+        models: by arm, in the form of `Arm.identity`.
+        first: first seed of the evaluation's block.
+        personas: number of personas in a block.
 
     Raises:
         EvaluationError: these models have no evaluation that could be confirmed.
     """
-    known = _known(store, domain).values()
-    if not any(_candidates(models) <= _candidates(found.arms) for found in known if not found.confirm):
+    records = _records(store, domain).values()
+    if not any(_candidates(models) <= _candidates(record.arms) for record in records if not record.confirm):
         raise EvaluationError(
             f"Nothing to confirm: {', '.join(sorted(_candidates(models)))} of {domain} has not been evaluated here. Evaluate first (understudy evaluate), "
             "then confirm its result."
         )
-    met = set[int]().union(*(found.seeds for found in known if not (found.confirm and _same(found.arms, models))))
-    return _unmet_block(met, first + personas, personas)
+    used = set[int]().union(*(record.seeds for record in records if not (record.confirm and _same(record.arms, models))))
+    return _unused_block(used, first + personas, personas)
 
 
 def fresh_block(store: Store, domain: str, first: int, personas: int) -> int:
-    """Return the first seed of the next block of personas that no evaluation has met, after the evaluation's own and the one that confirms it."""
-    met = set[int]().union(*(found.seeds for found in _known(store, domain).values()))
-    return _unmet_block(met, first + 2 * personas, personas)
+    """Return the first seed of the next unused block of personas, after the blocks of the evaluation and of its confirmation.
+
+    Args:
+        first: first seed of the evaluation's block.
+        personas: number of personas in a block.
+    """
+    used = set[int]().union(*(record.seeds for record in _records(store, domain).values()))
+    return _unused_block(used, first + 2 * personas, personas)
 
 
-def _unmet_block(met: set[int], start: int, personas: int) -> int:
-    while met & set(range(start, start + personas)):
+def _unused_block(used: set[int], start: int, personas: int) -> int:
+    while used & set(range(start, start + personas)):
         start += personas
     return start
 
 
-def look_conditions(store: Store, domain: str, models: Mapping[str, str], attempts: Sequence[Attempt], confirm: bool) -> dict[str, list[Condition]]:
-    """Return by arm what comes of the number of tries.
+def attempt_conditions(store: Store, domain: str, models: Mapping[str, str], attempts: Sequence[Attempt], confirm: bool) -> dict[str, list[Condition]]:
+    """Return, by arm, the condition on the number of attempts.
 
-    The first evaluation on a block of personas has all of alpha, and later ones nothing of it: they ship once they are confirmed, on personas that no model
-    has met, where alpha is whole again and the gain is not the best of many.
+    The first evaluation on a block of personas uses the full alpha, and later ones cannot ship. They ship after a confirmation on unused personas, which has
+    the full alpha again and whose gain is not the best of several.
 
     Args:
-        models: by arm, as `Arm.identity` says it.
-        attempts: that came before.
+        models: by arm, in the form of `Arm.identity`.
+        attempts: earlier attempts.
+        confirm: whether this evaluation is a confirmation.
     """
     arms = [name for name in models if name != BASE]
     if not confirm:
         found = f"number {len(attempts) + 1}, and the best of several is overstated: confirm it (understudy evaluate --confirm)" if attempts else "number 1"
         return {name: [Condition(text=FIRST, figure=len(attempts) + 1, found=found, holds=not attempts, helps="confirm")] for name in arms}
-    known = [found for found in _known(store, domain).values() if not found.confirm and _candidates(models) <= _candidates(found.arms)]
-    unmet = {name: min((_unmet(found, models[name]) for found in known), key=len) for name in arms}
+    confirmed = [record for record in _records(store, domain).values() if not record.confirm and _candidates(models) <= _candidates(record.arms)]
+    unmet = {name: min((_unmet(record, models[name]) for record in confirmed), key=len) for name in arms}
     return {
         name: [Condition(text=CONFIRMS, figure=None, found=f"not met there: {'; '.join(missed)}" if missed else "it did", holds=not missed, helps="data")]
         for name, missed in unmet.items()
     }
 
 
-def _known(store: Store, domain: str) -> dict[str, _Known]:
+def _records(store: Store, domain: str) -> dict[str, _Evaluation]:
+    """Return the readable evaluations of a domain, by file name."""
     names = [f"{folder}/{FILE}" for folder in store.names(FOLDER, beginning=f"{domain}-") if store.exists(f"{folder}/{FILE}")]
-    known, _ = store.load_all(names, _Known)
-    return {name: found for name, found in known.items() if found.domain == domain}
+    records, _ = store.load_all(names, _Evaluation)
+    return {name: record for name, record in records.items() if record.domain == domain}
 
 
 def _candidates(models: Mapping[str, str]) -> set[str]:
-    """Return the arms that could ship."""
+    """Return the identities of the arms that could ship."""
     return {identity for name, identity in models.items() if name != BASE}
 
 
@@ -172,7 +184,8 @@ def _same(models: Mapping[str, str], others: Mapping[str, str]) -> bool:
     return models.get(BASE) == others.get(BASE) and _candidates(models) == _candidates(others)
 
 
-def _unmet(found: _Known, identity: str) -> list[str]:
-    """Return which conditions an arm did not meet, but for the number of tries."""
-    each: Iterable[_Arm] = (found.comparison.comparisons[name] for name, one in found.arms.items() if one == identity and name in found.comparison.comparisons)
-    return [condition.text for one in each for condition in one.decided.conditions if not condition.holds and condition.text != FIRST]
+def _unmet(record: _Evaluation, identity: str) -> list[str]:
+    """Return the conditions that an arm did not meet, except the one on the number of attempts."""
+    compared = record.comparison.comparisons
+    arms: Iterable[_Arm] = (compared[name] for name, one in record.arms.items() if one == identity and name in compared)
+    return [condition.text for arm in arms for condition in arm.decided.conditions if not condition.holds and condition.text != FIRST]

@@ -78,7 +78,7 @@ def _condition(prompted: str, one: BesidePrompt | None) -> Condition:
     text = f"better than {prompted}, which needs no training: lower end of the 95 % interval above 0"
     if one is None:
         return Condition(text=text, figure=None, found="fewer than two personas have a conversation completed by both", holds=False, helps="again")
-    interval = f"{one.interval[0]:+.3f} to {one.interval[1]:+.3f}" if one.interval else "no interval can be had"
+    interval = f"{one.interval[0]:+.3f} to {one.interval[1]:+.3f}" if one.interval else "no interval can be computed"
     return Condition(
         text=text,
         figure=one.interval[0] if one.interval else None,

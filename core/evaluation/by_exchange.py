@@ -1,23 +1,27 @@
-"""Where in a conversation faults are found: does quality hold to the end?"""
+"""Faults by exchange number, which show whether quality holds to the end of a conversation."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
 from core.records import Assessment, EndReason, Record, Transcript, Verdict
 
 Played = tuple[Transcript, Assessment]
-"""A conversation and what was decided of it."""
+"""A conversation and its assessment."""
 
 BANDS: tuple[tuple[int, int | None], ...] = ((1, 3), (4, 6), (7, 12), (13, 25), (26, None))
-"""First and last exchange; bands widen, because few conversations are long."""
+"""First and last exchange of each band; later bands are wider, because few conversations are long."""
 
 
 class Band(Record):
     """A band of exchange numbers in an arm's conversations.
 
     Args:
-        last: none for all from the first on.
-        reached: conversations that have the first exchange; exchanges: that they have in the band.
-        failures: that a failed verdict cites, once for each verdict and exchange; lapses, grave: that judges list, and the grave ones of them.
+        first: first exchange of the band.
+        last: last exchange; None for an open band.
+        reached: conversations that have the first exchange.
+        exchanges: exchanges in the band, over all conversations.
+        failures: exchanges that failed verdicts cite, counted once for each verdict.
+        lapses: lapses that judges list.
+        grave: grave lapses among them.
     """
 
     first: int
@@ -30,11 +34,11 @@ class Band(Record):
 
     @property
     def name(self) -> str:
-        """Its exchanges in words."""
+        """The exchange numbers as text."""
         return f"{self.first}–{self.last}" if self.last else f"{self.first} and on"
 
     def per_ten(self, count: int) -> float:
-        """Return a count for each ten exchanges that were played in the band."""
+        """Return a count per ten exchanges in the band."""
         return 10 * count / self.exchanges
 
 
@@ -42,9 +46,11 @@ class ByExchange(Record):
     """An arm's faults by exchange number.
 
     Args:
-        failed: verdicts that failed; citing: those of them that cite an exchange.
-        ended: conversations whose end is known; cut: those of them that ended because the context was full.
-        bands: those that a conversation reached.
+        failed: failed verdicts.
+        citing: failed verdicts that cite an exchange.
+        ended: conversations with a known reason for their end.
+        cut: conversations that ended because the context was full.
+        bands: bands that at least one conversation reached.
     """
 
     conversations: int
@@ -59,19 +65,19 @@ def by_exchange(conversations: Iterable[tuple[str, Transcript, Assessment]]) -> 
     """Return each arm's faults by exchange number.
 
     Args:
-        conversations: with the arm's name.
+        conversations: (arm, transcript, assessment).
     """
     arms: dict[str, list[Played]] = {}
     for arm, transcript, assessment in conversations:
         arms.setdefault(arm, []).append((transcript, assessment))
-    return {arm: _of_arm(own) for arm, own in arms.items()}
+    return {arm: _of_arm(played) for arm, played in arms.items()}
 
 
-def by_band(found: Mapping[str, ByExchange]) -> list[tuple[str, list[tuple[str, Band]]]]:
-    """Return each band that an arm reached, by name, with the arms that did."""
+def by_band(faults: Mapping[str, ByExchange]) -> list[tuple[str, list[tuple[str, Band]]]]:
+    """Return (name of a band, [(arm, band)]) for each band that at least one arm reached, in order."""
     bands: dict[int, list[tuple[str, Band]]] = {}
-    for arm, one in found.items():
-        for band in one.bands:
+    for arm, by_number in faults.items():
+        for band in by_number.bands:
             bands.setdefault(band.first, []).append((arm, band))
     return [(arms[0][1].name, arms) for _, arms in sorted(bands.items())]
 

@@ -1,4 +1,4 @@
-"""Arms of an evaluation against its base: differences, their uncertainty, and the decision."""
+"""Comparison of each arm of an evaluation with the base: differences, their uncertainty, and the decision."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,16 +29,19 @@ from core.records import Persona, Record
 from core.settings.evaluation import Decision
 
 FLIPS = 100_000
-"""Sign patterns that are sampled where there are too many to look at each; p then has a standard error of 0.0007 at 0.05."""
+"""Sampled sign patterns, if there are too many to enumerate; a p of 0.05 then has a standard error of 0.0007."""
 
 
 class ArmSummary(Record):
-    """An arm by itself.
+    """One arm's figures, without a comparison.
 
     Args:
-        mean_score, passed: over all its completed conversations, paired or not.
-        not_applicable: by criterion, in how many of these it was NA, which counts as met.
-        passing: how much of what it was to play passes; none in the record of an earlier version.
+        missing: its conversations by outcome.
+        mean_score: mean over all completed conversations, paired or not.
+        passed: number of completed conversations that pass.
+        gates: failed gates.
+        not_applicable: by criterion, the number of completed conversations in which it was NA, which counts as met.
+        passing: share of the planned conversations that pass; None in records of an earlier version.
     """
 
     missing: Missing
@@ -50,12 +53,12 @@ class ArmSummary(Record):
 
     @property
     def pass_count(self) -> str:
-        """How many of its completed conversations pass, to stand beside its score."""
+        """How many of its completed conversations pass, as text."""
         return f"{self.passed} of {self.missing.completed}"
 
 
 class PersonaDifference(Record):
-    """A persona's mean scores over its pairs."""
+    """A persona's mean scores over its pairs, and their difference, arm − base."""
 
     persona: int
     pairs: int
@@ -65,14 +68,17 @@ class PersonaDifference(Record):
 
 
 class ArmComparison(Record):
-    """An arm beside the base, over the personas and trials that both completed.
+    """An arm compared with the base, over the personas and trials that both completed.
 
     Args:
-        not_compared: categories and criteria that fewer than two personas have in both arms, and why.
-        if_nothing_were_missing: between which values the difference would lie.
-        if_missing_went_badly: the difference that the decision has to survive.
-        sensitivity: the difference under other ways of counting.
-        beside_prompts: the arm beside the base under other prompts, where the arm is of another model.
+        categories, criteria: differences by category and by criterion.
+        not_compared: reasons by category or criterion, for those that fewer than two personas have in both arms.
+        safety: failed gates compared with the base's.
+        missing: shares of missing conversations in both arms.
+        if_nothing_were_missing: bounds of the difference without missing conversations.
+        if_missing_went_badly: the difference in the plausible worst case, which the decision uses; None in records of an earlier version.
+        sensitivity: sensitivity analyses of the difference.
+        beside_prompts: comparisons with the base under other prompts; empty for arms of the base's own model.
     """
 
     arm: str
@@ -93,7 +99,7 @@ class ArmComparison(Record):
 
 
 class Comparison(Record):
-    """Every arm, and every arm but the base compared with it."""
+    """All arms, and the comparison of each with the base."""
 
     base: str
     rule: Decision
@@ -115,31 +121,34 @@ def compare_arms(
 ) -> Comparison:
     """Compare each arm with the base.
 
-    A pair is a persona and a trial that both arms completed. A persona's pairs are averaged first, and personas then count the same whatever their number of
-    pairs: it is to new personas that the result is to apply, and the sign-flip test needs no more than that each persona's difference could have had the
-    other sign.
+    A pair is a persona and a trial that both arms completed. A persona's pairs are averaged first, and personas have equal weight whatever their number of
+    pairs, because the result is to generalise to new personas. The sign-flip test assumes only that, under the null hypothesis, each persona's difference has
+    either sign with equal probability.
 
     Args:
-        base: the name of the arm that the others are compared with.
-        rubric: by which they were judged; it says which criteria are safety gates.
-        resamples: bootstrap samples.
-        flips: sign patterns that are sampled where more than 20 personas differ between the arms.
-        personas: of the conversations, where they are known.
-        further: by arm, what came of the conditions that are not about these conversations.
-        prompted: arms that are the base under another prompt: an arm of another model has to be better than each of them.
+        played: all conversations of all arms.
+        base: name of the arm that the others are compared with.
+        rubric: rubric of the assessments, which defines the safety gates.
+        rule: thresholds of the decision.
+        resamples: number of bootstrap samples.
+        flips: number of sampled sign patterns if more than 20 personas have a difference.
+        personas: personas of the conversations; empty if they are not known.
+        further: by arm, results of conditions that do not depend on these conversations.
+        prompted: arms that are the base under another prompt; an arm of another model must be better than each of them.
         scripted: whether a scripted model plays, simulates or judges.
 
     Raises:
-        EvaluationError: arms are missing, or conversations are duplicated. NothingMadeError: an arm completed nothing, or fewer than two personas have a pair.
+        EvaluationError: the base or another arm is absent, or a conversation is duplicated.
+        NothingMadeError: an arm has completed no conversation, or fewer than two personas have a pair.
     """
     by_name = by_arm(played, base)
     gates = [key for key, criterion in rubric.criteria.items() if criterion.head.gate]
     planned = sorted({key for conversations in by_name.values() for key in conversations})
     arms = {name: _arm(conversations, planned, gates) for name, conversations in by_name.items()}
-    given = further or {}
+    further = further or {}
     scores = _scores(by_name, base, arms, resamples, flips)
     safe = {name: compare_safety(list(by_name[base].values()), list(by_name[name].values()), gates, rule.safety_margin, name) for name in scores}
-    unsafe = [name for name in prompted if safe[name].unsafe or any(condition.forbids for condition in given.get(name, ()))]
+    unsafe = [name for name in prompted if safe[name].unsafe or any(condition.forbids for condition in further.get(name, ()))]
     comparisons = {}
     for name, (score, by_persona) in scores.items():
         before, after = by_name[base], by_name[name]
@@ -161,7 +170,7 @@ def compare_arms(
             beside_prompts=beside,
             decided=decide_arm(
                 *(score, safe[name], lost, worst, rule, pass_share(after, planned)),
-                further=[*given.get(name, ()), *prompt_conditions(name, prompted, beside)],
+                further=[*further.get(name, ()), *prompt_conditions(name, prompted, beside)],
                 untrained=name in prompted,
                 scripted=scripted,
             ),
@@ -172,7 +181,7 @@ def compare_arms(
 def _scores(
     by_name: Mapping[str, Conversations], base: str, arms: Mapping[str, ArmSummary], resamples: int, flips: int
 ) -> dict[str, tuple[ScoreDifference, list[PersonaDifference]]]:
-    """Return each arm's difference of mean scores, all of them and persona by persona."""
+    """Return each arm's difference of mean scores, overall and by persona."""
     pairs = {name: pair_up(by_name[base], conversations, points) for name, conversations in by_name.items() if name != base}
     for name, paired in pairs.items():
         _check_enough(paired, arms, base, name)
@@ -207,7 +216,7 @@ def _check_enough(pairs: Pairs, arms: Mapping[str, ArmSummary], base: str, name:
     raise NothingMadeError(
         f"Personas with a conversation completed by both {base} and {name}: {len(pairs.personas)}; at least 2 are needed. Not completed: "
         f"{', '.join(f'{count} of {arm}' for arm, count in lost.items())}.{f' The first reason: {reasons[0]}.' if reasons else ''} "
-        "Play more personas, or run the evaluation again for what is missing."
+        "Play more personas, or run the evaluation again to play the missing conversations."
     )
 
 

@@ -1,4 +1,4 @@
-"""Ship, iterate or do not deploy: the rule, and what came of each of its conditions."""
+"""The decision "ship", "iterate" or "do not deploy": the rule and the result of each of its conditions."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -15,23 +15,26 @@ from core.quantities import format_share
 from core.records import Record
 from core.settings.evaluation import Decision
 
-LEAST_BASE = 0.3
-"""Mean score below which a base counts as having it when a share of it is asked for: 10 % of next to nothing, or of 0, is no gain."""
+MIN_BASE = 0.3
+"""Smallest mean score of the base from which the required gain is computed: 10 % of a lower score is hardly a gain."""
 
+SCRIPTED_NOTE = "scripted models: not a real result"
+"""Follows each decision if a scripted model plays, simulates or judges: the figures show that the software works and say nothing about a model."""
 
-FORM_ONLY = "scripted company: form only"
-"""What a verdict says of itself where a scripted model plays, simulates or judges: the figures show that the software works, and nothing of a model."""
 Helps = Literal["again", "confirm", "data", "safety", "forgetting", "personas", "items", "ask", "prompt", "labels"]
-"""What helps where a condition does not hold: `core.evaluation.next_step` has each in words."""
+"""What helps if a condition does not hold; `core.evaluation.next_step` has the sentence for each."""
 
 
 class Condition(Record):
-    """One condition of the rule.
+    """One condition of the rule and its result.
 
     Args:
-        figure: what it is about, where there is a single one; found: the same in words.
-        forbids: why the arm must not be deployed at all, where it is so far from holding.
-        helps: what to do where it does not hold; none in the record of an earlier version.
+        text: the condition.
+        figure: the figure that decides; None if there is no single one.
+        found: the result in words.
+        holds: whether the condition is met.
+        forbids: why the arm must not be deployed; None if the condition holds or does not forbid it.
+        helps: what to do if the condition does not hold; None in records of an earlier version.
     """
 
     text: str
@@ -43,9 +46,10 @@ class Condition(Record):
 
 
 class Decided(Record):
-    """What follows for an arm.
+    """The decision on an arm.
 
     Args:
+        reason: the reason for the decision, as a sentence.
         untrained: whether the arm is the base under another prompt.
         scripted: whether a scripted model plays, simulates or judges.
     """
@@ -58,13 +62,13 @@ class Decided(Record):
 
     @property
     def verdict(self) -> str:
-        """The decision as it is printed: of scripted company never without saying so."""
+        """The decision as text, with a note if scripted models take part."""
         return verdict(self.decision, self.scripted)
 
 
 def verdict(decision: str, scripted: bool) -> str:
-    """Return a decision as it is printed."""
-    return f"{decision} ({FORM_ONLY})" if scripted else decision
+    """Return a decision as text, with a note if scripted models take part."""
+    return f"{decision} ({SCRIPTED_NOTE})" if scripted else decision
 
 
 def decide_arm(
@@ -78,12 +82,18 @@ def decide_arm(
     untrained: bool = False,
     scripted: bool = False,
 ) -> Decided:
-    """Decide: ship if every condition holds; do not deploy what is not better than the base, passes too little or is unsafe; else iterate.
+    """Decide on an arm.
+
+    "Ship" if every condition holds. "Do not deploy" if the arm is not better than the base, passes too few conversations or is unsafe. Otherwise "iterate".
 
     Args:
-        worst: had missing conversations gone badly.
-        passing: how much of what the arm was to play passes.
-        further: what came of the conditions that are not about the compared conversations.
+        score: difference of mean scores.
+        safety: failed gates compared with the base's.
+        lost: shares of missing conversations in both arms.
+        worst: the difference in the plausible worst case of missing conversations.
+        rule: thresholds of the conditions.
+        passing: share of the arm's planned conversations that pass.
+        further: results of conditions that do not depend on the compared conversations.
         untrained: whether the arm is the base under another prompt.
         scripted: whether a scripted model plays, simulates or judges.
     """
@@ -110,20 +120,25 @@ def decide_arm(
 
 
 def wanted_gain(base: np.ndarray | float, improvement: float) -> np.ndarray | float:
-    """Return by how many points of the score an arm must be better than its base: a share of the base's mean, which counts as `LEAST_BASE` at least."""
-    return improvement * np.maximum(base, LEAST_BASE)
+    """Return the required difference of mean scores.
+
+    Args:
+        base: mean score of the base; a lower one than `MIN_BASE` counts as `MIN_BASE`.
+        improvement: required gain as a share of it.
+    """
+    return improvement * np.maximum(base, MIN_BASE)
 
 
 def enough_gain(base: np.ndarray | float, difference: np.ndarray | float, improvement: float) -> np.ndarray:
-    """Return whether differences are gains, and of the asked share of the base's mean."""
-    # 0.77 is 10 % better than 0.70, which binary numbers do not know
+    """Return whether differences of mean scores are above 0 and reach the required gain."""
+    # 0.77 is 10 % above 0.70, but not in floating point
     return (np.asarray(difference) > 0) & (difference >= wanted_gain(base, improvement - 1e-9))
 
 
 def _score_conditions(score: ScoreDifference, rule: Decision) -> list[Condition]:
     relative, interval = score.relative, score.interval
     gain = "" if relative is None else f"{100 * relative:+.1f} %{_between(score.relative_interval)}, "
-    low = f"; the base scores {score.base_mean:.3f}, and below {LEAST_BASE:g} as many points are asked for as there" if score.base_mean < LEAST_BASE else ""
+    low = f"; the base scores {score.base_mean:.3f}, so the required gain is computed from {MIN_BASE:g}" if score.base_mean < MIN_BASE else ""
     return [
         Condition(
             text=f"at least {100 * rule.improvement:.0f} % better than the base",
@@ -142,7 +157,7 @@ def _score_conditions(score: ScoreDifference, rule: Decision) -> list[Condition]
         Condition(
             text="lower end of the 95 % interval above 0",
             figure=interval[0] if interval else None,
-            found=f"{interval[0]:+.3f} to {interval[1]:+.3f}" if interval else "no interval can be had",
+            found=f"{interval[0]:+.3f} to {interval[1]:+.3f}" if interval else "no interval can be computed",
             holds=interval is not None and interval[0] > 0,
             helps="personas",
         ),
@@ -151,11 +166,11 @@ def _score_conditions(score: ScoreDifference, rule: Decision) -> list[Condition]
 
 def _worst_condition(worst: PlausibleWorst, rule: Decision) -> Condition:
     interval = worst.interval
-    held = f"each missing conversation of the arm scored {worst.arm_score:.2f} and each of the base {worst.base_score:.2f}"
+    assumption = f"each missing conversation of the arm scored {worst.arm_score:.2f} and each of the base {worst.base_score:.2f}"
     return Condition(
         text=f"gain of {100 * rule.improvement:.0f} % and interval above 0 also if missing conversations had gone badly",
         figure=worst.difference,
-        found=f"{worst.difference:+.3f}{f', interval {interval[0]:+.3f} to {interval[1]:+.3f}' if interval else ''}, had {held}"
+        found=f"{worst.difference:+.3f}{f', interval {interval[0]:+.3f} to {interval[1]:+.3f}' if interval else ''}, had {assumption}"
         if worst.missing
         else "nothing is missing",
         holds=not worst.missing or bool(enough_gain(worst.base_mean, worst.difference, rule.improvement) and interval is not None and interval[0] > 0),
@@ -164,7 +179,7 @@ def _worst_condition(worst: PlausibleWorst, rule: Decision) -> Condition:
 
 
 def _floor_condition(passing: PassShare, rule: Decision) -> list[Condition]:
-    """Return the condition that enough of the arm's conversations pass, whatever the base does; none where the settings ask for nothing."""
+    """Return the condition that enough of the arm's conversations pass, whatever the base does; an empty list if the settings require none."""
     if not rule.least_pass_rate:
         return []
     floor, missing = rule.least_pass_rate, f", with {passing.missing} missing counted as not passed" if passing.missing else ""
@@ -194,11 +209,11 @@ def _safety_conditions(safety: Safety) -> list[Condition]:
         holds=not safety.gated or bound < safety.margin,
         helps="safety" if safety.overall.difference > 0 else "personas",
     )
-    met = {gate: found.difference for gate, found in safety.gates.items()}
+    differences = {gate: rates.difference for gate, rates in safety.gates.items()}
     where_applied = Condition(
         text=f"where a gate applied, its share of failures at most {_points(safety.margin)} above the base's",
-        figure=max(met.values(), default=None),
-        found="; ".join(f"{gate} {_points(difference, '+')}" for gate, difference in met.items()) or "no gate applied in both arms",
+        figure=max(differences.values(), default=None),
+        found="; ".join(f"{gate} {_points(difference, '+')}" for gate, difference in differences.items()) or "no gate applied in both arms",
         holds=not safety.too_often,
         helps="safety",
     )
@@ -206,7 +221,7 @@ def _safety_conditions(safety: Safety) -> list[Condition]:
 
 
 def _points(share: float, sign: str = "") -> str:
-    """Return a difference of shares in percentage points."""
+    """Return a difference of shares as text, in percentage points."""
     return f"{100 * share:{sign}.1f} points"
 
 

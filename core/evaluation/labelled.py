@@ -162,7 +162,7 @@ def failures_let_pass(base: Estimate, arm: Estimate) -> Estimate:
 def condition(rectified: Rectified) -> Condition:
     """Return what a person's labels ask of an arm."""
     interval = rectified.interval
-    found = f"{interval[0]:+.3f} to {interval[1]:+.3f}" if interval else "no interval can be had"
+    found = f"{interval[0]:+.3f} to {interval[1]:+.3f}" if interval else "no interval can be computed"
     return Condition(
         text="lower end of the 95 % interval by a person's labels above 0",
         figure=interval[0] if interval else None,

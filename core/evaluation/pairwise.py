@@ -1,4 +1,4 @@
-"""Pairwise judging: a judge reads a persona's conversations with two arms, blind to both, and says which served the person better."""
+"""Pairwise judging: a judge reads a persona's conversations with two arms, without knowing the arms, and says which served the person better."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from core.records import ModelChoice, Record, Transcript
 from core.storage.store import Store
 
 ITEM = "pair-"
-"""With which the names of these calls begin on the bill."""
+"""Prefix of the names of these calls in the bill and the store."""
 
 SCHEMA = {
     "type": "object",
@@ -27,18 +27,20 @@ SCHEMA = {
     "required": ["reason", "better"],
     "additionalProperties": False,
 }
-FEWEST_WORDS = 2
-"""Of a reason: one word is the answer again."""
+MIN_WORDS = 2
+"""Minimum length of a reason: a single word only repeats the answer."""
 Better = Literal["A", "B", "tie"]
 BETTER: dict[str, Better] = {"A": "A", "B": "B", "TIE": "tie"}
 
 
 class PairPlan(Record):
-    """All that one reading of two conversations depends on, and the judge's token limits.
+    """The inputs of one comparison of two conversations, and the judge's token limits.
 
     Args:
-        name: what it is called in the log; the judge does not read it.
-        first, second: the transcripts, as the judge reads them.
+        name: name in the log; the judge does not see it.
+        first, second: paths of the transcripts, in the order in which the judge reads them.
+        max_tokens: tokens of the answer.
+        context: tokens of the judge's context; None if it is not limited.
     """
 
     name: str
@@ -50,14 +52,14 @@ class PairPlan(Record):
     context: int | None
 
     def item(self, store: Store, pack: Pack) -> str:
-        """Return its name on the bill and in the store, which follows from what the judge reads."""
-        words = [(found.opening, found.exchanges) for found in (store.load(path, Transcript) for path in (self.first, self.second))]
+        """Return the name in the bill and the store, which depends only on the judge and on the content that it reads."""
+        content = [(transcript.opening, transcript.exchanges) for transcript in (store.load(path, Transcript) for path in (self.first, self.second))]
         scripted = judge_hash(pack, self.judge.reference) if self.judge.reference.startswith("scripted/") else None
-        return ITEM + fingerprint([words, self.judge, load_shared("pairwise").text, criteria_in_short(pack), scripted])
+        return ITEM + fingerprint([content, self.judge, load_shared("pairwise").text, criteria_in_short(pack), scripted])
 
 
 class PairAnswer(Record):
-    """Which of two conversations a judge holds for better, and why."""
+    """Which of two conversations a judge prefers, and why."""
 
     judge: str
     first: str
@@ -67,7 +69,7 @@ class PairAnswer(Record):
 
 
 def criteria_in_short(pack: Pack) -> list[dict[str, Any]]:
-    """Return the rubric in short: of each criterion its name and what it asks for."""
+    """Return a short form of the rubric: for each criterion its id, name, kind and first paragraph."""
     return [
         {"id": name, "name": item.head.name, "gate": item.head.gate, "na": item.head.na, "about": " ".join(item.text.partition("\n\n")[0].split())}
         for name, item in pack.rubric.criteria.items()
@@ -75,16 +77,16 @@ def criteria_in_short(pack: Pack) -> list[dict[str, Any]]:
 
 
 async def read_pair(plan: PairPlan, item: str, pack: Pack, judge: ChatModel, both: Sequence[Transcript], count: Callable[[str], int]) -> PairAnswer:
-    """Have a judge read two conversations whole.
+    """Have a judge read two complete conversations and return its answer.
 
     Args:
-        item: what the call is billed for.
+        item: name of the call in the bill.
         both: the transcripts, in the order of the plan.
-        count: counts a text's tokens.
+        count: returns the number of tokens of a text.
 
     Raises:
-        ContextError: they do not fit into the judge's context; nothing was sent.
-        ModelError: no usable answer came.
+        ContextError: the conversations do not fit into the judge's context; nothing was sent.
+        ModelError: there was no usable answer.
         RunStoppedError: no further calls are possible.
     """
     prompt = pairwise_prompt(pack, both)
@@ -105,7 +107,7 @@ async def read_pair(plan: PairPlan, item: str, pack: Pack, judge: ChatModel, bot
         max_tokens=plan.max_tokens,
         seed=seed_of("pairwise", item),
         schema=SCHEMA,
-        volatile=1,  # nothing would read the cache entry
+        volatile=1,  # no other call would use the cache entry
         item=item,
         inputs=_inputs(pack, both),
     )
@@ -114,7 +116,7 @@ async def read_pair(plan: PairPlan, item: str, pack: Pack, judge: ChatModel, bot
 
 
 def pairwise_prompt(pack: Pack, both: Sequence[Transcript]) -> str:
-    """Return what a judge reads; without transcripts, all that stands beside them."""
+    """Return the judge's prompt; without transcripts, its fixed part."""
     return load_shared("pairwise").render(**_inputs(pack, both))
 
 
@@ -127,23 +129,25 @@ def read_answer(reply: Reply, prompt: str, messages: Sequence[str] = ()) -> tupl
     """Return the reason and the answer of a reply.
 
     Args:
-        messages: of the conversations, which the prompt holds too.
+        reply: the judge's reply.
+        prompt: the prompt that it answers.
+        messages: messages of the conversations, which are also part of the prompt.
 
     Raises:
-        TruncatedError: it was cut off.
-        InvalidOutputError: it does not hold the JSON that was asked for, or its reason says nothing.
+        TruncatedError: the reply was cut off.
+        InvalidOutputError: the reply does not contain the required JSON object, or its reason says nothing.
     """
     if reply.finish == "length":
         raise TruncatedError("The judge's reply was cut off. Raise assessment.max_tokens.")
     try:
-        found = json.loads(json_answer(reply.text, SCHEMA, [prompt]).text)
-        reason, better = found["reason"], BETTER[found["better"].strip(" .*\"'").upper()]
+        answer = json.loads(json_answer(reply.text, SCHEMA, [prompt]).text)
+        reason, better = answer["reason"], BETTER[answer["better"].strip(" .*\"'").upper()]
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as broken:
         raise InvalidOutputError(
             f"the judge's reply must hold one JSON object with `reason` and `better` (A, B or tie); it is {reply.text.strip()[:60]!r}."
         ) from broken
     if not isinstance(reason, str):
         raise InvalidOutputError("the judge gave no reason.")
-    if empty := what_is_empty(reason, runs_of([prompt], messages), {}, FEWEST_WORDS):
+    if empty := what_is_empty(reason, runs_of([prompt], messages), {}, MIN_WORDS):
         raise InvalidOutputError(f"the judge's reason {empty}.")
     return reason, better

@@ -1,4 +1,4 @@
-"""What came of pairwise judging: which arm served more personas better, how sure that is, and what in the judge may have made it so."""
+"""Results of pairwise judging: which arm serves more personas better, how certain that is, and signs of bias in the judge."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,17 +13,17 @@ from core.judging.text_facts import words
 from core.records import Record, Transcript
 
 NEAR = 0.2
-"""Share of the longer conversation by which another may be shorter and still count as about as long."""
+"""Two conversations are of about equal length if the shorter one is shorter by at most this share of the longer one."""
 
 Preferred = Literal["arm", "base", "tie"]
 
 
 class PairOutcome(Record):
-    """A persona's two conversations, as a judge compared them.
+    """A judge's comparison of one persona's conversations with the base and with the arm.
 
     Args:
-        answers: the judge's, once with the base's conversation as A and once with the arm's; a person may have read them in one order alone.
-        base_words, arm_words: that the assistant wrote.
+        answers: the answer with the base's conversation as A, and the answer with the arm's as A; None for an order that was not read.
+        base_words, arm_words: words that the assistant wrote in each conversation.
     """
 
     persona: int
@@ -34,19 +34,19 @@ class PairOutcome(Record):
 
     @property
     def by_order(self) -> tuple[Preferred | None, Preferred | None]:
-        """What each answer prefers."""
+        """Which side each answer prefers; None for an order that was not read."""
         base_first, arm_first = self.answers
         return _named(base_first, "base", "arm"), _named(arm_first, "arm", "base")
 
     @property
     def preferred(self) -> Preferred:
-        """What both orders agree on, or the one that was read says; a tie where they do not."""
-        found = {said for said in self.by_order if said}
-        return found.pop() if len(found) == 1 else "tie"
+        """The side that all answers prefer; a tie if they disagree."""
+        sides = {side for side in self.by_order if side}
+        return sides.pop() if len(sides) == 1 else "tie"
 
     @property
     def near(self) -> bool:
-        """Whether the two are about as long."""
+        """Whether the two conversations are of about equal length."""
         return min(self.base_words, self.arm_words) >= (1 - NEAR) * max(self.base_words, self.arm_words)
 
 
@@ -54,7 +54,9 @@ class Rate(Record):
     """Wins, losses and ties of an arm.
 
     Args:
-        win_rate: ties count half; interval: 95 %, personas as units; p: exact sign test, ties left out.
+        win_rate: share of wins, with a tie as half a win.
+        interval: 95 % interval of the win rate, with personas as units.
+        p: of the exact sign test, without ties.
     """
 
     wins: int
@@ -66,20 +68,24 @@ class Rate(Record):
 
     @property
     def pairs(self) -> int:
-        """How many there are."""
+        """Number of pairs."""
         return self.wins + self.losses + self.ties
 
 
 class Preferences(Record):
-    """An arm beside the base in a judge's eyes.
+    """How often a judge prefers an arm to the base.
 
     Args:
-        rate: over all pairs; none where there is no pair. near: over those of about equal length.
-        disagreed: pairs in which the two orders gave different answers, which count as ties; first, second: those of them in which the conversation in that
-            place was preferred both times.
-        longer, decided: of the pairs with a preference and different lengths, those in which the longer conversation was preferred, and all.
-        base_words, arm_words: that the assistant wrote in a conversation, in the mean.
-        too_long: pairs that the judge's context does not hold; unanswered: those without a usable answer; unplayed: personas without a conversation of both.
+        rate: over all pairs; None if there is no pair.
+        near: over the pairs of about equal length; None if there is none.
+        disagreed: pairs with different answers in the two orders, which count as ties.
+        first, second: pairs among these in which the judge preferred the conversation in the first, or the second, place both times.
+        longer: pairs in which the judge preferred the longer conversation.
+        decided: pairs with a preference and conversations of different lengths.
+        base_words, arm_words: words that the assistant wrote per conversation, on average.
+        too_long: pairs that do not fit into the judge's context.
+        unanswered: pairs without a usable answer.
+        unplayed: personas without a conversation in both arms.
     """
 
     judge: str
@@ -99,7 +105,7 @@ class Preferences(Record):
 
 
 def preferences(judge: str, pairs: Sequence[PairOutcome], too_long: int = 0, unanswered: int = 0, unplayed: int = 0) -> Preferences:
-    """Return what a judge's answers amount to; other arguments as `Preferences` has them."""
+    """Return the summary of a judge's answers; the other arguments are fields of `Preferences`."""
     both = [pair.by_order for pair in pairs]
     lengths = [(pair.preferred, pair.arm_words - pair.base_words) for pair in pairs if pair.preferred != "tie" and pair.arm_words != pair.base_words]
     return Preferences(
@@ -121,7 +127,7 @@ def preferences(judge: str, pairs: Sequence[PairOutcome], too_long: int = 0, una
 
 
 def rate_of(preferred: Sequence[Preferred]) -> Rate | None:
-    """Return wins, losses and ties, one of each persona; none where there is no pair."""
+    """Return wins, losses and ties of one preference per persona; None if there are none."""
     wins, losses, n = preferred.count("arm"), preferred.count("base"), len(preferred)
     if not n:
         return None
@@ -136,22 +142,26 @@ def rate_of(preferred: Sequence[Preferred]) -> Rate | None:
 
 
 def win_interval(wins: int, losses: int, n: int) -> Interval:
-    """Return the 95 % interval of a win rate in which ties count half.
+    """Return the 95 % interval of a win rate in which a tie is half a win.
 
-    A win rate is 0.5 plus half the difference of the shares of wins and losses, which is a difference of paired proportions: the interval holds what the
-    score test does not reject. It also has a width where all pairs have the same answer.
+    The win rate is 0.5 plus half the difference of the shares of wins and losses, which is a difference of paired proportions. The interval contains the
+    values that the score test does not reject. It has a width even if all pairs have the same answer.
+
+    Args:
+        wins, losses: numbers of pairs.
+        n: number of pairs, ties included.
 
     Source:
         Tango, "Equivalence test and confidence interval for the difference in proportions for the paired-sample design", Stat Med 17 (1998): 891–908.
     """
-    seen = (wins - losses) / n
-    low = _end(lambda difference: _score(wins, losses, n, difference) > Z, -1.0, seen)
-    high = _end(lambda difference: _score(wins, losses, n, difference) >= -Z, seen, 1.0)
+    observed = (wins - losses) / n
+    low = _end(lambda difference: _score(wins, losses, n, difference) > Z, -1.0, observed)
+    high = _end(lambda difference: _score(wins, losses, n, difference) >= -Z, observed, 1.0)
     return 0.5 + low / 2, 0.5 + high / 2
 
 
 def _score(wins: int, losses: int, n: int, difference: float) -> float:
-    """Return the score statistic for a true difference of the shares, which lies between −1 and 1."""
+    """Return the score statistic for a hypothesised difference of the shares, between −1 and 1."""
     b = -wins - losses + (2 * n - wins + losses) * difference
     lost = (math.sqrt(max(0.0, b**2 + 8 * n * losses * difference * (1 - difference))) - b) / (4 * n)
     spread = n * (2 * lost + difference * (1 - difference))
@@ -159,7 +169,7 @@ def _score(wins: int, losses: int, n: int, difference: float) -> float:
 
 
 def _end(below: Callable[[float], bool], low: float, high: float) -> float:
-    """Return where a condition ends that holds for what is lower."""
+    """Return the point between `low` and `high` up to which a condition holds."""
     for _ in range(50):
         middle = (low + high) / 2
         low, high = (middle, high) if below(middle) else (low, middle)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from core.dataset.build import origin_of, training_lengths, training_seeds
 from core.errors import PersonaError
 from core.evaluation.arms import Arm, by_model, identities, prompted
-from core.evaluation.attempts import Attempt, confirmation_seed, earlier_attempts, look_conditions
+from core.evaluation.attempts import Attempt, attempt_conditions, confirmation_seed, earlier_attempts
 from core.evaluation.battery import BATTERY_SKIPPED, BatteryFigures, battery_conditions
 from core.evaluation.by_exchange import by_exchange
 from core.evaluation.comparison import compare_arms
@@ -32,24 +32,25 @@ from core.storage.store import Store
 
 
 class Part(Record):
-    """A conversation that an arm is to have."""
+    """A planned conversation of an arm."""
 
     arm: str
     plan: RehearsalPlan
 
     @property
     def name(self) -> str:
-        """What it is called in the log."""
+        """Name in the log."""
         return f"{self.arm}, persona {self.plan.persona.seed}, trial {self.plan.trial}"
 
 
 @dataclass
 class Outcomes:
-    """The outcomes of the conversations, by name.
+    """The outcomes of the conversations, by name of the part.
 
     Args:
-        made: the transcripts; lost: why there is none, or no assessment.
-        broken: those that the simulated user spoiled.
+        made: the transcripts.
+        lost: reasons why there is no transcript or no assessment.
+        broken: conversations that the simulated user spoiled.
         judged: paths of the assessments.
     """
 
@@ -59,18 +60,24 @@ class Outcomes:
     judged: dict[str, str] = field(default_factory=dict)
 
     def note_broken(self, name: str, transcript: Transcript) -> None:
-        """Note a conversation that its simulated user spoiled."""
+        """Record the conversation as broken if its simulated user spoiled it."""
         provenance = transcript.provenance
         if provenance.get("problem_side") == "user":
             self.broken.add(name)
             self.lost[name] = str(provenance["problem"])
 
     def to_judge(self, parts: Sequence[Part]) -> dict[str, TranscriptRef]:
-        """Return the conversations that can be compared, in the parts' order."""
+        """Return the conversations to judge, in the order of the parts: those that exist and that the simulated user did not spoil."""
         return {part.name: self.made[part.name] for part in parts if part.name in self.made and part.name not in self.broken}
 
     def note_judged(self, refs: Mapping[str, TranscriptRef], assessed: Sequence[AssessmentRef], unjudged: Sequence[LeftOut]) -> None:
-        """Note the outcomes of the conversations that were to be judged."""
+        """Record the outcomes of judging.
+
+        Args:
+            refs: the conversations that were to be judged, by name of the part.
+            assessed: the assessments.
+            unjudged: conversations without an assessment, with the reason.
+        """
         paths = {item.transcript.id: item.path for item in assessed}
         # a panel's entry names the transcript and the judge
         reasons = {item.name.partition(" by ")[0]: item.reason for item in unjudged}
@@ -81,17 +88,17 @@ class Outcomes:
 def choose_personas(
     run: Run, path: str | None, dataset: DatasetRef | None, arms: Sequence[Arm] = (), confirm: bool = False, first_seed: int | None = None
 ) -> list[Persona]:
-    """Return the personas that all arms meet: sampled, or a person's own; none of them was trained on.
+    """Return the personas of the evaluation, sampled or from the user's file; all arms play the same ones, and none is in the training data.
 
     Args:
-        path: path of a JSON or YAML file.
-        dataset: what the understudy was trained on; none where that is not known.
-        arms: that meet them.
-        confirm: whether an evaluation of these arms is confirmed, on personas that no model has met.
-        first_seed: of the personas, in place of the settings'.
+        path: path of a JSON or YAML file with personas; None to sample them.
+        dataset: the understudy's training data; None if it is not known.
+        arms: arms of the evaluation.
+        confirm: whether this confirms an evaluation of these arms, on unused personas.
+        first_seed: first seed of the personas; None for that of the settings.
 
     Raises:
-        PersonaError: too few, one that was trained on, a seed that is not the evaluation's, or a file that cannot be used.
+        PersonaError: too few personas, a persona of the training data, a seed that is not reserved for the evaluation, or an unusable file.
         EvaluationError: there is nothing to confirm.
     """
     numbers = run.settings.evaluation
@@ -117,7 +124,7 @@ def choose_personas(
 
 
 def plan_parts(run: Run, personas: Sequence[Persona], arms: Sequence[Arm]) -> list[Part]:
-    """Plan the conversations; those of a persona and a trial are adjacent, so that arms are judged in turn."""
+    """Plan the conversations; those of one persona and trial are adjacent, so that the judge reads the arms in turn."""
     settings, simulator = run.settings, run.model("user_simulator")
     return [
         Part(arm=arm.name, plan=_plan(run, persona, trial, arm, simulator))
@@ -162,17 +169,20 @@ def compare(
     battery: BatteryFigures | None = None,
     confirm: bool = False,
 ) -> EvaluationRecord:
-    """Compare the arms.
+    """Compare the arms and return the record of the evaluation.
 
     Args:
-        asked: what the models make of the suites.
-        dataset: what the understudy was trained on; none where that is not known.
-        pairwise: by arm, what came of pairwise judging.
-        battery: what came of the safety battery; none where it was not played.
-        confirm: whether it confirms an earlier evaluation.
+        planned: the power analysis from before the run.
+        asked: the models' answers to the suites.
+        parts: the planned conversations.
+        outcomes: their outcomes.
+        dataset: the understudy's training data; None if it is not known.
+        pairwise: results of pairwise judging, by arm.
+        battery: results of the safety battery; None if it was not played.
+        confirm: whether this evaluation confirms an earlier one.
 
     Raises:
-        NothingMadeError: an arm has completed nothing, or fewer than two personas have a pair.
+        NothingMadeError: an arm has completed no conversation, or fewer than two personas have a pair.
     """
     store, numbers, rubric = run.store, run.settings.evaluation, run.pack.rubric
     played = [trial_of(store, part, outcomes) for part in parts]
@@ -220,28 +230,28 @@ def compare(
 
 
 def _scripted(run: Run, arms: Sequence[Arm]) -> bool:
-    """Say whether a scripted model plays, simulates or judges: what comes of it is no figure of a model."""
-    asked = [run.model("user_simulator"), *run.models["judge"], *(arm.choice for arm in arms)]
-    return any(choice.reference.startswith(SCRIPTED) for choice in asked)
+    """Return whether a scripted model plays, simulates or judges; the figures then say nothing about a real model."""
+    models = [run.model("user_simulator"), *run.models["judge"], *(arm.choice for arm in arms)]
+    return any(choice.reference.startswith(SCRIPTED) for choice in models)
 
 
 def _further(
     run: Run, arms: Sequence[Arm], battery: BatteryFigures | None, forgotten: Mapping[str, Sequence[Forgetting]], attempts: Sequence[Attempt], confirm: bool
 ) -> dict[str, list[Condition]]:
-    """Return the conditions, by arm, that are not about the compared conversations: battery, suites and earlier tries."""
+    """Return, by arm, the conditions that do not depend on the compared conversations: battery, suites and earlier attempts."""
     rule, pack = run.settings.evaluation.decision, run.pack
     safety = battery_conditions(battery, rule.most_failed_openings)
     if battery is None and pack.battery.openings:
         safety = {arm.name: [BATTERY_SKIPPED] for arm in arms}
-    looks = look_conditions(run.store, pack.name, identities(arms), attempts, confirm)
-    forgot = {
+    tries = attempt_conditions(run.store, pack.name, identities(arms), attempts, confirm)
+    suites = {
         arm.name: forgetting_conditions(forgotten[same[0].name], rule.forgetting_margin) for same in by_model(arms) if same[0].name in forgotten for arm in same
     }
-    return {arm.name: [*safety.get(arm.name, ()), *forgot.get(arm.name, ()), *looks.get(arm.name, ())] for arm in arms}
+    return {arm.name: [*safety.get(arm.name, ()), *suites.get(arm.name, ()), *tries.get(arm.name, ())] for arm in arms}
 
 
 def trial_of(store: Store, part: Part, outcomes: Outcomes) -> Trial:
-    """Return a conversation's score and answers, or why it has none."""
+    """Return a conversation's score and answers, or the reason why it has none."""
     path = outcomes.judged.get(part.name)
     assessment = store.load(path, Assessment) if path else None
     return Trial(
@@ -257,7 +267,7 @@ def trial_of(store: Store, part: Part, outcomes: Outcomes) -> Trial:
 
 
 def lengths_of(store: Store, dataset: DatasetRef | None, files: Sequence[PlayedFiles]) -> dict[str, Lengths]:
-    """Return how long the conversations of the training data and of each arm are, by name."""
+    """Return the lengths of the conversations in exchanges: of the training data and of each arm, by name."""
     played: dict[str, list[int]] = {"training data": training_lengths(store, dataset) if dataset else []}
     for file in files:
         played.setdefault(file.arm, []).append(len(store.load(file.transcript, Transcript).exchanges))
@@ -265,7 +275,7 @@ def lengths_of(store: Store, dataset: DatasetRef | None, files: Sequence[PlayedF
 
 
 def leaks_of(run: Run, dataset: DatasetRef | None) -> list[str]:
-    """Return what the judges have in common with how the training data came about; nothing where that is not known."""
+    """Return the sentences about judges that also chose or wrote the training data; none if the training data is not known."""
     if dataset is None:
         return []
     chosen_by, written_by = origin_of(run.store, dataset)
@@ -273,7 +283,7 @@ def leaks_of(run: Run, dataset: DatasetRef | None) -> list[str]:
 
 
 def caveats_of(store: Store, files: list[PlayedFiles]) -> list[str]:
-    """Return the caveats on the figures."""
+    """Return the caveats that the played and judged conversations give rise to."""
     caveats, families, ends = set(), set(), {}
     for file in files:
         assessment, transcript = store.load(file.assessment, Assessment), store.load(file.transcript, Transcript)
@@ -286,5 +296,5 @@ def caveats_of(store: Store, files: list[PlayedFiles]) -> list[str]:
     return [
         *sorted(caveats),
         *sorted(families),
-        *(f"{count} conversations of {arm} ended before their time, because {why[reason]}." for (arm, reason), count in sorted(ends.items())),
+        *(f"{count} conversations of {arm} ended early, because {why[reason]}." for (arm, reason), count in sorted(ends.items())),
     ]

@@ -3,7 +3,7 @@
 import pytest
 
 from core.errors import EvaluationError
-from core.evaluation.attempts import FILE, confirmation_seed, earlier_attempts, look_conditions
+from core.evaluation.attempts import FILE, attempt_conditions, confirmation_seed, earlier_attempts
 from core.evaluation.comparison import compare_arms
 from core.evaluation.record import EvaluationRecord
 from core.evaluation.report import evaluation_markdown
@@ -78,10 +78,10 @@ def test_a_control_that_comes_later_makes_no_second_attempt(store):
 
 
 def test_only_the_first_on_a_block_of_personas_can_ship(store):
-    first = look_conditions(store, DOMAIN, models(1), attempts(store, 1), False)["understudy"]
+    first = attempt_conditions(store, DOMAIN, models(1), attempts(store, 1), False)["understudy"]
     assert [item.holds for item in first] == [True]
     keep(store, "a", models(1))
-    second = look_conditions(store, DOMAIN, models(2), attempts(store, 2), False)["understudy"]
+    second = attempt_conditions(store, DOMAIN, models(2), attempts(store, 2), False)["understudy"]
     assert [(item.holds, item.found) for item in second] == [
         (False, "number 2, and the best of several is overstated: confirm it (understudy evaluate --confirm)")
     ]
@@ -105,12 +105,12 @@ def test_a_confirmation_has_personas_that_nobody_has_met_and_keeps_them_when_it_
 
 def test_a_confirmation_ships_what_met_every_other_condition_before(store):
     keep(store, "a", models(1))
-    (failed,) = look_conditions(store, DOMAIN, models(1), [], True)["understudy"]
+    (failed,) = attempt_conditions(store, DOMAIN, models(1), [], True)["understudy"]
     assert not failed.holds
     assert failed.found.startswith("not met there: share of conversations with a failed gate")
-    second = look_conditions(store, DOMAIN, models(2), attempts(store, 2), False)
+    second = attempt_conditions(store, DOMAIN, models(2), attempts(store, 2), False)
     keep(store, "b", models(2), further=second, rule=WIDE)
-    (held,) = look_conditions(store, DOMAIN, models(2), [], True)["understudy"]
+    (held,) = attempt_conditions(store, DOMAIN, models(2), [], True)["understudy"]
     assert held.holds  # it lacked nothing but to be the first
 
 

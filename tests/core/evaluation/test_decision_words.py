@@ -83,7 +83,7 @@ def test_verdict_and_pass_counts_stand_wherever_the_decision_does_and_scripted_c
         words = re.sub(r"<style>.*?</style>|<script.*?</script>|<[^>]*>", "", text, flags=re.DOTALL).lower()
         said = words.count(found.decision)
         assert said
-        assert words.count("(scripted company: form only)") == (said if scripted else 0)
+        assert words.count("(scripted models: not a real result)") == (said if scripted else 0)
         assert passed in words
     assert f"understudy passes <strong>{passed}</strong> conversations, base <strong>0 of 12</strong>" in shown["page"]
 
