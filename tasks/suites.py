@@ -10,7 +10,7 @@ from core.evaluation.forgetting import SuiteAnswers
 from core.evaluation.general_prompts import GeneralAnswer, general_questions, marked
 from core.evaluation.refusal_judging import Answered, Classifying, classify, plan_classifying
 from core.evaluation.refusals import RefusalAnswer, Refusals, Request, classified, requests_of, to_classify
-from core.evaluation.suites import Question, Said, SuiteName
+from core.evaluation.suites import ModelAnswer, Question, SuiteName
 from core.fingerprint import fingerprint, seed_of
 from core.llm.chat import ChatRequest, Message
 from core.llm.run import Run
@@ -35,9 +35,9 @@ async def question_task(run: Run, question: Question) -> AnswerRef:
     model, seed = await open_model(run, question.choice), seed_of(question.suite, question.name)
     try:
         reply = await model.complete(ChatRequest("assistant", "", (Message("user", question.prompt),), question.max_tokens, seed, item=question.item))
-        said = Said(answer=reply.text.strip())
+        said = ModelAnswer(answer=reply.text.strip())
     except RefusedError:
-        said = Said(answer="", declined=True)
+        said = ModelAnswer(answer="", declined=True)
     store.write_json(path, said.model_dump())
     return AnswerRef(path=path)
 
@@ -84,7 +84,7 @@ def _questions(run: Run, suite: SuiteName, arm: Arm, prompts: Mapping[str, str])
     return [Question(suite=suite, choice=arm.choice, name=name, prompt=prompt, max_tokens=room) for name, prompt in prompts.items()]
 
 
-async def _classified(run: Run, judge: ModelChoice, requests: Sequence[Request], said: Mapping[str, Said]) -> list[RefusalAnswer]:
+async def _classified(run: Run, judge: ModelChoice, requests: Sequence[Request], said: Mapping[str, ModelAnswer]) -> list[RefusalAnswer]:
     """Return a model's answers to the requests, each with the judge's verdict on what it does.
 
     Args:
@@ -126,7 +126,7 @@ async def _general(run: Run, arm: Arm) -> list[GeneralAnswer]:
     return replies
 
 
-async def _ask(run: Run, questions: Sequence[Question]) -> dict[str, Said]:
+async def _ask(run: Run, questions: Sequence[Question]) -> dict[str, ModelAnswer]:
     """Return a model's answers by the questions' names. A reply without text is an empty answer; it is not stored, so the next run asks again."""
     refs: dict[str, AnswerRef] = {}
     silent: set[str] = set()
@@ -141,5 +141,5 @@ async def _ask(run: Run, questions: Sequence[Question]) -> dict[str, Said]:
         return refs[question.name]
 
     _, lost = await gather_bounded(run, ask_question, questions, [item.name for item in questions], run.settings.evaluation.concurrency, None)
-    missing = {item.name: Said(answer="" if item.name in silent else None, lost=item.reason) for item in lost}
-    return {name: run.store.load(ref.path, Said) for name, ref in refs.items()} | missing
+    missing = {item.name: ModelAnswer(answer="" if item.name in silent else None, lost=item.reason) for item in lost}
+    return {name: run.store.load(ref.path, ModelAnswer) for name, ref in refs.items()} | missing

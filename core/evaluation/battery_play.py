@@ -1,4 +1,4 @@
-"""The safety battery played: which openings each arm meets, and a conversation whose user says what is written."""
+"""Playing the safety battery: the openings that each arm answers, and conversations with fixed user messages."""
 
 from collections import Counter
 from datetime import UTC, datetime
@@ -21,17 +21,20 @@ from core.rehearsal.turns import Cast, Player, Scene, assistant_turn
 from core.storage.store import Store
 
 ITEM = "battery-"
-"""With which the names of these conversations begin, on the bill too."""
+"""Prefix of the names of these conversations, also in the bill."""
 
 
 class BatteryPlan(Record):
-    """All that a conversation of the battery depends on.
+    """The inputs of one conversation of the battery.
 
     Args:
-        attempt: which of several conversations with the same opening; the first is 0.
-        instructions: the arm's prompt, for a person in the opening's country; noted: whether it reads the pack's notes, as the writer of the data does.
-        pack_hash: of the pack, where its phrases or notes are used.
-        most_tokens: that a prompt and its answer may take together.
+        attempt: number of the try of this opening, from 0.
+        assistant: the arm's model.
+        instructions: the arm's prompt, for a person in the opening's country.
+        noted: whether the arm reads the pack's notes, as the model that writes the data does.
+        pack_hash: hash of the pack; empty if the conversation uses neither its phrases nor its notes.
+        max_tokens: tokens of an answer.
+        most_tokens: tokens of a prompt and its answer together.
     """
 
     domain: str
@@ -46,18 +49,18 @@ class BatteryPlan(Record):
 
     @property
     def name(self) -> str:
-        """The id of the transcript that it makes: another name for the same messages under another gate would be played again for nothing."""
-        said = [self.opening.messages, self.opening.country]
-        return f"{ITEM}{self.opening.id}-{fingerprint([self.model_dump(exclude={'opening', 'most_tokens'}), said])}"
+        """Id of the transcript. It does not depend on the gate or clause, so that a reassigned opening is not played again."""
+        content = [self.opening.messages, self.opening.country]
+        return f"{ITEM}{self.opening.id}-{fingerprint([self.model_dump(exclude={'opening', 'most_tokens'}), content])}"
 
     @property
     def path(self) -> str:
-        """Where the transcript is put, below the data root."""
+        """Path of the transcript below the data root."""
         return f"evaluations/battery/{self.domain}/{self.name}.json"
 
 
 def plan_battery(run: Run, arm: Arm) -> list[BatteryPlan]:
-    """Plan an arm's conversations; nothing where the pack has no battery, or the settings skip it."""
+    """Plan an arm's conversations; an empty list if the pack has no battery or the settings skip it."""
     numbers, pack = run.settings.evaluation, run.pack
     return [
         BatteryPlan(
@@ -77,18 +80,22 @@ def plan_battery(run: Run, arm: Arm) -> list[BatteryPlan]:
 
 
 def openings_played(pack: Pack, most: int | None) -> list[Opening]:
-    """Return the pack's openings, or a number of them, spread over gates and within each gate over its clauses."""
+    """Return the pack's openings, or a selection of `most` of them that is spread over the gates, and within each gate over its clauses.
+
+    Args:
+        most: number of openings; None for all.
+    """
     battery = pack.battery
     by_gate = Counter(opening.gate for opening in spread_over(battery.openings, lambda opening: opening.gate, most))
     return [opening for gate in battery.margins for opening in spread_over(battery.of(gate), lambda opening: opening.clause, by_gate[gate])]
 
 
 def battery_outlook(pack: Pack, most: int | None, tries: int) -> list[str]:
-    """Say what the battery can show, before it is paid for: a sentence for each gate.
+    """Return a sentence for each gate that states, before the run, what the battery can show.
 
     Args:
-        most: openings that are played; all with none.
-        tries: of each opening; 0 where the battery is skipped.
+        most: number of openings; None for all.
+        tries: tries of each opening; 0 skips the battery.
     """
     if not pack.battery.openings:
         return [f"{pack.name} has no safety battery (battery.yaml): dangers that few personas meet are hardly tested."]
@@ -99,7 +106,7 @@ def battery_outlook(pack: Pack, most: int | None, tries: int) -> list[str]:
 
 
 def battery_gaps(pack: Pack) -> list[str]:
-    """Return what a pack's battery lacks, each as a sentence; nothing where the rubric has no gate."""
+    """Return a sentence for each gap in a pack's battery: a gate or clause without openings, or too few openings to show the margin."""
     battery, gaps = pack.battery, []
     for key, criterion in pack.rubric.criteria.items():
         if not criterion.head.gate:
@@ -122,10 +129,13 @@ def battery_gaps(pack: Pack) -> list[str]:
 
 
 async def play_opening(pack: Pack, plan: BatteryPlan, model: ChatModel, log: TurnLog) -> Transcript:
-    """Have every message of an opening answered in turn.
+    """Have a model answer the messages of an opening one after another.
 
     Args:
-        log: the messages before an interruption, if any; it stores each message as it arrives.
+        pack: the pack of the opening.
+        plan: the conversation.
+        model: the arm's model.
+        log: the log that stores each message as it arrives; it may hold messages from before an interruption.
 
     Raises:
         ModelError: the model gave no usable answer.
@@ -175,33 +185,35 @@ async def play_opening(pack: Pack, plan: BatteryPlan, model: ChatModel, log: Tur
 
 
 def battery_item(store: Store, arm: str, plan: BatteryPlan, made: TranscriptRef | None, judged: AssessmentRef | None, lost: str | None) -> BatteryItem:
-    """Return what came of a conversation.
+    """Return the result of a conversation.
 
     Args:
-        made: its transcript; judged: what was decided of it; lost: why it was not played.
+        made: the transcript; None if there is none.
+        judged: the assessment; None if there is none.
+        lost: why it was not played; None if it was.
     """
     verdict = next((item for item in store.load(judged.path, Assessment).verdicts if item.criterion == plan.opening.gate), None) if judged else None
-    known = verdict is not None and verdict.answer is not Answer.ERROR
+    usable = verdict is not None and verdict.answer is not Answer.ERROR
     return BatteryItem(
         arm=arm,
         opening=plan.opening.id,
         gate=plan.opening.gate,
         clause=plan.opening.clause,
         attempt=plan.attempt,
-        answer=verdict.answer if verdict and known else None,
+        answer=verdict.answer if verdict and usable else None,
         transcript=made.path if made else None,
         assessment=judged.path if judged else None,
-        lost=None if known else lost or (verdict.reasoning if verdict else "not judged"),
+        lost=None if usable else lost or (verdict.reasoning if verdict else "not judged"),
     )
 
 
 def battery_words(store: Store, figures: BatteryFigures) -> list[BatteryWords]:
-    """Return what was said in the conversations that failed, in the order of openings and arms."""
-    found = []
+    """Return the transcripts and verdicts of the failed conversations, in the order of openings and arms."""
+    failed = []
     for item in figures.items:
         if item.answer is Answer.NO and item.transcript and item.assessment:
             verdicts = store.load(item.assessment, Assessment).verdicts
             verdict = next(verdict for verdict in verdicts if verdict.criterion == item.gate)
-            found.append(BatteryWords(item, store.load(item.transcript, Transcript), verdict))
+            failed.append(BatteryWords(item, store.load(item.transcript, Transcript), verdict))
     arms, openings = list(figures.arms), list(dict.fromkeys(item.opening for item in figures.items))
-    return sorted(found, key=lambda one: (openings.index(one.item.opening), arms.index(one.item.arm), one.item.attempt))
+    return sorted(failed, key=lambda one: (openings.index(one.item.opening), arms.index(one.item.arm), one.item.attempt))

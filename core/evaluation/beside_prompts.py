@@ -1,4 +1,4 @@
-"""Does a prompt do as well? Each arm of another model beside the base under another prompt, which needs no training."""
+"""Comparison of each arm with the base under other prompts, which shows whether a prompt does as well as training."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -12,12 +12,12 @@ from core.settings.evaluation import Decision
 
 
 class BesidePrompt(Means):
-    """An arm beside the base under another prompt, which is the `base` of these means.
+    """An arm compared with the base under another prompt, which is the `base` of these means.
 
     Args:
         prompted: name of the arm that is the base under another prompt.
-        found: `better`: the lower end of the interval is above 0. `no better`: the arm is not above it, or the whole interval is below the gain that the rule
-            asks for, so a prompt does as well. `not shown`: neither. `unsafe`: the prompted base must not be deployed, so it is no alternative.
+        found: `better`: the lower end of the interval is above 0. `no better`: the difference is not above 0, or the upper end of the interval is below the
+            required gain, so a prompt does as well. `not shown`: neither. `unsafe`: the prompted base must not be deployed, so it is no alternative.
     """
 
     prompted: str
@@ -29,12 +29,19 @@ def compare_with_prompts(
 ) -> list[BesidePrompt]:
     """Compare an arm of another model than the base's with the base under other prompts.
 
-    The arm has to be better than each of them. Such an intersection of conditions needs no adjustment for their number (Berger, "Multiparameter hypothesis
-    testing and acceptance sampling", Technometrics 24 (1982): 295–300), and none is chosen for having come out best.
+    The arm must be better than each of them. Such an intersection-union test needs no adjustment for the number of comparisons (Berger, "Multiparameter
+    hypothesis testing and acceptance sampling", Technometrics 24 (1982): 295–300), and no comparison is selected by its result.
 
     Args:
-        prompted: the arms that are the base under another prompt; one of them is compared with none.
-        unsafe: those that must not be deployed.
+        arm: name of the arm; one of `prompted` is not compared.
+        by_name: conversations by arm.
+        base: name of the base.
+        prompted: names of the arms that are the base under another prompt.
+        unsafe: names of those among them that must not be deployed.
+        rule: thresholds of the decision.
+
+    Returns:
+        One comparison for each prompted base with which the arm has at least two personas in common.
     """
     return [one for name in prompted if arm not in prompted and (one := _beside(arm, name, by_name, base, name in unsafe, rule))]
 
@@ -45,32 +52,32 @@ def _beside(arm: str, prompted: str, by_name: Mapping[str, Conversations], base:
         return None
     before, after = pairs.means
     interval, difference = t_interval(pairs.differences), pairs.difference
-    wanted = float(wanted_gain(pair_up(by_name[base], by_name[arm], points).means[0], rule.improvement))
+    required = float(wanted_gain(pair_up(by_name[base], by_name[arm], points).means[0], rule.improvement))
     better = interval is not None and interval[0] > 0
-    as_well = difference <= 0 or (interval is not None and interval[1] < wanted - 1e-9)
-    found = "unsafe" if unsafe else "better" if better else "no better" if as_well else "not shown"
+    no_better = difference <= 0 or (interval is not None and interval[1] < required - 1e-9)
+    result = "unsafe" if unsafe else "better" if better else "no better" if no_better else "not shown"
     return BesidePrompt(
-        **{"prompted": prompted, "found": found, "personas": len(pairs.personas), "pairs": len(pairs.rows)},
+        **{"prompted": prompted, "found": result, "personas": len(pairs.personas), "pairs": len(pairs.rows)},
         **{"base_mean": before, "arm_mean": after, "difference": difference, "interval": interval},
     )
 
 
 def prompt_sentence(arm: str, one: BesidePrompt) -> str:
-    """Say whether a prompt does as well as an arm."""
+    """Return the sentence that states whether a prompt does as well as an arm."""
     interval = f", 95 % {one.interval[0]:+.3f} to {one.interval[1]:+.3f}" if one.interval else ", no interval"
     figures = f"{one.prompted[0].upper()}{one.prompted[1:]} reaches {one.base_mean:.3f}, {arm} {one.arm_mean:.3f} (difference {one.difference:+.3f}{interval})"
-    follows = {
+    conclusions = {
         "better": f"{arm} is better than the base with that prompt.",
         "no better": f"a prompt does as well.{' Do not train.' if arm == UNDERSTUDY else ''}",
         "not shown": f"it is not shown that {arm} is better than a prompt. More personas narrow the interval.",
         "unsafe": "the prompt is no alternative, since it fails safety gates more often than the base.",
     }
-    return f"{figures}: {follows[one.found]}"
+    return f"{figures}: {conclusions[one.found]}"
 
 
-def prompt_conditions(arm: str, prompted: Sequence[str], found: Sequence[BesidePrompt]) -> list[Condition]:
-    """Return the conditions that an arm is better than the base under each other prompt."""
-    by_name = {one.prompted: one for one in found}
+def prompt_conditions(arm: str, prompted: Sequence[str], compared: Sequence[BesidePrompt]) -> list[Condition]:
+    """Return the conditions that an arm is better than the base under each other prompt; an empty list for a prompted base itself."""
+    by_name = {one.prompted: one for one in compared}
     return [_condition(name, by_name.get(name)) for name in prompted if arm not in prompted]
 
 

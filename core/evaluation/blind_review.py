@@ -1,6 +1,7 @@
-"""A sample of an evaluation's conversations for a person to judge, who cannot tell whose they are.
+"""A blind sample of an evaluation's conversations for a person to judge.
 
-The transcripts get codes for names and lose what tells how they were made. Arms are in pairs: of a persona and a trial the person gets every arm's.
+The transcripts get codes as names and lose their provenance, so that the person does not know the arm. The sample is matched: for a persona and trial it
+has the conversations of all arms.
 """
 
 import random
@@ -19,14 +20,19 @@ LATEST = "latest"
 
 @dataclass(frozen=True)
 class Coded:
-    """A conversation of an evaluation under its code, and whose it is."""
+    """A conversation of an evaluation.
+
+    Args:
+        played: its arm, persona and trial.
+        judged: the same conversation under its code, without the arm.
+    """
 
     played: PlayedFiles
     judged: Judged
 
 
 def latest_evaluation(domain: str) -> str:
-    """Return the name of the file that holds the folder of a domain's last evaluation."""
+    """Return the path of the file that contains the folder of a domain's latest evaluation."""
     return f"{FOLDER}/latest-{domain}"
 
 
@@ -34,7 +40,7 @@ def evaluation_folder(store: Store, domain: str, named: str) -> str:
     """Return the folder of an evaluation below the data root.
 
     Args:
-        named: `latest`, or the folder, with or without what is above it.
+        named: `latest`, or the folder's name or path.
 
     Raises:
         ReviewError: there is no such evaluation.
@@ -50,10 +56,10 @@ def evaluation_folder(store: Store, domain: str, named: str) -> str:
 
 
 def read_coded(store: Store, folder: str) -> tuple[EvaluationRecord, dict[str, Coded]]:
-    """Return an evaluation, and its judged conversations by code.
+    """Return an evaluation and its judged conversations by code.
 
     Raises:
-        ReviewError: its conversations were not kept.
+        ReviewError: the evaluation has no transcripts, because it was recorded elsewhere.
     """
     record = store.load(f"{folder}/{FILE}", EvaluationRecord)
     coded = {}
@@ -68,11 +74,14 @@ def read_coded(store: Store, folder: str) -> tuple[EvaluationRecord, dict[str, C
 
 
 def blind_sample(coded: Sequence[Coded], size: int, seed: int) -> list[Judged]:
-    """Draw conversations in sets of all arms: each persona once before any of them twice. They come back in random order.
+    """Draw sets of conversations, one of each arm with the same persona and trial, and return the conversations in random order.
+
+    Each persona is drawn once before any persona is drawn again.
 
     Args:
-        size: how many; as many whole sets as fit, one at least.
-        seed: the same gives the same sample.
+        coded: the conversations to draw from.
+        size: number of conversations, rounded down to complete sets; at least one set is drawn.
+        seed: the same seed gives the same sample.
 
     Raises:
         ReviewError: no persona and trial was judged in every arm.
@@ -81,13 +90,15 @@ def blind_sample(coded: Sequence[Coded], size: int, seed: int) -> list[Judged]:
     for one in sorted(coded, key=lambda one: one.judged.transcript.id):
         sets.setdefault((one.played.persona, one.played.trial), []).append(one)
     arms = len({one.played.arm for one in coded})
-    whole = {key: found for key, found in sets.items() if len(found) == arms}
-    if not whole:
-        raise ReviewError("No persona has a judged conversation in every arm, so there is nothing to compare. Run the evaluation again for what is missing.")
+    complete = {key: members for key, members in sets.items() if len(members) == arms}
+    if not complete:
+        raise ReviewError(
+            "No persona has a judged conversation in every arm, so there is nothing to compare. Run the evaluation again to play what is missing."
+        )
     draw = random.Random(seed)
-    order = draw.sample(sorted(whole), len(whole))
+    order = draw.sample(sorted(complete), len(complete))
     turns: dict[int, int] = {}
     ranked = sorted(order, key=lambda key: (turns.update({key[0]: turns.get(key[0], 0) + 1}), turns[key[0]])[1])
-    chosen = [one.judged for key in ranked[: max(1, size // arms)] for one in whole[key]]
+    chosen = [one.judged for key in ranked[: max(1, size // arms)] for one in complete[key]]
     draw.shuffle(chosen)
     return chosen

@@ -1,4 +1,4 @@
-"""Personas that a person brings to an evaluation, in place of sampled ones."""
+"""Personas for an evaluation from the user's file, in place of sampled ones."""
 
 import json
 from collections.abc import Sequence
@@ -13,17 +13,19 @@ from core.rehearsal.course import is_open
 from core.rehearsal.personas import sample_persona
 from core.yaml_files import check, read_yaml
 
-FORM = "a list of seeds, or of whole personas as a transcript has one under `persona`"
+FORM = "a list of seeds, or of complete personas in the form that a transcript has under `persona`"
 
 
 def read_personas(path: Path, pack: Pack, exchanges: tuple[int, int] | None) -> list[Persona]:
-    """Read personas from a JSON or YAML file; of a seed alone, the pack's persona is taken.
+    """Read personas from a JSON or YAML file; an entry that is only a seed gives the pack's persona with that seed.
 
     Args:
-        exchanges: fewest and most of the personas that are given by their seed, instead of the pack's length classes.
+        path: the file.
+        pack: the pack that samples and checks personas.
+        exchanges: minimum and maximum number of exchanges for entries that are seeds; None for the pack's length classes.
 
     Raises:
-        PersonaError: the file is missing or not of this form, two have the same seed, or one is of a value that the pack does not know.
+        PersonaError: the file is missing or of another form, two personas have the same seed, or one has a value that the pack does not define.
     """
     entries = read_yaml(path, PersonaError)
     if not isinstance(entries, list) or not entries:
@@ -36,7 +38,10 @@ def read_personas(path: Path, pack: Pack, exchanges: tuple[int, int] | None) -> 
 
 
 def check_enough(personas: Sequence[Persona], where: str) -> None:
-    """Refuse an evaluation that could not compare anything.
+    """Check that there are enough personas to compare arms.
+
+    Args:
+        where: the source of the personas, for the message.
 
     Raises:
         PersonaError: there are fewer than two personas.
@@ -54,11 +59,11 @@ def _persona(path: Path, place: int, item: Any, pack: Pack, exchanges: tuple[int
     if not isinstance(item, dict):
         raise PersonaError(f"{path}: entry {place} is {json.dumps(item)[:60]}. Allowed: {FORM}, with seeds from 0 to {MAX_SEED:,}.")
     persona = check(item, Persona, PersonaError, f"{path}: entry {place}")
-    known = {name: list(values) for name, values in pack.taxonomy.dimensions.items()}
-    drawn = {**persona.dimensions, "trajectory": persona.trajectory}
-    if lacking := sorted(known.keys() - drawn.keys()):
-        raise PersonaError(f"{path}: entry {place} has no value for {', '.join(lacking)}. Give it one of {', '.join(known[lacking[0]])}.")
-    for kind, allowed, values in (("dimension", known, drawn), ("flaw", dict.fromkeys(pack.flaws.kinds), {flaw.name: None for flaw in persona.flaws})):
+    dimensions = {name: list(values) for name, values in pack.taxonomy.dimensions.items()}
+    given = {**persona.dimensions, "trajectory": persona.trajectory}
+    if lacking := sorted(dimensions.keys() - given.keys()):
+        raise PersonaError(f"{path}: entry {place} has no value for {', '.join(lacking)}. Give it one of {', '.join(dimensions[lacking[0]])}.")
+    for kind, allowed, values in (("dimension", dimensions, given), ("flaw", dict.fromkeys(pack.flaws.kinds), {flaw.name: None for flaw in persona.flaws})):
         for name, value in values.items():
             if name not in allowed:
                 raise PersonaError(f"{path}: entry {place} has the {kind} {name!r}, which {pack.name} does not know. Allowed: {', '.join(allowed)}.")
@@ -77,7 +82,7 @@ def _persona(path: Path, place: int, item: Any, pack: Pack, exchanges: tuple[int
 
 
 def _check_course(where: str, persona: Persona, pack: Pack) -> None:
-    """Check that each message of a persona has something to be about, and that the pack knows where it lives and what it meets."""
+    """Check that the pack defines a persona's country and episodes, and that each of its messages has an open topic."""
     if "trajectory" in persona.dimensions:
         raise PersonaError(f"{where} has the trajectory among its dimensions. Give it as `trajectory` alone.")
     if persona.country is not None and persona.country not in pack.life.countries:
@@ -87,8 +92,8 @@ def _check_course(where: str, persona: Persona, pack: Pack) -> None:
         kind = pack.episodes.episodes.get(episode.name)
         if kind is None or episode.variant not in kind.variants:
             known_names = [f"{name}/{variant}" for name, item in pack.episodes.episodes.items() for variant in item.variants]
-            had = f"{episode.name}/{episode.variant}"
-            raise PersonaError(f"{where} has the episode {had!r:.80}.{nearest(had, known_names)} Allowed: {', '.join(known_names) or 'none'}.")
+            name = f"{episode.name}/{episode.variant}"
+            raise PersonaError(f"{where} has the episode {name!r:.80}.{nearest(name, known_names)} Allowed: {', '.join(known_names) or 'none'}.")
     for number in range(1, persona.exchanges + 1):
         if not any(is_open(topic, number) or number in (topic.settles, topic.returns) for topic in persona.topics):
             raise PersonaError(f"{where}: none of its topics is on the persona's mind in message {number}. Let one arrive earlier, or be settled later.")

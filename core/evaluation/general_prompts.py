@@ -1,4 +1,4 @@
-"""General prompts: questions outside any domain, which show what a training has spoiled."""
+"""General prompts: questions outside any domain, which show abilities that training has damaged."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from core.errors import PackError
-from core.evaluation.suites import Said, spread_over
+from core.evaluation.suites import ModelAnswer, spread_over
 from core.packs.prompts import shared_file
 from core.records import Record
 from core.settings.evaluation import EvaluationSettings
@@ -23,13 +23,13 @@ def _compiles(pattern: str) -> str:
 
 
 class GeneralPrompt(Strict):
-    """A question and how its answer is known to be right.
+    """A question and the check of its answer.
 
     Args:
-        kind: what it takes, such as arithmetic; a part of the questions is spread evenly over the kinds.
-        expected: what a right answer has, in words.
-        pattern: the same as a regular expression, looked for anywhere in the answer, whatever the case; a dot is any character.
-        right, wrong: answers that a test holds against the pattern.
+        kind: the ability that it tests, such as arithmetic; a selection of questions is spread evenly over the kinds.
+        expected: description of a right answer.
+        pattern: regular expression of a right answer, searched anywhere in the answer, ignoring case; a dot also matches a newline.
+        right, wrong: example answers with which a test checks the pattern.
     """
 
     name: str
@@ -41,18 +41,18 @@ class GeneralPrompt(Strict):
     wrong: Annotated[list[str], Field(min_length=1)]
 
     def is_right(self, answer: str) -> bool:
-        """Say whether an answer has what it should."""
+        """Return whether an answer is right."""
         return re.search(self.pattern, answer.strip(), re.IGNORECASE | re.DOTALL) is not None
 
 
 class GeneralAnswer(Record):
-    """What an arm makes of a general prompt, one that has nothing to do with the domain.
+    """An arm's answer to a general prompt.
 
     Args:
-        name, kind: of the prompt, the same for all arms.
-        expected: in words, what a right answer has.
-        answer: empty where the model wrote nothing; none where the call failed.
-        right: whether it has that; none where the call failed.
+        name, kind: name and kind of the prompt.
+        expected: description of a right answer.
+        answer: the answer, empty if the model wrote nothing; None if the call failed.
+        right: whether the answer is right; None if the call failed.
         lost: why the call failed.
     """
 
@@ -66,13 +66,13 @@ class GeneralAnswer(Record):
 
 
 def load_general_prompts(path: Path | None = None) -> tuple[GeneralPrompt, ...]:
-    """Read the questions.
+    """Read the general prompts.
 
     Args:
-        path: of another file than `prompts/shared/general.yaml`.
+        path: the file; None for `prompts/shared/general.yaml`.
 
     Raises:
-        PackError: the file is missing or not of this form, or two questions have the same name.
+        PackError: the file is missing or of another form, or two prompts have the same name.
     """
     path = path or shared_file("general.yaml")
     try:
@@ -86,11 +86,11 @@ def load_general_prompts(path: Path | None = None) -> tuple[GeneralPrompt, ...]:
 
 
 def general_questions(numbers: EvaluationSettings) -> tuple[GeneralPrompt, ...]:
-    """Return the questions that an evaluation asks; none where the settings leave no room for an answer."""
+    """Return the general prompts that an evaluation asks; none if the settings skip them (`general_max_tokens` is 0)."""
     return spread_over(load_general_prompts(), lambda item: item.kind, numbers.suite_items) if numbers.general_max_tokens else ()
 
 
-def marked(asked: GeneralPrompt, said: Said) -> GeneralAnswer:
-    """Return an answer with whether it is right, or why there is none; a model that writes nothing is not right."""
-    right = None if said.answer is None else asked.is_right(said.answer)
-    return GeneralAnswer(name=asked.name, kind=asked.kind, prompt=asked.prompt, expected=asked.expected, answer=said.answer, right=right, lost=said.lost)
+def marked(asked: GeneralPrompt, reply: ModelAnswer) -> GeneralAnswer:
+    """Return a model's answer, marked right or wrong; an empty answer is wrong."""
+    right = None if reply.answer is None else asked.is_right(reply.answer)
+    return GeneralAnswer(name=asked.name, kind=asked.kind, prompt=asked.prompt, expected=asked.expected, answer=reply.answer, right=right, lost=reply.lost)

@@ -1,7 +1,7 @@
-"""What a judge's errors do to a difference between arms: the difference corrected for them, and how much leniency towards one arm would undo it.
+"""The effect of a judge's errors on a difference between arms: the corrected difference, and the leniency towards one arm that would undo it.
 
-A judge that errs alike in both arms makes a difference smaller. One that is more lenient to an arm makes one out of nothing, and nothing in the scores shows
-it: only a person's labels of both arms do (`core.evaluation.label_error`).
+A judge with the same error rates in both arms makes a difference smaller. A judge that is more lenient to one arm can create a difference, which the scores
+do not reveal: only a person's labels of both arms do (`core.evaluation.labelled`).
 """
 
 from collections.abc import Callable, Sequence
@@ -24,26 +24,32 @@ from core.settings.assessment import Judging
 from core.storage.store import Store
 
 DRAWS = 4_000
-"""Of means and rates: the ends of an interval move by a fiftieth of its width from seed to seed."""
-MOST_LENIENT = 6.0
-"""Logits beyond which no leniency is looked for: a judge that finds 80 % of failures would find 1 %."""
-LEAST_YOUDEN = 0.05
-"""TPR + TNR − 1 below which verdicts say too little of the truth to be corrected."""
+"""Draws of means and rates; from seed to seed the ends of an interval then move by 2 % of its width."""
+MAX_LENIENCY = 6.0
+"""The largest leniency that is considered, in logits: a judge that finds 80 % of failures would then find 1 %."""
+MIN_YOUDEN = 0.05
+"""TPR + TNR − 1 below which verdicts are too close to chance to correct a difference."""
 
 
 class Rate(Record):
-    """A share that was measured, and how many independent verdicts it is worth."""
+    """A measured share and its effective sample size.
+
+    Args:
+        share: 0 to 1.
+        worth: number of independent verdicts that would give the same precision.
+    """
 
     share: FiniteFloat
     worth: FiniteFloat
 
 
 class JudgeRates(Record):
-    """What a judge was measured to be, over the criteria that make the score.
+    """A judge's measured rates, over the criteria of the score.
 
     Args:
-        tpr: of the failures, what it finds; tnr: of the passes, what it lets pass.
-        source: in words.
+        tpr: share of failures that the judge finds.
+        tnr: share of passes that the judge passes.
+        source: where the rates come from, for the reader.
     """
 
     tpr: Rate
@@ -52,11 +58,11 @@ class JudgeRates(Record):
 
 
 class Leniency(Record):
-    """How much more lenient to the arm than to the base the judge would have to be.
+    """How much more lenient the judge is to the arm than to the base.
 
     Args:
-        logits: that are added to the log odds of its YES, whatever the truth.
-        failures, passes: of 100, those that it would fail fewer for the arm than for the base.
+        logits: added to the log odds of a YES, whether it is right or wrong.
+        failures, passes: how many fewer of 100 failures, and of 100 passes, the judge fails for the arm than for the base.
     """
 
     logits: FiniteFloat
@@ -65,14 +71,15 @@ class Leniency(Record):
 
 
 class JudgeError(Record):
-    """A difference in view of the judge's errors.
+    """A difference corrected for the judge's errors, and the leniencies that would undo it.
 
     Args:
-        difference: arm − base of the mean score, corrected for errors that are alike in both arms; none where the judge is no better than chance.
-        interval: 95 %, over personas and over what the rates might be.
-        no_longer_shipped: the least leniency with which an arm that is shipped would not have the gain that the rule wants, or the interval would reach 0.
-        to_zero: that with which the interval would reach 0; none where it does anyway.
-        no_gain: that with which the arm is no better; none where it is not.
+        rates: the judge's rates.
+        difference: arm − base of the mean score, if the judge has the same rates in both arms; None if the judge is too close to chance.
+        interval: 95 % interval, with the uncertainty of the personas and of the rates.
+        no_longer_shipped: the smallest leniency with which an arm that ships would miss the required gain, or its interval would reach 0.
+        to_zero: the smallest leniency with which the interval reaches 0; None if it does without any.
+        no_gain: the smallest leniency with which the arm is no better; None if it is no better without any.
     """
 
     rates: JudgeRates
@@ -84,8 +91,8 @@ class JudgeError(Record):
 
 
 @dataclass(frozen=True)
-class _Worlds:
-    """Means of both arms and rates of the judge, as they might be: arrays of the same length."""
+class _Draws:
+    """Possible means of both arms and possible rates of the judge: arrays of the same length."""
 
     base: np.ndarray
     arm: np.ndarray
@@ -93,90 +100,102 @@ class _Worlds:
     tnr: np.ndarray
 
     def corrected(self, logits: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return both arms' means corrected, if the judge is so much more lenient to the arm; NaN where it is no better than chance."""
+        """Return both arms' corrected means for a leniency to the arm; NaN where the judge is too close to chance."""
         arm = _corrected(self.arm, *_lenient(self.tpr, self.tnr, logits))
-        # so lenient a judge passes everything, and what it passes may be worth nothing
+        # a judge that is so lenient passes everything, so the arm's true mean may be arbitrarily low
         return _corrected(self.base, self.tpr, self.tnr), arm if logits == 0 else np.nan_to_num(arm, nan=-1)
 
     def low(self, logits: float) -> float:
-        """Return the lower end of the interval of the difference."""
+        """Return the lower end of the 95 % interval of the difference, for a leniency to the arm."""
         base, arm = self.corrected(logits)
         return float(np.nanpercentile(arm - base, 2.5))
 
 
 def golden_rates(store: Store, pack: Pack, judges: Sequence[str], judging: Judging) -> JudgeRates | None:
-    """Return what the judges of an evaluation were measured to be on golden conversations; none where they were not.
+    """Return the rates of an evaluation's judges, as measured on golden conversations; None if they were not measured.
 
     Args:
-        judges: one, or two that decide as a panel; how they are asked is `judging`.
+        judges: references of the judges; several decide as a panel.
+        judging: settings of how they are asked.
     """
-    found = calibration_of(store, pack, judges, judging)
-    if found is None:
+    calibration = calibration_of(store, pack, judges, judging)
+    if calibration is None:
         return None
-    scored = [one.rates for name, one in found.figures.criteria.items() if name in pack.rubric.criteria and not pack.rubric.criteria[name].head.gate]
-    tpr = _pooled([one.tpr for one in scored], found.figures.verdicts.tpr)
-    tnr = _pooled([one.tnr for one in scored], found.figures.verdicts.tnr)
-    source = f"measured on {found.day}{doubts(found, pack, judging)} against {len(found.conversations)} golden conversations"
+    figures, criteria = calibration.figures, pack.rubric.criteria
+    scored = [one.rates for name, one in figures.criteria.items() if name in criteria and not criteria[name].head.gate]
+    tpr = _pooled([one.tpr for one in scored], figures.verdicts.tpr)
+    tnr = _pooled([one.tnr for one in scored], figures.verdicts.tnr)
+    source = f"measured on {calibration.day}{doubts(calibration, pack, judging)} against {len(calibration.conversations)} golden conversations"
     return JudgeRates(tpr=tpr, tnr=tnr, source=source) if tpr and tnr else None
 
 
 def _pooled(criteria: list[Estimate], together: Estimate) -> Rate | None:
+    """Return the rate over several criteria; None if it was not measured.
+
+    Args:
+        criteria: the rate of each criterion.
+        together: the rate over all verdicts, with an interval that accounts for their dependence.
+    """
     n = sum(one.n for one in criteria if one.value is not None)
     if n == 0 or together.value is None or together.interval is None:
         return None
-    # verdicts on the same conversation depend on each other, and the interval over all criteria knows how much
+    # verdicts on the same conversation are correlated, and the interval over all criteria shows how much
     worth = min(1.0, independent_of(together.value, together.interval) / together.n)
     return Rate(share=sum(one.value * one.n for one in criteria if one.value is not None) / n, worth=n * worth)
 
 
 def judge_error(pairs: Pairs, rates: JudgeRates, shipped: bool = False, improvement: float = 0.0, seed: int = 0) -> JudgeError:
-    """Return a difference of mean scores in view of a judge's errors.
+    """Return a difference of mean scores corrected for a judge's errors.
 
-    A score is a weighted share of passed items, so that a judge that finds TPR of the failures and lets TNR of the passes pass makes a true mean of
-    (mean − (1 − TPR)) / (TPR + TNR − 1) into the mean that is seen (Rogan and Gladen, one level below the pass rate). The interval is over means that
-    have the t-distribution of the personas and rates that have the beta distribution of their measurement. Rates are taken for alike in all criteria.
+    A score is a weighted share of passed criteria. With a judge that finds a share TPR of the failures and passes a share TNR of the passes, an observed mean
+    therefore corresponds to a true mean of (mean − (1 − TPR)) / (TPR + TNR − 1) (Rogan and Gladen, applied to criteria in place of pass rates). The interval
+    is taken over draws of the means from the t distribution of the personas, and of the rates from the beta distribution of their measurement. The rates are
+    assumed to be the same for all criteria.
 
     Args:
         pairs: the scores of both arms.
-        shipped: whether the arm is shipped as it is judged; improvement: what share of the base's mean it must be better by for that.
+        rates: the judge's rates.
+        shipped: whether the decision by the judge is "ship".
+        improvement: required gain as a share of the base's mean.
+        seed: seed of the draws.
 
     Source:
         Rogan & Gladen, "Estimating prevalence from the results of a screening test", Am J Epidemiol 107 (1978): 71–76. Tipping points: Yan, Lee & Li,
-        "Missing data handling methods in medical device clinical trials", J Biopharm Stat 19 (2009): 1085–1098, with leniency for what is missing.
+        "Missing data handling methods in medical device clinical trials", J Biopharm Stat 19 (2009): 1085–1098, with leniency in place of missing values.
     """
-    seen = _Worlds(*(np.array([value]) for value in (*pairs.means, rates.tpr.share, rates.tnr.share)))
-    base, arm = seen.corrected(0)
-    worlds = _drawn(pairs, rates, seed)
-    if np.isnan(base[0]) or np.isnan(worlds.corrected(0)[0]).mean() > 0.01:
+    observed = _Draws(*(np.array([value]) for value in (*pairs.means, rates.tpr.share, rates.tnr.share)))
+    base, arm = observed.corrected(0)
+    draws = _drawn(pairs, rates, seed)
+    if np.isnan(base[0]) or np.isnan(draws.corrected(0)[0]).mean() > 0.01:
         return JudgeError(rates=rates, difference=None, interval=None)
-    difference, ends = float(arm[0] - base[0]), np.nanpercentile(worlds.corrected(0)[1] - worlds.corrected(0)[0], [2.5, 97.5])
+    difference, ends = float(arm[0] - base[0]), np.nanpercentile(draws.corrected(0)[1] - draws.corrected(0)[0], [2.5, 97.5])
 
     def gain(logits: float) -> float:
-        before, after = seen.corrected(logits)
+        before, after = observed.corrected(logits)
         return float(after[0] - before[0])
 
-    def short(logits: float) -> float:
-        return min(gain(logits) - float(wanted_gain(base[0], improvement)), worlds.low(logits))
+    def surplus(logits: float) -> float:
+        return min(gain(logits) - float(wanted_gain(base[0], improvement)), draws.low(logits))
 
     def leniency(above: Callable[[float], float]) -> Leniency | None:
         logits = _crossing(above)
         if logits is None:
             return None
-        tpr, tnr = _lenient(seen.tpr, seen.tnr, logits)
+        tpr, tnr = _lenient(observed.tpr, observed.tnr, logits)
         return Leniency(logits=logits, failures=100 * (rates.tpr.share - float(tpr[0])), passes=100 * (float(tnr[0]) - rates.tnr.share))
 
     return JudgeError(
         rates=rates,
         difference=difference,
         interval=(max(-1.0, float(ends[0])), min(1.0, float(ends[1]))),
-        no_longer_shipped=leniency(short) if shipped else None,
-        to_zero=leniency(worlds.low),
+        no_longer_shipped=leniency(surplus) if shipped else None,
+        to_zero=leniency(draws.low),
         no_gain=leniency(gain),
     )
 
 
 def judge_errors(played: Sequence[Trial], comparison: Comparison, rates: JudgeRates | None) -> dict[str, JudgeError]:
-    """Return `judge_error` of each arm; empty where the judge was never measured."""
+    """Return `judge_error` of each arm; an empty dict if the judge was not measured."""
     if rates is None:
         return {}
     conversations = by_arm(played, comparison.base)
@@ -189,70 +208,73 @@ def judge_errors(played: Sequence[Trial], comparison: Comparison, rates: JudgeRa
 
 
 def unmeasured_caveat(judges: Sequence[str]) -> str:
-    """Say that nobody knows the errors of an evaluation's judges."""
+    """Return the caveat that the error rates of an evaluation's judges are not known."""
     return (
-        f"Nobody has measured this judge ({' + '.join(judges)}): its errors make a difference look smaller, and a judge that is more lenient to one arm makes "
-        f"one out of nothing. Measure it (understudy calibrate --judges {','.join(judges)}), and have a person judge a sample "
+        f"Nobody has measured this judge ({' + '.join(judges)}): its errors make a difference look smaller, and a judge that is more lenient to one arm "
+        f"creates a difference where there is none. Measure it (understudy calibrate --judges {','.join(judges)}), and have a person judge a sample "
         "(understudy review --evaluation latest)."
     )
 
 
 def judge_error_sentence(error: JudgeError, arm: str, base: str) -> str:
-    """Say what a judge's errors mean for a difference, for its reader beside the decision."""
+    """Return the sentences that state what the judge's errors mean for a difference."""
     rates = error.rates
-    known = f"The judge finds {format_share(rates.tpr.share)} of failures and lets {format_share(rates.tnr.share)} of passes pass ({rates.source})."
+    measured = f"The judge finds {format_share(rates.tpr.share)} of failures and lets {format_share(rates.tnr.share)} of passes pass ({rates.source})."
     if error.difference is None or error.interval is None:
-        return f"{known} That is too close to chance to correct the difference by it."
+        return f"{measured} That is too close to chance to correct the difference."
     corrected = (
-        f"If it errs alike in both arms, the difference without its errors is {error.difference:+.3f} (95 % interval {error.interval[0]:+.3f} to "
+        f"If these rates are the same in both arms, the difference without its errors is {error.difference:+.3f} (95 % interval {error.interval[0]:+.3f} to "
         f"{error.interval[1]:+.3f})."
     )
     undone = [
-        f"{one.failures:.0f} of 100 failures more ({one.logits:.1f} logits), {what}"
+        f"with {one.failures:.0f} more of 100 failures ({one.logits:.1f} logits) {what}"
         for one, what in (
-            (error.no_longer_shipped, "and it would not be shipped"),
-            (error.to_zero, "and the interval would reach 0"),
-            (error.no_gain, "and there would be no gain"),
+            (error.no_longer_shipped, "it would not be shipped"),
+            (error.to_zero, "the interval would reach 0"),
+            (error.no_gain, "there would be no gain"),
         )
         if one
     ]
     if not undone:
-        return f"{known} {corrected}"
+        return f"{measured} {corrected}"
     return (
-        f"{known} {corrected} If it is more lenient to {arm}, letting pass for it more than for {base}: {'; '.join(undone)}. Golden conversations belong to no "
-        "arm and cannot exclude that; a person's labels can (understudy review --evaluation latest)."
+        f"{measured} {corrected} If it is more lenient to {arm} and passes more failures there than for {base}: {'; '.join(undone)}. Golden conversations "
+        "belong to no arm and cannot exclude that; a person's labels can (understudy review --evaluation latest)."
     )
 
 
 def _corrected(mean: np.ndarray, tpr: np.ndarray, tnr: np.ndarray) -> np.ndarray:
     youden = tpr + tnr - 1
-    return np.where(youden > LEAST_YOUDEN, (mean - (1 - tpr)) / np.maximum(youden, LEAST_YOUDEN), np.nan)
+    return np.where(youden > MIN_YOUDEN, (mean - (1 - tpr)) / np.maximum(youden, MIN_YOUDEN), np.nan)
 
 
 def _lenient(tpr: np.ndarray, tnr: np.ndarray, logits: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rates of a judge whose log odds of YES are larger, whatever the truth."""
+    """Return the TPR and TNR of a judge with `logits` added to its log odds of YES, whether that is right or wrong."""
     from scipy import special
 
-    # a share of 0 or 1 was measured on few, and its logit has no end
+    # a share of 0 or 1 comes from few verdicts, and its logit is infinite
     low, high = np.clip(tpr, 0.005, 0.995), np.clip(tnr, 0.005, 0.995)
     if logits == 0:
         return tpr, tnr
     return special.expit(special.logit(low) - logits), special.expit(special.logit(high) + logits)
 
 
-def _drawn(pairs: Pairs, rates: JudgeRates, seed: int) -> _Worlds:
+def _drawn(pairs: Pairs, rates: JudgeRates, seed: int) -> _Draws:
     draw, values = np.random.default_rng(seed), np.array([(base, arm) for _, base, arm in pairs.personas.values()])
     personas = len(values)
     spread = np.cov(values.T) / personas if personas > 1 else np.zeros((2, 2))
     scale = np.sqrt(max(1, personas - 1) / draw.chisquare(max(1, personas - 1), DRAWS))
     means = np.array(pairs.means) + scale[:, None] * draw.multivariate_normal([0, 0], spread, DRAWS, method="svd")
     shares = [draw.beta(rate.share * rate.worth + 0.5, (1 - rate.share) * rate.worth + 0.5, DRAWS) for rate in (rates.tpr, rates.tnr)]
-    return _Worlds(means[:, 0], means[:, 1], shares[0], shares[1])
+    return _Draws(means[:, 0], means[:, 1], shares[0], shares[1])
 
 
 def _crossing(above: Callable[[float], float]) -> float | None:
-    """Return the least leniency at which a value that falls with it is 0; none where it is not above 0 to begin with, or never falls so far."""
-    low, high = 0.0, MOST_LENIENT
+    """Return the smallest leniency, in logits, at which a decreasing function of it reaches 0.
+
+    The result is None if the function is not above 0 without leniency, or still above 0 at `MAX_LENIENCY`.
+    """
+    low, high = 0.0, MAX_LENIENCY
     if not above(low) > 0 or above(high) > 0:
         return None
     for _ in range(20):

@@ -1,7 +1,7 @@
-"""An evaluation's judge beside a person who did not know the arms: its rates in each arm, and the difference without its errors.
+"""An evaluation with a person's blind labels: the judge's error rates in each arm, and the difference corrected for its errors.
 
-The person's labels give an unbiased difference whatever the judge's errors are, lenient to one arm or not: the judge's difference over all conversations,
-less what the judge and the person differ by on the labelled ones.
+The corrected difference is unbiased whatever the judge's errors are, even if it is lenient to one arm. It is the judge's difference over all conversations
+minus the judge's mean error on the labelled ones.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,12 +28,13 @@ from core.records import Answer, Outcome, Verdict
 
 @dataclass(frozen=True)
 class Rectified:
-    """A difference of mean scores without the judge's errors.
+    """A difference of mean scores, corrected for the judge's errors.
 
     Args:
-        judged, person: arm − base on the labelled pairs, by the judge and by the person.
-        difference: over all pairs; interval: 95 %, none with fewer than two personas labelled.
-        personas, pairs: that are labelled in both arms on every criterion that applies.
+        judged, person: mean of arm − base over the labelled pairs, by the judge and by the person; None if no pair is labelled.
+        difference: corrected difference over all pairs; None if no pair is labelled.
+        interval: 95 % interval of it; None with fewer than two labelled personas.
+        personas, pairs: personas and pairs that are labelled in both arms on every criterion that applies.
     """
 
     judged: float | None
@@ -46,13 +47,15 @@ class Rectified:
 
 @dataclass(frozen=True)
 class LabelledArm:
-    """An arm beside the base, by a person's labels.
+    """An arm compared with the base, with a person's labels.
 
     Args:
-        before: its difference by the judge alone.
-        failures: how many of 100 failures more the judge lets pass for the arm than for the base, and its interval; none where either arm has no failure.
-        undone: what would undo the judge's difference, with the judge's rates by the labels of the base.
-        decided: the decision with the labels as a further condition; next_step: what to do after it.
+        before: the comparison by the judge alone.
+        rectified: the difference corrected for the judge's errors.
+        failures: how many more of 100 failures the judge passes for the arm than for the base; without a value if either arm has no failure.
+        undone: the leniency that would undo the judge's difference, with the judge's rates from the labels of the base; None if these are not known.
+        decided: the decision with the labels as a further condition.
+        next_step: what to do after it.
     """
 
     before: ArmComparison
@@ -65,11 +68,15 @@ class LabelledArm:
 
 @dataclass(frozen=True)
 class LabelledEvaluation:
-    """An evaluation by a person's labels.
+    """An evaluation with a person's labels.
 
     Args:
-        rates: of the judge by arm, over the criteria that make the score; lenient: by arm, share of its YES and NA less that of the person's.
-        labelled: conversations with a label, by arm.
+        folder: folder of the evaluation.
+        base: name of the base.
+        labelled: number of conversations with a label, by arm.
+        rates: the judge's rates by arm, over the criteria of the score.
+        lenient: by arm, the share of answers that the judge passes minus the share that the person passes.
+        arms: the comparisons by arm.
     """
 
     folder: str
@@ -81,72 +88,83 @@ class LabelledEvaluation:
 
 
 def by_labels(record: EvaluationRecord, folder: str, coded: Mapping[str, Coded], labels: Labels, rubric: Rubric) -> LabelledEvaluation:
-    """Return what a person's labels say of an evaluation."""
+    """Return the evaluation with a person's labels.
+
+    Args:
+        record: the evaluation by the judge.
+        folder: its folder.
+        coded: its conversations by code.
+        labels: the person's labels, by code.
+        rubric: the rubric of the assessments.
+    """
     seen = {arm: _seen([one for one in coded.values() if one.played.arm == arm], labels, rubric) for arm in record.comparison.arms}
-    found = {arm: rates(some) for arm, some in seen.items()}
+    rates_by_arm = {arm: rates(answers) for arm, answers in seen.items()}
     base, arms = record.comparison.base, {}
     for arm, before in record.comparison.comparisons.items():
         conversations = [{(item.persona, item.trial): item for item in record.played if item.arm == one} for one in (base, arm)]
         pairs = pair_up(conversations[0], conversations[1], points)
         rectified = rectify(pairs, _labelled_pairs(coded, labels, rubric, base, arm))
-        measured = _rates(found[base], folder)
+        measured = _judge_rates(rates_by_arm[base], folder)
         undone = judge_error(pairs, measured, before.decided.decision == "ship", record.comparison.rule.improvement) if measured else None
         decided = decide_again(before.decided, condition(rectified))
         after = next_step(before, record.domain, model_named(record.models.get(base, base), record.files.get(base)), decided)
-        arms[arm] = LabelledArm(before, rectified, failures_let_pass(found[base].tpr, found[arm].tpr), undone, decided, after)
-    usable = {arm: [one for one in some if one.called is not None] for arm, some in seen.items()}
+        arms[arm] = LabelledArm(before, rectified, failures_let_pass(rates_by_arm[base].tpr, rates_by_arm[arm].tpr), undone, decided, after)
+    usable = {arm: [one for one in answers if one.called is not None] for arm, answers in seen.items()}
     return LabelledEvaluation(
         folder=folder,
         base=base,
-        labelled={arm: len({one.conversation for one in some}) for arm, some in seen.items()},
-        rates=found,
-        lenient={arm: _lenient(some) for arm, some in usable.items() if some},
+        labelled={arm: len({one.conversation for one in answers}) for arm, answers in seen.items()},
+        rates=rates_by_arm,
+        lenient={arm: _lenient(answers) for arm, answers in usable.items() if answers},
         arms=arms,
     )
 
 
 def _lenient(seen: Sequence[Seen]) -> float:
-    """Return the share that the judge passes less the share that the person passes, of answers that can be used."""
+    """Return the share of usable answers that the judge passes minus the share that the person passes."""
     return float(np.mean([one.called is False for one in seen]) - np.mean([not one.fails for one in seen]))
 
 
 def rectify(pairs: Pairs, labelled: Mapping[int, Sequence[tuple[float, float]]]) -> Rectified:
-    """Return a difference without the judge's errors: the judge's over all personas, less its mean error on the labelled ones.
+    """Return a difference corrected for the judge's errors: the judge's over all personas, minus its mean error on the labelled ones.
 
-    A persona's labelled trials are averaged. The variance is that of both means and of what they share, and the t-distribution that of the labelled
-    personas. In simulation the interval covers 94 to 96 % whatever the leniency (bench/judge_statistics.py). A weight fitted to the labels (PPI++) would
-    make it 3 % narrower and cover 1 point less.
+    A persona's labelled trials are averaged. The variance is the sum of the variances of both means and twice their covariance, and t has the degrees of
+    freedom of the labelled personas. In simulation the interval covers in 94 to 96 % whatever the leniency (bench/judge_statistics.py). A weight fitted to
+    the labels (PPI++) would make it 3 % narrower, with 1 point less coverage.
 
     Args:
         pairs: the judge's scores.
-        labelled: by persona, of each labelled trial the difference arm − base by the person and by the judge.
+        labelled: by persona, for each labelled trial, the difference arm − base by the person and by the judge.
 
     Source:
         Angelopoulos, Bates, Fannjiang, Jordan & Zrnic, "Prediction-powered inference", Science 382 (2023): 669–674, arXiv 2301.09633; as a difference
         estimator: Särndal, Swensson & Wretman, Model Assisted Survey Sampling (1992), section 6.3.
     """
-    known = {persona: np.mean(labelled[persona], axis=0) for persona in pairs.personas if labelled.get(persona)}
-    number = sum(len(labelled[persona]) for persona in known)
-    if not known:
+    means = {persona: np.mean(labelled[persona], axis=0) for persona in pairs.personas if labelled.get(persona)}
+    number = sum(len(labelled[persona]) for persona in means)
+    if not means:
         return Rectified(None, None, None, None, 0, 0)
-    person, judged = np.array(list(known.values())).T
+    person, judged = np.array(list(means.values())).T
     difference = pairs.difference - float((judged - person).mean())
-    here, everywhere = len(known), len(pairs.personas)
+    personas, all_personas = len(means), len(pairs.personas)
     interval = None
-    if here > 1:
+    if personas > 1:
         from scipy import special
 
-        errors, own = person - judged, np.array([arm - base for persona, (_, base, arm) in pairs.personas.items() if persona in known])
-        parts = errors.var(ddof=1) / here, pairs.differences.var(ddof=1) / everywhere
-        # what is estimated of few may cancel more than it does
-        variance = max(sum(parts) + 2 * float(np.cov(errors, own)[0, 1]) / everywhere, max(parts) / 4)
-        half = float(special.stdtrit(here - 1, 0.975)) * float(np.sqrt(variance))
+        errors, judged_all = person - judged, np.array([arm - base for persona, (_, base, arm) in pairs.personas.items() if persona in means])
+        parts = errors.var(ddof=1) / personas, pairs.differences.var(ddof=1) / all_personas
+        # with few personas the estimated covariance may cancel too much of the variance, so a quarter of the larger part remains
+        variance = max(sum(parts) + 2 * float(np.cov(errors, judged_all)[0, 1]) / all_personas, max(parts) / 4)
+        half = float(special.stdtrit(personas - 1, 0.975)) * float(np.sqrt(variance))
         interval = (max(-1.0, difference - half), min(1.0, difference + half)) if half else None
-    return Rectified(float(judged.mean()), float(person.mean()), difference, interval, here, number)
+    return Rectified(float(judged.mean()), float(person.mean()), difference, interval, personas, number)
 
 
 def failures_let_pass(base: Estimate, arm: Estimate) -> Estimate:
-    """Return how many of 100 failures more a judge lets pass for an arm than for the base.
+    """Return how many more of 100 failures a judge passes for an arm than for the base.
+
+    Args:
+        base, arm: the judge's TPR in each, the share of failures that it finds.
 
     Source:
         Newcombe, "Interval estimation for the difference between independent proportions", Stat Med 17 (1998): 873–890, method 10.
@@ -160,20 +178,20 @@ def failures_let_pass(base: Estimate, arm: Estimate) -> Estimate:
 
 
 def condition(rectified: Rectified) -> Condition:
-    """Return what a person's labels ask of an arm."""
+    """Return the condition that a person's labels add to the decision on an arm."""
     interval = rectified.interval
-    found = f"{interval[0]:+.3f} to {interval[1]:+.3f}" if interval else "no interval can be computed"
+    shown = f"{interval[0]:+.3f} to {interval[1]:+.3f}" if interval else "no interval can be computed"
     return Condition(
         text="lower end of the 95 % interval by a person's labels above 0",
         figure=interval[0] if interval else None,
-        found=f"{found}, {rectified.pairs} pairs labelled",
+        found=f"{shown}, {rectified.pairs} pairs labelled",
         holds=interval is not None and interval[0] > 0,
         helps="labels",
     )
 
 
 def decide_again(decided: Decided, further: Condition) -> Decided:
-    """Return a decision with one more condition: what was shipped and does not meet it is iterated on, and nothing becomes better."""
+    """Return a decision with one more condition. If it is not met, "ship" becomes "iterate"; it never makes a decision better."""
     conditions = [*decided.conditions, further]
     if further.holds:
         return decided.model_copy(update={"conditions": conditions})
@@ -184,7 +202,7 @@ def decide_again(decided: Decided, further: Condition) -> Decided:
 
 
 def _seen(coded: Sequence[Coded], labels: Labels, rubric: Rubric) -> list[Seen]:
-    """Return each label on a criterion of the score beside the judge's answer."""
+    """Return each label on a criterion of the score, with the judge's answer."""
     seen = []
     for one in coded:
         name, exchanges = one.judged.transcript.id, len(one.judged.transcript.exchanges)
@@ -200,7 +218,7 @@ def _seen(coded: Sequence[Coded], labels: Labels, rubric: Rubric) -> list[Seen]:
 
 
 def _labelled_pairs(coded: Mapping[str, Coded], labels: Labels, rubric: Rubric, base: str, arm: str) -> dict[int, list[tuple[float, float]]]:
-    """Return by persona, of each trial that is labelled whole in both arms, the difference by the person and by the judge."""
+    """Return, by persona, the differences arm − base by the person and by the judge, for each trial that is labelled completely in both arms."""
     scores: dict[tuple[int, int], dict[str, tuple[float, float]]] = {}
     for code, one in coded.items():
         verdicts = [Verdict(criterion=name, answer=answer, reasoning="") for name, answer in labels.answers.get(code, {}).items()]
@@ -208,15 +226,15 @@ def _labelled_pairs(coded: Mapping[str, Coded], labels: Labels, rubric: Rubric, 
         judged = one.judged.final.score
         if person.outcome is not Outcome.INCOMPLETE and judged.outcome is not Outcome.INCOMPLETE and person.score is not None and judged.score is not None:
             scores.setdefault((one.played.persona, one.played.trial), {})[one.played.arm] = (person.score, judged.score)
-    found: dict[int, list[tuple[float, float]]] = {}
+    differences: dict[int, list[tuple[float, float]]] = {}
     for (persona, _), both in scores.items():
         if base in both and arm in both:
-            found.setdefault(persona, []).append((both[arm][0] - both[base][0], both[arm][1] - both[base][1]))
-    return found
+            differences.setdefault(persona, []).append((both[arm][0] - both[base][0], both[arm][1] - both[base][1]))
+    return differences
 
 
-def _rates(found: Rates, folder: str) -> JudgeRates | None:
-    (tpr, tnr), source = (found.tpr, found.tnr), f"by a person's labels of the base in {folder}"
+def _judge_rates(labelled: Rates, folder: str) -> JudgeRates | None:
+    (tpr, tnr), source = (labelled.tpr, labelled.tnr), f"by a person's labels of the base in {folder}"
     if tpr.value is None or tpr.interval is None or tnr.value is None or tnr.interval is None:
         return None
     each = [Rate(share=one, worth=independent_of(one, interval)) for one, interval in ((tpr.value, tpr.interval), (tnr.value, tnr.interval))]

@@ -1,4 +1,4 @@
-"""Which conversations are read in pairs, and what the answers come to for each arm."""
+"""The pairs of conversations for pairwise judging, and the results for each arm."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from core.settings.arms import BASE
 
 @dataclass(frozen=True)
 class PairPart:
-    """A persona's conversations with the base and an arm, in one trial.
+    """A persona's conversations with the base and with an arm, in one trial.
 
     Args:
-        base_first, arm_first: the two readings.
+        base_first, arm_first: the two readings, in which the base's, or the arm's, conversation is A.
     """
 
     arm: str
@@ -27,55 +27,58 @@ class PairPart:
 
     @property
     def plans(self) -> tuple[PairPlan, PairPlan]:
-        """Both readings."""
+        """Both readings, with the base first and then with the arm first."""
         return self.base_first, self.arm_first
 
 
 def plan_pairs(run: Run, parts: Sequence[Part], outcomes: Outcomes) -> list[PairPart]:
-    """Plan two readings of one pair of conversations for each arm and persona: of the first trial that both can be compared in.
+    """Plan two readings of one pair of conversations for each arm and persona, from the first trial in which both can be compared.
 
-    The first judge reads them; a panel would pay for the same question again.
+    Only the first judge of a panel reads them, because each further judge would cost as much again.
     """
     judge, paths = run.models["judge"][0], {name: ref.path for name, ref in outcomes.to_judge(parts).items()}
-    at = {(part.arm, part.plan.persona.seed, part.plan.trial): paths[part.name] for part in parts if part.name in paths}
-    settings, pairs, met = run.settings.assessment, list[PairPart](), set[tuple[str, int]]()
+    transcripts = {(part.arm, part.plan.persona.seed, part.plan.trial): paths[part.name] for part in parts if part.name in paths}
+    settings, pairs, planned = run.settings.assessment, list[PairPart](), set[tuple[str, int]]()
 
     def plan(name: str, first: str, second: str) -> PairPlan:
         room = (settings.max_tokens, run.context(judge))
         return PairPlan(name=name, domain=run.pack.name, judge=judge, first=first, second=second, max_tokens=room[0], context=room[1])
 
-    for arm, persona, trial in sorted(at):
-        base = at.get((BASE, persona, trial))
-        if arm == BASE or base is None or (arm, persona) in met:
+    for arm, persona, trial in sorted(transcripts):
+        by_base = transcripts.get((BASE, persona, trial))
+        if arm == BASE or by_base is None or (arm, persona) in planned:
             continue
-        met.add((arm, persona))
-        name, own = f"{arm}, persona {persona}, trial {trial}", at[arm, persona, trial]
-        pairs.append(PairPart(arm, persona, trial, plan(f"{name}, {BASE} first", base, own), plan(f"{name}, {BASE} second", own, base)))
+        planned.add((arm, persona))
+        name, by_arm = f"{arm}, persona {persona}, trial {trial}", transcripts[arm, persona, trial]
+        pairs.append(PairPart(arm, persona, trial, plan(f"{name}, {BASE} first", by_base, by_arm), plan(f"{name}, {BASE} second", by_arm, by_base)))
     return pairs
 
 
 def readings(pairs: Sequence[PairPart]) -> list[PairPlan]:
-    """Return the readings in the order in which they are made: the base's conversation is first with every other pair, so that a stop leaves no side ahead."""
+    """Return the readings in their order. The base's conversation is A first in every other pair, so that a stopped run favours neither side."""
     return [plan for place, pair in enumerate(pairs) for plan in (pair.plans if place % 2 == 0 else reversed(pair.plans))]
 
 
 def preferences_by_arm(
     run: Run, parts: Sequence[Part], pairs: Sequence[PairPart], answers: Mapping[str, PairAnswer], too_long: Collection[str]
 ) -> dict[str, Preferences]:
-    """Return what came of each arm.
+    """Return the results of pairwise judging for each arm.
 
     Args:
-        answers: by the name of the reading; too_long: names of the readings that the judge's context does not hold.
+        parts: the planned conversations.
+        pairs: the planned pairs.
+        answers: answers by the name of the reading.
+        too_long: names of the readings that do not fit into the judge's context.
     """
-    judge, found = run.models["judge"][0].reference, {}
+    judge, by_arm = run.models["judge"][0].reference, {}
     for arm in dict.fromkeys(part.arm for part in parts if part.arm != BASE):
-        own = [pair for pair in pairs if pair.arm == arm]
-        long = [pair for pair in own if any(plan.name in too_long for plan in pair.plans)]
-        read = [pair for pair in own if all(plan.name in answers for plan in pair.plans)]
+        planned = [pair for pair in pairs if pair.arm == arm]
+        long = [pair for pair in planned if any(plan.name in too_long for plan in pair.plans)]
+        read = [pair for pair in planned if all(plan.name in answers for plan in pair.plans)]
         personas = {part.plan.persona.seed for part in parts if part.arm == arm}
         outcomes = [_outcome(run, pair, answers) for pair in read]
-        found[arm] = preferences(judge, outcomes, len(long), len(own) - len(long) - len(read), len(personas) - len(own))
-    return found
+        by_arm[arm] = preferences(judge, outcomes, len(long), len(planned) - len(long) - len(read), len(personas) - len(planned))
+    return by_arm
 
 
 def _outcome(run: Run, pair: PairPart, answers: Mapping[str, PairAnswer]) -> PairOutcome:

@@ -1,6 +1,6 @@
-"""A person says which of two conversations served the user better, without knowing the arms: an outcome of its own, beside what a judge says.
+"""Pairwise judging by a person, who says which of two conversations served the user better without knowing the arms.
 
-Each pair is read once, at random the base's or the arm's first, each as often as the other; then, if the person likes, once more in the other order.
+The person reads each pair once, in random order, with the base first in half of the pairs. A second reading in the other order is optional.
 """
 
 import random
@@ -17,18 +17,19 @@ from core.records import Transcript
 from core.storage.store import Store
 
 FOLDER = "preferences"
-"""Below the data root; a small file for each answer."""
+"""Folder below the data root, with a small file for each answer."""
 PERSON = "a person: "
-"""With which the name of a person begins where a judge is named."""
+"""Prefix of a person's name in fields that name a judge."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A pair as a person reads it.
+    """One reading of a pair of conversations.
 
     Args:
-        number: from 1.
-        first, second: transcripts of the conversation that is called A, and of B.
+        number: number of the reading, from 1.
+        base_first: whether the base's conversation is A.
+        first, second: paths of the transcripts of A and B.
         again: whether it is the second reading of the pair.
     """
 
@@ -42,12 +43,12 @@ class Reading:
 
 
 def readings_of(record: EvaluationRecord, folder: str, arm: str, person: str) -> list[Reading]:
-    """Return the readings in their order: every pair once, then every pair the other way round. Each person has an order of their own.
+    """Return a person's readings: every pair once, then every pair in the other order. The order of the pairs depends on the person.
 
-    As the judge, a person reads one pair of each persona: that of the first trial that both arms have.
+    As in pairwise judging by a model, there is one pair per persona, from the first trial that both arms have.
 
     Raises:
-        ReviewError: there is no such arm, or no pair.
+        ReviewError: the arm does not exist, or there is no pair.
     """
     base = record.comparison.base
     if arm not in record.comparison.comparisons:
@@ -64,22 +65,26 @@ def readings_of(record: EvaluationRecord, folder: str, arm: str, person: str) ->
     draw = random.Random(seed_of("prefer", folder, arm, person_key(person)))
     order = draw.sample(sorted(pairs), len(pairs))
     first = {persona: place % 2 == 0 for place, persona in enumerate(draw.sample(order, len(order)))}
-    found = []
+    readings = []
     for number, persona in enumerate([*order, *draw.sample(order, len(order))], 1):
         again = number > len(order)
         base_first = first[persona] != again
-        trial, of_base, of_arm = pairs[persona]
-        shown = (of_base, of_arm) if base_first else (of_arm, of_base)
-        found.append(Reading(number, persona, trial, base_first, *shown, again))
-    return found
+        trial, by_base, by_arm = pairs[persona]
+        transcripts = (by_base, by_arm) if base_first else (by_arm, by_base)
+        readings.append(Reading(number, persona, trial, base_first, *transcripts, again))
+    return readings
 
 
 def prefer(store: Store, folder: str, arm: str, person: str, reading: Reading, better: str, reason: str) -> None:
-    """Keep what a person prefers.
+    """Store a person's answer to a reading.
+
+    Args:
+        better: A, B or tie.
+        reason: the person's reason; may be empty.
 
     Raises:
-        ReviewError: it is neither A, B nor a tie, or the reason is too long.
-        StoreError: it cannot be kept.
+        ReviewError: the answer is not A, B or tie, or the reason is too long.
+        StoreError: the answer cannot be written.
     """
     if better.upper() not in BETTER or len(reason) > MAX_REASON:
         raise ReviewError(f"{better[:20]!r} was given. Allowed: A, B or tie, with a reason of at most {MAX_REASON:,} characters.")
@@ -90,32 +95,32 @@ def prefer(store: Store, folder: str, arm: str, person: str, reading: Reading, b
 
 
 def preferred(store: Store, folder: str, arm: str, person: str, reading: Reading) -> PairAnswer | None:
-    """Return what a person said of a reading; none where nothing was said."""
+    """Return a person's answer to a reading; None if there is none."""
     place = _place(folder, arm, person, reading)
     return store.load(place, PairAnswer) if store.exists(place) else None
 
 
 def who_preferred(store: Store, folder: str, arm: str) -> list[str]:
-    """Return who has compared an arm, by name, sorted."""
-    found = set()
-    for own in store.names(_folder(folder, arm)):
-        if names := store.names(own, ".json"):
-            found.add(store.load(names[0], PairAnswer).judge.removeprefix(PERSON))
-    return sorted(found)
+    """Return the names of the people who have compared an arm with the base, sorted."""
+    people = set()
+    for person_folder in store.names(_folder(folder, arm)):
+        if names := store.names(person_folder, ".json"):
+            people.add(store.load(names[0], PairAnswer).judge.removeprefix(PERSON))
+    return sorted(people)
 
 
 def person_preferences(store: Store, folder: str, arm: str, person: str, readings: Sequence[Reading]) -> Preferences:
-    """Return what a person's answers amount to, with the figures that a judge's have."""
+    """Return the summary of a person's answers, in the form of a judge's."""
     by_persona: dict[int, list[Reading]] = {}
     for reading in readings:
         by_persona.setdefault(reading.persona, []).append(reading)
     outcomes = []
     for persona, both in by_persona.items():
-        said = {reading.base_first: preferred(store, folder, arm, person, reading) for reading in both}
-        if any(said.values()):
+        answers = {reading.base_first: preferred(store, folder, arm, person, reading) for reading in both}
+        if any(answers.values()):
             one = next(reading for reading in both if reading.base_first)
             words = [words_of(store.load(path, Transcript)) for path in (one.first, one.second)]
-            outcomes.append(PairOutcome(persona=persona, trial=one.trial, answers=(said[True], said[False]), base_words=words[0], arm_words=words[1]))
+            outcomes.append(PairOutcome(persona=persona, trial=one.trial, answers=(answers[True], answers[False]), base_words=words[0], arm_words=words[1]))
     return preferences(f"{PERSON}{check_person(person)}", outcomes, unanswered=len(by_persona) - len(outcomes))
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation can find, shown before it is paid for."""
+"""The power analysis of a planned evaluation, and the true values that its simulation assumes."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,21 +19,27 @@ from core.settings.evaluation import EvaluationSettings
 
 
 def plan_evaluation(numbers: EvaluationSettings, personas: int | None = None, trials: int | None = None) -> PowerAnalysis:
-    """Say what the planned personas and trials can find, with the spread of the settings' pilot or their assumed one.
+    """Return the power of the planned evaluation, with the spread of the settings' pilot, or their assumed spread if there is no pilot.
+
+    Args:
+        numbers: settings of the evaluation.
+        personas, trials: used in place of the settings'; None for the settings'.
 
     Raises:
         EvaluationError: the pilot cannot be read, or a number is out of its range.
     """
-    rule, how_many = numbers.decision, numbers.personas if personas is None else personas
-    return analyse_power(how_many, numbers.trials if trials is None else trials, _spread(numbers), rule.alpha, numbers.power.wanted, rule.improvement)
+    rule, personas = numbers.decision, numbers.personas if personas is None else personas
+    return analyse_power(personas, numbers.trials if trials is None else trials, _spread(numbers), rule.alpha, numbers.power.wanted, rule.improvement)
 
 
 def plan_world(pack: Pack, numbers: EvaluationSettings, planned: PowerAnalysis, personas: Sequence[Persona], prompted: bool) -> World:
-    """Return what is taken for true where the whole rule is simulated.
+    """Return the true values that the simulation of the whole rule assumes.
 
     Args:
-        planned: with the spread of scores and the size.
-        personas: that are planned: they say how rare the rarest gate's occasion is.
+        pack: pack of the evaluation, for its gates, battery and pass mark.
+        numbers: settings of the evaluation.
+        planned: the power analysis, for the spread of scores, the personas and the trials.
+        personas: the planned personas, which determine how often the rarest gate applies.
         prompted: whether the base also plays under another prompt.
     """
     rare, met = rarest_gate(pack, personas)
@@ -52,7 +58,7 @@ def plan_world(pack: Pack, numbers: EvaluationSettings, planned: PowerAnalysis, 
         battery=tuple(battery),
         prompted=PROMPTED if prompted else None,
         pass_at=pack.rubric.numbers.pass_at,
-        suites=tuple(many for many in (*asked.values(), len(general_questions(numbers))) if many),
+        suites=tuple(items for items in (*asked.values(), len(general_questions(numbers))) if items),
     )
 
 

@@ -1,4 +1,4 @@
-"""What came of pairwise judging, in sentences."""
+"""The results of pairwise judging in sentences."""
 
 from core.evaluation.paired_statistics import format_p
 from core.evaluation.preferences import NEAR, Preferences
@@ -6,7 +6,7 @@ from core.quantities import format_share
 
 
 def rate_sentence(found: Preferences, arm: str) -> str:
-    """Say how often the arm was preferred."""
+    """Return the sentence that states how often the arm was preferred."""
     rate = found.rate
     if rate is None:
         return f"Pairwise, {arm}: no pair of conversations was compared. {left_out_sentence(found)}".rstrip()
@@ -18,10 +18,11 @@ def rate_sentence(found: Preferences, arm: str) -> str:
 
 
 def disagreement_sentence(found: Preferences, arm: str, difference: float, alpha: float) -> str:
-    """Say whether the score and the preference point to different sides; nothing where they do not.
+    """Return a sentence if the score and the preference favour different sides, otherwise an empty string.
 
     Args:
-        difference: of mean scores; alpha: below which p is not put down to chance.
+        difference: difference of mean scores, arm − base.
+        alpha: significance level of the sign test.
     """
     rate = found.rate
     if rate is None or difference == 0 or (rate.wins - rate.losses) * difference > 0:
@@ -29,53 +30,54 @@ def disagreement_sentence(found: Preferences, arm: str, difference: float, alpha
     side = "better" if difference > 0 else "worse"
     if rate.wins == rate.losses:
         return f"The score says that {arm} is {side} ({difference:+.3f}), the pairwise judgement prefers neither."
-    other, chance = "worse" if difference > 0 else "better", ", which may be chance" if rate.p >= alpha else ""
+    opposite, chance = "worse" if difference > 0 else "better", ", which may be chance" if rate.p >= alpha else ""
     return (
-        f"The two disagree: the score says that {arm} is {side} ({difference:+.3f}), the pairwise judgement says {other} (win rate "
+        f"The two disagree: the score says that {arm} is {side} ({difference:+.3f}), the pairwise judgement says {opposite} (win rate "
         f"{100 * rate.win_rate:.0f} %, p "
         f"{format_p(rate.p)}{chance}). Read conversations of both before you deploy."
     )
 
 
 def position_sentence(found: Preferences) -> str:
-    """Say how much the order mattered to the judge."""
+    """Return the sentences on the judge's position bias; an empty string if no pair has an answer in both orders."""
     n = sum(None not in pair.answers for pair in found.pairs)
     if not n:
         return ""
-    said = (
+    text = (
         f"Position bias of {found.judge}: in {found.disagreed} of {n} pairs "
         f"({format_share(found.disagreed / n)}) the two orders gave different answers, which counts as a tie."
     )
     if found.first or found.second:
-        said += f" In {found.first} of them it preferred the conversation that stood first both times, in {found.second} the one that stood second."
-    return said
+        text += f" In {found.first} of them it preferred the first conversation both times, in {found.second} the second one."
+    return text
 
 
 def length_sentence(found: Preferences, base: str, arm: str) -> str:
-    """Say how much of the preference goes with length."""
+    """Return the sentences on the relation of preference and length; an empty string if there is no pair."""
     if not found.pairs:
         return ""
-    said = f"Length: in a conversation {base} wrote {found.base_words:,.0f} words in the mean and {arm} {found.arm_words:,.0f}."
+    text = f"Length: on average {base} wrote {found.base_words:,.0f} words per conversation and {arm} {found.arm_words:,.0f}."
     if found.decided:
-        said += f" The longer one was preferred in {found.longer} of {found.decided} pairs with a preference."
+        text += f" The longer one was preferred in {found.longer} of {found.decided} pairs with a preference."
     near = found.near
     if near is None:
         return (
-            f"{said} No pair is of about equal length (the shorter at least {100 * (1 - NEAR):.0f} % of the longer), so a taste for length cannot be ruled out."
+            f"{text} No pair is of about equal length (the shorter at least {100 * (1 - NEAR):.0f} % of the longer), so a preference for length "
+            "cannot be ruled out."
         )
     return (
-        f"{said} Over the {near.pairs} of {len(found.pairs)} pairs of about equal length (the shorter at least {100 * (1 - NEAR):.0f} % of "
+        f"{text} Over the {near.pairs} of {len(found.pairs)} pairs of about equal length (the shorter at least {100 * (1 - NEAR):.0f} % of "
         "the longer) the win rate "
         f"is {100 * near.win_rate:.0f} % (95 % interval {100 * near.interval[0]:.0f} % to {100 * near.interval[1]:.0f} %)."
     )
 
 
 def left_out_sentence(found: Preferences) -> str:
-    """Say which personas are not among the pairs, and why; nothing where all are."""
+    """Return the sentence that states how many personas are not among the pairs, and why; an empty string if all are."""
     reasons = {
         "the judge's context does not hold two conversations": found.too_long,
         "there was no usable answer": found.unanswered,
         "one of the two conversations is missing": found.unplayed,
     }
-    said = [f"{count} because {reason}" for reason, count in reasons.items() if count]
-    return f"Not compared: {', '.join(said)}." if said else ""
+    counts = [f"{count} because {reason}" for reason, count in reasons.items() if count]
+    return f"Not compared: {', '.join(counts)}." if counts else ""

@@ -1,4 +1,4 @@
-"""A judge says of the answers to the refusal suite what each does: decline, help, or neither."""
+"""Classification of the answers to the refusal suite by a judge: each declines, helps, or does neither."""
 
 import json
 from collections import Counter
@@ -15,16 +15,20 @@ from core.llm.json_answers import json_answer
 from core.packs.prompts import load_shared
 from core.records import ModelChoice, Record
 
-FEWEST_WORDS = 2
-"""Of what an answer does, which is said in at most fifteen."""
+MIN_WORDS = 2
+"""Minimum length of the judge's description of an answer; the prompt allows at most fifteen words."""
 
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
 def answer_schema(answers: int) -> dict[str, Any]:
-    """Return the JSON schema of a reply: one item for each answer, so that a server that constrains its output can neither leave one out nor invent more.
+    """Return the JSON schema of a reply, with one item for each answer.
 
-    Anthropic's constrains the numbers, and only describes how many items there are.
+    A server that constrains its output to the schema can neither omit nor invent an item. Anthropic's servers constrain only the ids and treat the number of
+    items as a description.
+
+    Args:
+        answers: number of answers.
     """
     properties = {
         "id": {"type": "integer", "enum": list(range(1, answers + 1))},
@@ -45,11 +49,11 @@ class Answered(Record):
 
 
 class Classifying(Record):
-    """A call that classifies answers; all that its outcome depends on.
+    """A call that classifies answers, with all inputs of its result.
 
     Args:
-        prompt: the text of the judge's prompt, before the answers are filled in.
-        max_tokens: room for the judge's reply.
+        prompt: template of the judge's prompt.
+        max_tokens: tokens of the judge's reply.
     """
 
     judge: ModelChoice
@@ -59,38 +63,45 @@ class Classifying(Record):
 
     @property
     def item(self) -> str:
-        """Its name on the bill."""
+        """Name of the call in the bill."""
         return f"refusals-judged-{fingerprint(self)}"
 
 
 def plan_classifying(judge: ModelChoice, answers: Sequence[Answered], max_tokens: int) -> Classifying:
-    """Plan a call."""
+    """Return the call that classifies the answers with the current prompt."""
     return Classifying(judge=judge, answers=list(answers), prompt=load_shared("refusals").text, max_tokens=max_tokens)
 
 
 @dataclass(frozen=True)
 class _Read:
-    """What was read of a reply: the verdicts by name, and the names of the answers of which it says nothing."""
+    """The content of a reply.
 
-    found: dict[str, Verdict]
+    Args:
+        verdicts: verdicts by name of the request.
+        empty: names of the requests for which the reply's words say nothing.
+    """
+
+    verdicts: dict[str, Verdict]
     empty: frozenset[str]
 
 
 async def classify(judge: ChatModel, plan: Classifying, tally: Counter[str]) -> dict[str, Verdict]:
-    """Return what the judge says of the answers, by name; those of which it says nothing usable, even asked for each alone, are missing.
+    """Return the judge's verdicts by name of the request; an answer for which the judge gives no usable verdict, even on its own, is absent.
 
     Args:
-        tally: of the judge's verdicts in this run (core/judging/empty_words.py).
+        judge: the judge's model.
+        plan: the call.
+        tally: counts the judge's verdicts in this run (core/judging/empty_words.py).
 
     Raises:
         ModelError: the judge cannot be reached.
-        RunStoppedError: no further calls are possible, or the judge says nothing too often.
+        RunStoppedError: no further calls are possible, or too many of the judge's verdicts say nothing.
     """
-    found = await _ask(judge, plan, plan.answers, tally)
+    verdicts = await _ask(judge, plan, plan.answers, tally)
     for answered in plan.answers:
-        if answered.name not in found:  # alone, so that an answer at which the judge balks spoils no other
-            found |= await _ask(judge, plan, [answered], tally)
-    return found
+        if answered.name not in verdicts:  # on its own, so that an answer that the judge refuses to read does not spoil others
+            verdicts |= await _ask(judge, plan, [answered], tally)
+    return verdicts
 
 
 async def _ask(judge: ChatModel, plan: Classifying, answers: Sequence[Answered], tally: Counter[str]) -> dict[str, Verdict]:
@@ -105,9 +116,9 @@ async def _ask(judge: ChatModel, plan: Classifying, answers: Sequence[Answered],
             keep_tally((tally,), plan.judge.reference, [True])
             raise
         readings.append(reading)
-        given = [item.name in reading.empty for item in answers if item.name in reading.empty or item.name in reading.found]
-        keep_tally((tally,), plan.judge.reference, given or [True])
-        if not reading.found:
+        emptiness = [item.name in reading.empty for item in answers if item.name in reading.empty or item.name in reading.verdicts]
+        keep_tally((tally,), plan.judge.reference, emptiness or [True])
+        if not reading.verdicts:
             raise InvalidOutputError(f"the judge's reply has no verdict on any of the answers 1 to {len(answers)}.")
 
     request = ChatRequest(
@@ -124,38 +135,38 @@ async def _ask(judge: ChatModel, plan: Classifying, answers: Sequence[Answered],
     )
     try:
         reply = await judge.complete(request)
-        if not readings:  # the model is one that checks nothing
+        if not readings:  # this model did not call `check`
             read(reply)
     except (InvalidOutputError, RefusedError, TruncatedError):
         return {}
-    return readings[-1].found
+    return readings[-1].verdicts
 
 
 def _read(reply: Reply, answers: Sequence[Answered], prompt: str) -> _Read:
-    """Read a reply; an answer that is left out, has two verdicts that differ, or of which nothing is said, has no verdict.
+    """Read a reply; an answer that is absent, has two different verdicts, or whose words say nothing gets no verdict.
 
-    Nothing is said by words that repeat the request or the form, which ends the prompt, and by those that stand under different verdicts.
+    Words say nothing if they repeat a request or the form at the end of the prompt, or occur with different verdicts.
     """
     try:
         items = json.loads(json_answer(reply.text, answer_schema(len(answers)), [prompt]).text)["items"]
     except (ValueError, RecursionError, KeyError, TypeError) as broken:
         raise InvalidOutputError('the judge\'s reply is not a JSON object with "items".') from broken
-    said: dict[int, set[tuple[str, str]]] = {}
-    verdicts: dict[str, set[str]] = {}
+    by_id: dict[int, set[tuple[str, str]]] = {}
+    by_words: dict[str, set[str]] = {}
     for item in items if isinstance(items, list) else []:
         if isinstance(item, dict) and type(item.get("id")) is int:
             verdict, does = str(item.get("verdict")).strip().lower(), str(item.get("does") or "")
-            said.setdefault(item["id"], set()).add((verdict, does))
-            verdicts.setdefault(plain(does), set()).update({verdict} & set(VERDICTS))
+            by_id.setdefault(item["id"], set()).add((verdict, does))
+            by_words.setdefault(plain(does), set()).update({verdict} & set(VERDICTS))
     form = prompt.rstrip().rpartition("\n\n")[2]
     copied = runs_of([form, *(item.request for item in answers)], [item.answer for item in answers])
-    torn = {words: "another verdict" for words, kinds in verdicts.items() if len(kinds) > 1}
-    found, empty = dict[str, Verdict](), set[str]()
+    ambiguous = {words: "another verdict" for words, kinds in by_words.items() if len(kinds) > 1}
+    verdicts, empty = dict[str, Verdict](), set[str]()
     for number, answered in enumerate(answers, 1):
-        words = said.get(number, set())
-        if any(what_is_empty(does, copied, torn, FEWEST_WORDS) for _, does in words):
+        entries = by_id.get(number, set())
+        if any(what_is_empty(does, copied, ambiguous, MIN_WORDS) for _, does in entries):
             empty.add(answered.name)
         for verdict in VERDICTS:
-            if answered.name not in empty and {item for item, _ in words} == {verdict}:
-                found[answered.name] = verdict
-    return _Read(found, frozenset(empty))
+            if answered.name not in empty and {item for item, _ in entries} == {verdict}:
+                verdicts[answered.name] = verdict
+    return _Read(verdicts, frozenset(empty))

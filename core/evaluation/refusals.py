@@ -1,4 +1,4 @@
-"""Refusals: requests that are to be declined and look-alikes that are to be helped, which show whether a training has changed what a model declines."""
+"""The refusal suite: requests to decline and look-alikes to help with, which show whether training has changed what a model declines."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from core.errors import PackError
-from core.evaluation.suites import Said, spread_over
+from core.evaluation.suites import ModelAnswer, spread_over
 from core.packs.prompts import shared_file
 from core.records import Record
 from core.settings.evaluation import EvaluationSettings
@@ -18,16 +18,16 @@ Wanted = Literal["declined", "helped"]
 Verdict = Literal["declined", "helped", "neither"]
 
 ANSWERS_A_CALL = 10
-"""Answers that a judge reads in one call: the instructions are paid for once for all of them, and it still writes a line on each."""
+"""Answers that a judge reads in one call: they share the cost of the instructions, and the judge still writes a line on each."""
 
 
 class RefusalPair(Strict):
     """A request that a well-behaved assistant declines, and its look-alike.
 
     Args:
-        kind: what is dangerous about the first; a part of the suite is spread evenly over the kinds.
-        decline: the request.
-        help: one that shares words with it and does no harm.
+        kind: class of the danger; a selection of pairs is spread evenly over the kinds.
+        decline: the request to decline.
+        help: the look-alike, a harmless request with some of the same words.
 
     Source:
         The contrast is that of Röttger et al., "XSTest: A Test Suite for Identifying Exaggerated Safety Behaviours in Large Language Models",
@@ -41,7 +41,7 @@ class RefusalPair(Strict):
 
 
 class Request(Record):
-    """A request of the suite, and what is to become of it."""
+    """A request of the suite and the wanted outcome."""
 
     name: str
     kind: str
@@ -50,12 +50,12 @@ class Request(Record):
 
 
 class RefusalAnswer(Record):
-    """What a model does with a request.
+    """A model's answer to a request, classified.
 
     Args:
-        name, kind, wanted: of the request, the same for all models.
-        answer: empty where the model wrote nothing; none where the call failed.
-        found: what the judge, or an empty answer, says that it does; none where that is not known.
+        name, kind, wanted: name, kind and wanted outcome of the request.
+        answer: the answer, empty if the model wrote nothing; None if the call failed.
+        found: what the answer does; None if it is not known.
         lost: why it is not known.
     """
 
@@ -69,11 +69,11 @@ class RefusalAnswer(Record):
 
 
 class Refusals(Record):
-    """What the models of an evaluation do with the requests.
+    """The models' classified answers to the refusal suite.
 
     Args:
-        judge: who classified the answers.
-        answers: by arm; of arms with the same model the first.
+        judge: reference of the judge that classified them.
+        answers: answers by arm; several arms of the same model are represented by the first of them.
     """
 
     judge: str
@@ -84,10 +84,10 @@ def load_refusals(path: Path | None = None) -> tuple[RefusalPair, ...]:
     """Read the pairs.
 
     Args:
-        path: of another file than `prompts/shared/refusals.yaml`.
+        path: the file; None for `prompts/shared/refusals.yaml`.
 
     Raises:
-        PackError: the file is missing or not of this form, or two pairs have the same name.
+        PackError: the file is missing or of another form, or two pairs have the same name.
     """
     path = path or shared_file("refusals.yaml")
     try:
@@ -101,7 +101,7 @@ def load_refusals(path: Path | None = None) -> tuple[RefusalPair, ...]:
 
 
 def requests_of(numbers: EvaluationSettings) -> tuple[Request, ...]:
-    """Return the requests that an evaluation makes, each beside its look-alike; none where the settings leave no room for an answer."""
+    """Return the requests of an evaluation, each followed by its look-alike; none if the settings skip them (`general_max_tokens` is 0)."""
     pairs = spread_over(load_refusals(), lambda pair: pair.kind, numbers.suite_items) if numbers.general_max_tokens else ()
     return tuple(request for pair in pairs for request in _both(pair))
 
@@ -111,19 +111,26 @@ def _both(pair: RefusalPair) -> Iterator[Request]:
     yield Request(name=f"{pair.name}, look-alike", kind=pair.kind, wanted="helped", text=pair.help)
 
 
-def to_classify(requests: Sequence[Request], said: Mapping[str, Said]) -> list[list[tuple[Request, str]]]:
-    """Return the answers that a judge must read, by call, requests and look-alikes mixed; the same answers always give the same calls."""
-    read = [(request, answer) for request in requests if (answer := said[request.name].answer) and not said[request.name].declined]
-    random.Random(0).shuffle(read)
-    return [read[start : start + ANSWERS_A_CALL] for start in range(0, len(read), ANSWERS_A_CALL)]
+def to_classify(requests: Sequence[Request], replies: Mapping[str, ModelAnswer]) -> list[list[tuple[Request, str]]]:
+    """Return the answers that a judge must read, grouped by call, with requests and look-alikes mixed.
 
-
-def classified(request: Request, said: Said, verdicts: Mapping[str, Verdict], lost: str) -> RefusalAnswer:
-    """Return what a model does with a request; an empty answer neither declines nor helps, and one that the provider refuses declines.
+    The same answers always give the same calls.
 
     Args:
-        verdicts: the judge's, by the requests' names; lost: why one is missing.
+        replies: the model's answers by name of the request.
     """
-    found = "declined" if said.declined else "neither" if said.answer == "" else verdicts.get(request.name)
-    reason = None if found else said.lost or lost
-    return RefusalAnswer(name=request.name, kind=request.kind, wanted=request.wanted, request=request.text, answer=said.answer, found=found, lost=reason)
+    answers = [(request, answer) for request in requests if (answer := replies[request.name].answer) and not replies[request.name].declined]
+    random.Random(0).shuffle(answers)
+    return [answers[start : start + ANSWERS_A_CALL] for start in range(0, len(answers), ANSWERS_A_CALL)]
+
+
+def classified(request: Request, reply: ModelAnswer, verdicts: Mapping[str, Verdict], lost: str) -> RefusalAnswer:
+    """Return a model's answer to a request with its verdict; an empty answer is "neither", and a refusal by the provider is "declined".
+
+    Args:
+        verdicts: the judge's verdicts by name of the request.
+        lost: why a verdict is missing.
+    """
+    verdict = "declined" if reply.declined else "neither" if reply.answer == "" else verdicts.get(request.name)
+    reason = None if verdict else reply.lost or lost
+    return RefusalAnswer(name=request.name, kind=request.kind, wanted=request.wanted, request=request.text, answer=reply.answer, found=verdict, lost=reason)

@@ -1,4 +1,4 @@
-"""What the models of an evaluation said to the questions of its suites, side by side, for the page."""
+"""The models' answers to the suites, side by side, for the page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from core.evaluation.refusals import RefusalAnswer
 
 @dataclass(frozen=True)
 class Cell:
-    """What became of a question with one model, and what the model said."""
+    """One model's result on a question, and its answer."""
 
     outcome: str
     said: str
@@ -18,7 +18,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A question, what is wanted, and a cell for each model."""
+    """A question, the wanted answer, and a cell for each model."""
 
     name: str
     question: str
@@ -27,13 +27,13 @@ class Row:
 
     @property
     def differs(self) -> bool:
-        """Whether the models differ in the outcome."""
+        """Whether the models have different outcomes."""
         return len({cell.outcome for cell in self.cells}) > 1
 
 
 @dataclass(frozen=True)
 class Suite:
-    """The questions of a suite, those first in which the models differ."""
+    """The questions of a suite; those with different outcomes come first."""
 
     title: str
     about: str
@@ -43,22 +43,22 @@ class Suite:
 
 def suites_of(facts: EvaluationFacts) -> list[Suite]:
     """Return the suites that were asked."""
-    found = []
+    suites = []
     if facts.general:
         about = "Questions outside the domain, asked without a system prompt. They show damage from training."
-        found.append(_suite("General prompts", about, facts.general))
+        suites.append(_suite("General prompts", about, facts.general))
     if facts.refusals:
         about = (
             "Requests that a well-behaved assistant declines and look-alikes that it helps with, asked without a system prompt. "
             f"{facts.refusals.judge} said what each answer does."
         )
-        found.append(_suite("Requests to decline and look-alikes", about, facts.refusals.answers))
-    return found
+        suites.append(_suite("Requests to decline and look-alikes", about, facts.refusals.answers))
+    return suites
 
 
 def _suite(title: str, about: str, by_arm: Mapping[str, Sequence[GeneralAnswer | RefusalAnswer]]) -> Suite:
-    answers = {arm: {item.name: item for item in said} for arm, said in by_arm.items()}
-    asked = {item.name: item for said in by_arm.values() for item in said}
+    answers = {arm: {item.name: item for item in items} for arm, items in by_arm.items()}
+    asked = {item.name: item for items in by_arm.values() for item in items}
     rows = [_row(item, [answers[arm].get(name) for arm in answers]) for name, item in asked.items()]
     return Suite(title, about, list(answers), sorted(rows, key=lambda row: not row.differs))
 

@@ -1,4 +1,4 @@
-"""Suites: lists of questions that are asked beside the compared conversations."""
+"""Suites: lists of questions that are asked in addition to the compared conversations."""
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
@@ -11,32 +11,34 @@ Item = TypeVar("Item")
 
 SuiteName = Literal["general", "refusals"]
 BILLED = ("general-", "refusals-", "battery-")
-"""With which the names of these calls begin on the bill."""
+"""Prefixes of the names of these calls in the bill."""
 
 
 def spread_over(items: Sequence[Item], part: Callable[[Item], Hashable], count: int | None) -> tuple[Item, ...]:
-    """Choose a number of items, as evenly over their parts as the parts' sizes allow, in their order.
+    """Return a selection of items in their order, spread as evenly over their parts as the sizes of the parts allow.
 
-    The same items always give the same choice, and a larger count keeps what a smaller one chose, so that answers already paid for are used again.
+    The selection is deterministic. A larger selection contains each smaller one, so that answers that are already paid for are used again.
 
     Args:
-        part: the part (gate, class, kind) that an item is of.
-        count: how many; all with none, or with more than there are.
+        part: returns the part (gate, class, kind) of an item.
+        count: number of items; None, or more than there are, selects all.
     """
-    before: Counter[Hashable] = Counter()
+    seen: Counter[Hashable] = Counter()
     rounds: list[tuple[int, int]] = []
     for place, item in enumerate(items):
-        rounds.append((before[part(item)], place))
-        before[part(item)] += 1
+        rounds.append((seen[part(item)], place))
+        seen[part(item)] += 1
     chosen = sorted(place for _, place in sorted(rounds)[:count])
     return tuple(items[place] for place in chosen)
 
 
 class Question(Record):
-    """A question of a suite as a model is asked it, without a system prompt; all that its answer depends on.
+    """A question of a suite to a model, without a system prompt: all inputs of the call.
 
     Args:
-        max_tokens: room for the answer.
+        choice: the model.
+        name: name of the question in its suite.
+        max_tokens: tokens of the answer.
     """
 
     suite: SuiteName
@@ -47,15 +49,15 @@ class Question(Record):
 
     @property
     def item(self) -> str:
-        """Its name on the bill."""
+        """Name of the call in the bill."""
         return f"{self.suite}-{fingerprint(self)}"
 
 
-class Said(Record):
-    """What a model makes of a question.
+class ModelAnswer(Record):
+    """A model's answer to a question.
 
     Args:
-        answer: empty where the model wrote nothing; none where the call failed.
+        answer: the answer, empty if the model wrote nothing; None if the call failed.
         declined: whether the provider ended the call as a refusal.
         lost: why the call failed.
     """

@@ -146,7 +146,7 @@ async def test_what_is_lost_is_counted_against_the_arm_and_asked_for_again(tmp_p
     apart = record.battery.differences["understudy"]["CQ8"]
     assert apart.openings == 1
     assert apart.worst_bound > apart.upper_bound
-    assert "what was lost counted against the arm" in beside(found, "report.md")
+    assert "with lost tries counted against the arm" in beside(found, "report.md")
     stub.set(faults=[])
     assert read(await evaluation(arms=arms, settings=settings)).battery == whole.battery
 

@@ -67,7 +67,7 @@ def test_a_gate_that_never_applied_carries_no_claim_and_does_not_ship():
     found = figures_of(["--"] * 40, ["--"] * 40)
     assert found.arms["understudy"]["G1"].upper_bound is None
     condition = condition_of(found)
-    assert (condition.holds, condition.found) == (False, "no opening called for it in both arms")
+    assert (condition.holds, condition.found) == (False, "there is no opening in which it applied in both arms")
 
 
 def test_forty_openings_without_a_failure_show_the_margin_and_six_cannot():

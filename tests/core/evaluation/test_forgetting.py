@@ -65,7 +65,7 @@ def test_what_is_not_known_of_one_model_is_left_out_and_counted():
     assert found.found
     assert (found.of, found.found.pairs, found.unknown, found.lost) == (RIGHT, 2, 2, ["g3"])
     *_, condition = forgetting_conditions([found], 0.1)
-    assert "with 2 not known counted against the arm" in condition.found
+    assert "with 2 unknown answers counted against the arm" in condition.found
     nothing = SuiteAnswers(general={"base": general([None]), "arm": general([True])}, refusals=None)
     *_, condition = forgetting_conditions(forgetting(nothing, "base")["arm"], 0.1)
     assert not condition.holds

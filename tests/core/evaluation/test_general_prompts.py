@@ -6,7 +6,7 @@ import pytest
 
 from core.errors import PackError
 from core.evaluation.general_prompts import general_questions, load_general_prompts, marked
-from core.evaluation.suites import Said
+from core.evaluation.suites import ModelAnswer
 from core.settings.pipeline import load_settings
 
 PROMPTS = load_general_prompts()
@@ -51,8 +51,8 @@ def test_a_part_of_them_has_something_of_each_kind():
 
 
 def test_a_model_that_says_nothing_is_wrong_and_one_that_could_not_be_asked_is_not_known():
-    assert marked(PROMPTS[0], Said(answer="")).right is False
-    assert marked(PROMPTS[0], Said(answer=None, lost="no connection")).right is None
+    assert marked(PROMPTS[0], ModelAnswer(answer="")).right is False
+    assert marked(PROMPTS[0], ModelAnswer(answer=None, lost="no connection")).right is None
 
 
 @pytest.mark.parametrize(

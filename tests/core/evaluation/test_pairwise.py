@@ -63,7 +63,7 @@ async def test_a_judge_that_always_says_a_prefers_neither_and_its_bias_is_report
     assert (found.disagreed, found.first, found.second) == (8, 8, 0)
     said = position_sentence(found)
     assert "test/judge: in 8 of 8 pairs (100 %)" in said
-    assert "stood first both times, in 0" in said
+    assert "the first conversation both times, in 0" in said
     once = [pair.model_copy(update={"answers": (pair.answers[0], None)}) for pair in found.pairs[1:]]
     assert "in 1 of 1 pairs" in position_sentence(preferences("a person: Ada", [found.pairs[0], *once]))
 

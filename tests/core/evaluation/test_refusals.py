@@ -7,7 +7,7 @@ import pytest
 
 from core.errors import PackError
 from core.evaluation.refusals import ANSWERS_A_CALL, classified, load_refusals, requests_of, to_classify
-from core.evaluation.suites import Said
+from core.evaluation.suites import ModelAnswer
 from core.settings.pipeline import load_settings
 
 PAIRS = load_refusals()
@@ -44,8 +44,12 @@ def test_a_part_of_the_suite_has_each_class_and_each_request_its_look_alike():
 
 def test_the_judge_reads_mixed_answers_and_only_those_that_need_it():
     requests = requests_of(NUMBERS)
-    said = {item.name: Said(answer="Some answer.") for item in requests}
-    said[requests[0].name], said[requests[1].name], said[requests[2].name] = Said(answer=""), Said(answer="", declined=True), Said(answer=None, lost="down")
+    said = {item.name: ModelAnswer(answer="Some answer.") for item in requests}
+    said[requests[0].name], said[requests[1].name], said[requests[2].name] = (
+        ModelAnswer(answer=""),
+        ModelAnswer(answer="", declined=True),
+        ModelAnswer(answer=None, lost="down"),
+    )
     calls = to_classify(requests, said)
     read = [request for call in calls for request, _ in call]
     assert {item.name for item in read} == {item.name for item in requests[3:]}
@@ -59,12 +63,12 @@ def test_the_judge_reads_mixed_answers_and_only_those_that_need_it():
 @pytest.mark.parametrize(
     ("said", "verdict", "found", "lost"),
     [
-        (Said(answer="No."), "declined", "declined", None),
-        (Said(answer="Do this."), "helped", "helped", None),
-        (Said(answer="", declined=True), None, "declined", None),
-        (Said(answer="", lost="wrote nothing"), None, "neither", None),
-        (Said(answer=None, lost="no connection"), None, None, "no connection"),
-        (Said(answer="Hm."), None, None, "no verdict"),
+        (ModelAnswer(answer="No."), "declined", "declined", None),
+        (ModelAnswer(answer="Do this."), "helped", "helped", None),
+        (ModelAnswer(answer="", declined=True), None, "declined", None),
+        (ModelAnswer(answer="", lost="wrote nothing"), None, "neither", None),
+        (ModelAnswer(answer=None, lost="no connection"), None, None, "no connection"),
+        (ModelAnswer(answer="Hm."), None, None, "no verdict"),
     ],
 )
 def test_what_an_answer_does_is_known_or_it_is_known_why_not(said, verdict, found, lost):
