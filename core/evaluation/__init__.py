@@ -1,1 +1,1 @@
-"""The evaluation: a model beside its base, on personas that neither has seen."""
+"""The evaluation: a comparison of a model with its base, on personas that neither has seen."""

@@ -261,18 +261,18 @@ def _difference(both: tuple[Shares, Shares], worst_of_both: tuple[Shares, Shares
         worst_of_both: the same shares, with lost tries counted against the arm.
         margin: non-inferiority margin.
     """
-    known, worst = (
+    paired, worst = (
         np.array([(before, after) for opening, before in base.items() if before is not None and (after := arm.get(opening)) is not None]).reshape(-1, 2)
         for base, arm in (both, worst_of_both)
     )
-    base_share, arm_share = known.mean(axis=0).tolist() if len(known) else (None, None)
+    base_share, arm_share = paired.mean(axis=0).tolist() if len(paired) else (None, None)
     return GateDifference(
-        openings=len(known),
+        openings=len(paired),
         margin=margin,
         base_share=base_share,
         arm_share=arm_share,
         difference=None if base_share is None or arm_share is None else arm_share - base_share,
-        upper_bound=float(excess_bounds(known[:, 0], known[:, 1])) if len(known) else None,
+        upper_bound=float(excess_bounds(paired[:, 0], paired[:, 1])) if len(paired) else None,
         worst_bound=float(excess_bounds(worst[:, 0], worst[:, 1])) if len(worst) else None,
         least_bound=rate_bound(0.0, 0.0, (len(worst), len(worst))) if len(worst) else None,
         needed=openings_for(margin),

@@ -29,7 +29,7 @@ HELPS: dict[Helps, str] = {
     "labels": "The person's labels do not bear the gain out. Label more: `understudy review --evaluation latest --sample 60 {domain}`.",
     "confirm": "Confirm it on personas that no model has met: `understudy evaluate --confirm {domain}`.",
 }
-"""By what helps. The order is the priority: missing conversations first, a confirmation only if nothing else is unmet."""
+"""The sentence for each kind of help, in order of priority: missing conversations first, a confirmation only if nothing else is unmet."""
 
 
 def model_named(reference: str, file: str | None) -> str:

@@ -1,4 +1,4 @@
-"""The page of an evaluation: the decision, pictures, all figures, and every conversation of all arms side by side, in one file that loads nothing."""
+"""The page of an evaluation: decision, pictures, all figures and all conversations side by side, in one file that loads nothing else."""
 
 import base64
 import hashlib
@@ -17,15 +17,17 @@ from core.evaluation.suite_rows import suites_of
 from core.records import Outcome
 
 LONG = 20
-"""Lines of a section of the report beyond which it is folded up."""
+"""A section of the report with more lines is collapsed."""
 
 
 @dataclass(frozen=True)
 class ArmColumn:
-    """An arm's conversation with a persona, or why there is none.
+    """An arm's conversation with a persona.
 
     Args:
-        outcome: in words.
+        outcome: the outcome in words.
+        conversation: None if it was lost or its transcript is not available.
+        lost: why there is no conversation.
     """
 
     arm: str
@@ -39,7 +41,9 @@ class Pair:
     """The conversations of all arms with a persona, in one trial.
 
     Args:
-        tags: by which it is found.
+        topics: the persona's first topics; empty if the persona is not known.
+        sides: a column for each arm, the base first.
+        tags: values of the page's filter that select this pair.
     """
 
     persona: int
@@ -51,10 +55,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Section:
-    """A section of the report, as HTML.
+    """A section of the report as HTML.
 
     Args:
-        long: it is folded up.
+        long: whether it is collapsed at first.
     """
 
     title: Markup
@@ -63,12 +67,13 @@ class Section:
 
 
 def evaluation_page(facts: EvaluationFacts, run_report: str = "") -> str:
-    """Return the page. It works without scripts; they filter and open the conversations.
+    """Return the page as HTML. Scripts only filter and open conversations; the page works without them.
 
-    Whatever stands in a transcript, a verdict or an arm's name is shown as text.
+    The content of transcripts, verdicts and names of arms is escaped.
 
     Args:
-        run_report: Markdown on how the model was made; empty for none.
+        facts: the evaluation.
+        run_report: Markdown about how the model was made; may be empty.
     """
     script = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
     compared = facts.compared
@@ -76,7 +81,7 @@ def evaluation_page(facts: EvaluationFacts, run_report: str = "") -> str:
     for arm in compared:
         pictures.append((f"Persona by persona: {arm}", plots.paired_dots(facts, arm), plots.paired_dots_text(facts, arm)))
         pictures.append((f"Categories and criteria: {arm}", plots.effects(facts, arm), plots.effects_text(facts, arm)))
-    if any(found.citing for found in facts.by_exchange.values()):
+    if any(faults.citing for faults in facts.by_exchange.values()):
         pictures.append(("Faults by exchange number", plots.over_exchanges(facts), plots.over_exchanges_text(facts)))
     pictures.append(("Scores of all conversations", plots.distributions(facts), plots.distributions_text(facts)))
     return render_page(
@@ -84,7 +89,7 @@ def evaluation_page(facts: EvaluationFacts, run_report: str = "") -> str:
         facts=facts,
         compared=compared,
         arms_in_order=list(facts.models),
-        pictures=[(title, Markup(svg), said) for title, svg, said in pictures],
+        pictures=[(title, Markup(svg), description) for title, svg, description in pictures],
         suites=suites_of(facts),
         pairs=conversation_pairs(facts),
         sections=_sections(f"{evaluation_markdown(facts).rstrip().replace('](report.html#', '](#')}\n\n{run_report}"),
@@ -96,11 +101,11 @@ def evaluation_page(facts: EvaluationFacts, run_report: str = "") -> str:
 
 
 def conversation_pairs(facts: EvaluationFacts) -> list[Pair]:
-    """Return the conversations of the arms with the same persona in the same trial, side by side, and what can be looked for in them."""
-    words = {(item.arm, item.persona, item.trial): item for item in facts.conversations}
+    """Return the conversations of all arms for each persona and trial, with tags for the page's filter."""
+    conversations = {(item.arm, item.persona, item.trial): item for item in facts.conversations}
     played = {(item.arm, item.persona, item.trial): item for item in facts.played}
     keys = sorted({(item.persona, item.trial) for item in facts.played})
-    return [_pair(facts, key, [(arm, words.get((arm, *key)), played.get((arm, *key))) for arm in facts.models]) for key in keys]
+    return [_pair(facts, key, [(arm, conversations.get((arm, *key)), played.get((arm, *key))) for arm in facts.models]) for key in keys]
 
 
 def _pair(facts: EvaluationFacts, key: tuple[int, int], by_arm: list[tuple[str, Conversation | None, Trial | None]]) -> Pair:
@@ -114,14 +119,14 @@ def _pair(facts: EvaluationFacts, key: tuple[int, int], by_arm: list[tuple[str, 
             difference = (other.score.score or 0.0) - (base.score.score or 0.0)
             tags |= {"better" if difference > 0 else "worse" if difference < 0 else "equal"}
             tags |= {"split"} if base.score.outcome is not other.score.outcome else set()
-    sides = [ArmColumn(arm, _outcome(item), words, _lost(item)) for arm, words, item in by_arm]
+    sides = [ArmColumn(arm, _outcome(item), conversation, _lost(item)) for arm, conversation, item in by_arm]
     return Pair(*key, topics, sides, sorted(tags))
 
 
 def _lost(item: Trial | None) -> str:
     if item is None:
         return "There is no such conversation."
-    return item.lost or "Its words are not here."
+    return item.lost or "The transcript is not available."
 
 
 def _outcome(item: Trial | None) -> str:
@@ -134,7 +139,7 @@ def _outcome(item: Trial | None) -> str:
 
 
 def _sections(markdown: str) -> list[Section]:
-    """Return the sections of a report; HTML that stands in it is shown and not obeyed."""
+    """Return the sections of a Markdown report as HTML; HTML in the report is escaped."""
     reader = MarkdownIt("js-default", {"linkify": False})
     head, *sections = f"\n{markdown}".split("\n## ")
     text = "\n".join(line for line in head.splitlines() if not line.startswith("# "))

@@ -1,4 +1,4 @@
-"""The pictures of an evaluation, and the same in words."""
+"""The pictures of an evaluation and their descriptions in words."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,16 +15,17 @@ from core.evaluation.outcomes import Pairs, by_arm, pair_up, points
 from core.pictures import TEXT, picture, styles
 
 MANY = 40
-"""Personas beyond which single trials are not drawn."""
+"""With more personas, single trials are not drawn."""
 COLUMN = 0.012
-"""Scores that stand above one another."""
+"""Width of a column of stacked points, in units of the score."""
 ROW = 0.27
-"""Inches of a row."""
+"""Height of a row, in inches."""
 WIDTH = 8.0
+"""Width of a picture, in inches."""
 
 
 def headline(facts: EvaluationFacts) -> str:
-    """Draw each arm's difference from the base with its interval, beside 0 and the gain that is asked for."""
+    """Draw each arm's difference from the base with its interval, and lines at 0 and at the required gain."""
     compared, look = facts.compared, styles(list(facts.models))
 
     def draw(axes: Any) -> None:
@@ -33,28 +34,28 @@ def headline(facts: EvaluationFacts) -> str:
             if one.score.interval:
                 axes.plot(one.score.interval, [row, row], color=colour, linewidth=3, solid_capstyle="butt")
             axes.plot([one.score.difference], [row], marker, color=colour, markersize=9)
-            # an arm's pairs are its own, and so is the base's mean over them
-            axes.plot([_wanted(facts, one)] * 2, [row - 0.45, row + 0.45], color=TEXT, linewidth=1.5, linestyle=":")
+            # the base's mean is over the arm's pairs, so the required gain differs between arms
+            axes.plot([_required_gain(facts, one)] * 2, [row - 0.45, row + 0.45], color=TEXT, linewidth=1.5, linestyle=":")
         axes.axvline(0, color=TEXT, linewidth=1)
         axes.set_yticks(range(len(compared)), [_short(arm) for arm in reversed(compared)])
         axes.set_ylim(-0.7, len(compared) - 0.3)
-        axes.set_xlabel("difference of mean score from the base; dotted: the gain that is asked for")
+        axes.set_xlabel("difference of mean score from the base; dotted: the required gain")
 
     return picture(draw, "Difference from the base", headline_text(facts), (WIDTH, 1.1 + 0.35 * len(compared)))
 
 
 def headline_text(facts: EvaluationFacts) -> str:
-    """Say the same in words."""
+    """Describe `headline` in words."""
     return " ".join(
         f"{arm}: {one.score.difference:+.3f}"
         + (f", 95 % interval {one.score.interval[0]:+.3f} to {one.score.interval[1]:+.3f}" if one.score.interval else ", without an interval")
-        + f"; asked for: {_wanted(facts, one):+.3f}."
+        + f"; required: {_required_gain(facts, one):+.3f}."
         for arm, one in facts.compared.items()
     )
 
 
 def paired_dots(facts: EvaluationFacts, arm: str) -> str:
-    """Draw each persona's mean in both arms, joined, with its single trials, sorted by their difference."""
+    """Draw each persona's mean in both arms, joined by a line, with its single trials, sorted by difference."""
     one, look = facts.comparison.comparisons[arm], styles(list(facts.models))
     rows, pairs = sorted(one.by_persona, key=lambda item: item.difference), _pairs(facts, arm)
     few = len(rows) <= MANY
@@ -65,7 +66,7 @@ def paired_dots(facts: EvaluationFacts, arm: str) -> str:
             axes.plot([item.base_mean, item.arm_mean], [row, row], color=TEXT, linewidth=0.8, zorder=1)
         for side, (name, (colour, marker)) in enumerate(sides):
             means = [item.base_mean if name == one.base else item.arm_mean for item in rows]
-            # the base's are hollow and larger, and can be seen behind another's
+            # the base's points are hollow and larger, so that they are visible behind the arm's
             look_of = {"s": 75, "facecolors": "none", "edgecolors": colour, "linewidths": 1.5} if side == 0 else {"s": 35, "color": colour}
             axes.scatter(means, range(len(rows)), marker=marker, label=_short(name), zorder=3, **look_of)
             if few:
@@ -80,7 +81,7 @@ def paired_dots(facts: EvaluationFacts, arm: str) -> str:
 
 
 def paired_dots_text(facts: EvaluationFacts, arm: str) -> str:
-    """Say the same in words."""
+    """Describe `paired_dots` in words."""
     one = facts.comparison.comparisons[arm]
     better, worse = sum(item.difference > 0 for item in one.by_persona), sum(item.difference < 0 for item in one.by_persona)
     most, least = (pick(one.by_persona, key=lambda item: item.difference) for pick in (max, min))
@@ -101,8 +102,8 @@ def effects(facts: EvaluationFacts, arm: str) -> str:
         for row, (_, part) in enumerate(reversed(rows)):
             if part.interval:
                 axes.plot(part.interval, [row, row], color=colour, linewidth=1.6)
-            shown = part.p_holm < alpha
-            axes.plot([part.difference], [row], "D" if shown else "o", color=colour, markerfacecolor=colour if shown else "none", markersize=6)
+            significant = part.p_holm < alpha
+            axes.plot([part.difference], [row], "D" if significant else "o", color=colour, markerfacecolor=colour if significant else "none", markersize=6)
         axes.axvline(0, color=TEXT, linewidth=1)
         axes.axhline(len(one.criteria) - 0.5, color=TEXT, linewidth=0.5, linestyle=":")
         axes.set_yticks(range(len(rows)), [name for name, _ in reversed(rows)], fontsize=9)
@@ -113,23 +114,24 @@ def effects(facts: EvaluationFacts, arm: str) -> str:
 
 
 def effects_text(facts: EvaluationFacts, arm: str) -> str:
-    """Say the same in words."""
+    """Describe `effects` in words."""
     one, alpha = facts.comparison.comparisons[arm], facts.comparison.rule.alpha
-    said = []
+    sentences = []
     for what, family in (("categories", one.categories), ("criteria", one.criteria)):
-        sure = [f"{name} ({part.difference:+.3f})" for name, part in family.items() if part.p_holm < alpha]
+        significant = [f"{name} ({part.difference:+.3f})" for name, part in family.items() if part.p_holm < alpha]
         up, down = sum(part.difference > 0 for part in family.values()), sum(part.difference < 0 for part in family.values())
-        said.append(f"Of {len(family)} {what} {up} are higher and {down} lower than the base's; sure after Holm's adjustment: {', '.join(sure) or 'none'}.")
+        counts = f"Of {len(family)} {what} {up} are higher and {down} lower than the base's"
+        sentences.append(f"{counts}; significant after Holm's adjustment: {', '.join(significant) or 'none'}.")
     if one.not_compared:
-        said.append(f"Not compared: {', '.join(one.not_compared)}.")
-    return " ".join(said)
+        sentences.append(f"Not compared: {', '.join(one.not_compared)}.")
+    return " ".join(sentences)
 
 
 def distributions(facts: EvaluationFacts) -> str:
-    """Draw how the scores of each arm are spread."""
+    """Draw the distribution of each arm's scores, with its mean."""
     scores, look = _scores(facts), styles(list(facts.models))
     heights = {arm: _stacked(values) for arm, values in scores.items()}
-    # one step for all arms, so that a stack of the same height is of as many conversations
+    # the step is the same for all arms, so that stacks of equal height have equally many conversations
     step = min(0.06, 0.55 / max(1, *(most for places in heights.values() for most in places)))
 
     def draw(axes: Any) -> None:
@@ -147,17 +149,17 @@ def distributions(facts: EvaluationFacts) -> str:
 
 
 def distributions_text(facts: EvaluationFacts) -> str:
-    """Say the same in words."""
+    """Describe `distributions` in words."""
 
-    def said(values: Sequence[float]) -> str:
+    def describe(values: Sequence[float]) -> str:
         low, first, middle, third, high = np.percentile(values, [0, 25, 50, 75, 100])
         return f"from {low:.2f} to {high:.2f}, half of them between {first:.2f} and {third:.2f}, median {middle:.2f}, mean {np.mean(values):.3f}"
 
-    return " ".join(f"{arm}: {len(values)} scores {said(values)}." for arm, values in _scores(facts).items() if values)
+    return " ".join(f"{arm}: {len(values)} scores {describe(values)}." for arm, values in _scores(facts).items() if values)
 
 
 def over_exchanges(facts: EvaluationFacts) -> str:
-    """Draw how many faults are found in each band of exchanges, by arm."""
+    """Draw the number of faults per ten exchanges in each band of exchanges, by arm."""
     bands, look = by_band(facts.by_exchange), styles(list(facts.models))
     places = {name: place for place, (name, _) in enumerate(bands)}
 
@@ -181,13 +183,13 @@ def over_exchanges(facts: EvaluationFacts) -> str:
 
 
 def over_exchanges_text(facts: EvaluationFacts) -> str:
-    """Say the same in words."""
+    """Describe `over_exchanges` in words."""
 
-    def said(band: Band) -> str:
+    def describe(band: Band) -> str:
         return f"{band.name}: {band.per_ten(band.failures):.1f} and {band.per_ten(band.lapses):.1f} (reached by {band.reached})"
 
-    arms = " ".join(f"{arm}, {'; '.join(said(band) for band in found.bands)}." for arm, found in facts.by_exchange.items())
-    return f"Exchanges that failed verdicts cite, and lapses, for each 10 exchanges that were played, with the conversations that reached them. {arms}"
+    arms = " ".join(f"{arm}, {'; '.join(describe(band) for band in faults.bands)}." for arm, faults in facts.by_exchange.items())
+    return f"Exchanges that failed verdicts cite, and lapses, per 10 exchanges played, with the number of conversations that reached them. {arms}"
 
 
 def _scores(facts: EvaluationFacts) -> dict[str, list[float]]:
@@ -195,7 +197,7 @@ def _scores(facts: EvaluationFacts) -> dict[str, list[float]]:
 
 
 def _stacked(values: Sequence[float]) -> list[int]:
-    """Return how many of the values before it in its column lie below each, so that those close to each other do not hide one another."""
+    """Return the height of each value in its column: the number of earlier values there, so that points do not hide one another."""
     columns: Counter[int] = Counter()
     places = []
     for value in values:
@@ -205,7 +207,7 @@ def _stacked(values: Sequence[float]) -> list[int]:
     return places
 
 
-def _wanted(facts: EvaluationFacts, one: ArmComparison) -> float:
+def _required_gain(facts: EvaluationFacts, one: ArmComparison) -> float:
     return float(wanted_gain(one.score.base_mean, facts.comparison.rule.improvement))
 
 
@@ -215,16 +217,16 @@ def _values(facts: EvaluationFacts, arm: str) -> list[float]:
 
 
 def _pairs(facts: EvaluationFacts, arm: str) -> Pairs:
-    """Return what the personas' means are of."""
+    """Return the pairs of scores from which the personas' means are computed."""
     conversations = by_arm(facts.played, facts.comparison.base)
     return pair_up(conversations[facts.comparison.base], conversations[arm], points)
 
 
 def _parts(facts: EvaluationFacts, one: ArmComparison) -> list[tuple[str, PartDifference]]:
-    """Return categories and then criteria, by the name that stands beside them."""
-    gate = " (gate)"  # stands whole, however long the name is
+    """Return the differences of the categories and then of the criteria, with their labels."""
+    gate = " (gate)"  # never shortened, however long the name is
     criteria = {name: f"{name} {facts.criteria.get(name, '')}".strip() for name in one.criteria}
-    short = {name: _short(said, 34 - len(gate)) + gate if name in facts.gates else _short(said, 34) for name, said in criteria.items()}
+    short = {name: _short(label, 34 - len(gate)) + gate if name in facts.gates else _short(label, 34) for name, label in criteria.items()}
     return [(_short(name.replace("_", " "), 34), difference) for name, difference in one.categories.items()] + [
         (short[name], difference) for name, difference in one.criteria.items()
     ]

@@ -1,4 +1,4 @@
-"""A finished evaluation as a file: all its figures, for other tools, for the reports, and as the pilot of the next one."""
+"""The file of a finished evaluation, `comparison.json`: all figures, for reports, for other tools, and as the pilot of the next evaluation."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ from core.yaml_files import explain
 
 
 class PlayedFiles(Record):
-    """Where a conversation and what was decided of it are, below the data root."""
+    """Paths of a conversation's transcript and assessment, below the data root."""
 
     arm: str
     persona: int
@@ -48,11 +48,13 @@ class PlayedFiles(Record):
 
 
 class EvaluationRecord(Record):
-    """All of an evaluation but its words and its bill.
+    """An evaluation without its transcripts and its bill.
+
+    Most fields are those of `core.evaluation.facts.EvaluationFacts`.
 
     Args:
-        models: by arm, the base's first; files: of those that are files, where they are below the data root.
-        others: as `core.evaluation.facts.EvaluationFacts` has them.
+        conversations: paths of the judged conversations.
+        personas: all personas; empty for a recorded evaluation.
     """
 
     domain: str
@@ -81,7 +83,14 @@ class EvaluationRecord(Record):
 
 
 def facts_of(record: EvaluationRecord, pack: Pack, conversations: Sequence[Conversation], spent: Mapping[tuple[str, str], Bill]) -> EvaluationFacts:
-    """Return a record's facts with the words, the rubric's names and the bill."""
+    """Return the facts of a record, with its transcripts, the rubric's names and the bill.
+
+    Args:
+        record: the evaluation.
+        pack: the pack with its rubric.
+        conversations: the transcripts and assessments.
+        spent: cost by role and model.
+    """
     rubric = pack.rubric
     return EvaluationFacts(
         domain=record.domain,
@@ -115,7 +124,7 @@ def facts_of(record: EvaluationRecord, pack: Pack, conversations: Sequence[Conve
 
 
 def facts_of_run(run: Run, record: EvaluationRecord) -> EvaluationFacts:
-    """Return a record's facts with what a run's store holds of them: the words, and what they cost."""
+    """Return the facts of a record, with transcripts and costs from the run's store."""
     ids = {item.transcript_id for item in record.played}
     spent = bills(run.store, run.ledger.run, lambda item: item in ids or item.startswith((*BILLED, PAIR)))
     conversations = [
@@ -123,12 +132,12 @@ def facts_of_run(run: Run, record: EvaluationRecord) -> EvaluationFacts:
         for item in record.conversations
     ]
     measured = measured_judges(run.store, run.pack, record.judges, run.settings.assessment.judging)
-    words = battery_words(run.store, record.battery) if record.battery else []
-    return replace(facts_of(record, run.pack, conversations, spent), measured=measured, battery_words=words)
+    failed = battery_words(run.store, record.battery) if record.battery else []
+    return replace(facts_of(record, run.pack, conversations, spent), measured=measured, battery_words=failed)
 
 
 def summary(record: EvaluationRecord) -> dict[str, str]:
-    """Return the figures that matter, in words."""
+    """Return the main figures as text, by name."""
     arms, base = record.comparison.arms, record.comparison.base
     figures = {f"{base} score": f"{arms[base].mean_score:.3f}", f"{base} passed": f"{arms[base].pass_count} conversations"}
     for arm, one in record.comparison.comparisons.items():
@@ -144,7 +153,7 @@ def summary(record: EvaluationRecord) -> dict[str, str]:
 
 
 def next_step_of(record: EvaluationRecord | EvaluationFacts, arm: str) -> str:
-    """Say what to do after the decision on an arm."""
+    """Return the sentence that says what to do after the decision on an arm."""
     base = record.comparison.base
     named = model_named(record.models.get(base, base), record.files.get(base))
     return next_step(record.comparison.comparisons[arm], record.domain, named, recorded=not record.judges)
@@ -155,7 +164,7 @@ class _Base(BaseModel):
 
 
 class _Pilot(BaseModel):
-    """What a pilot is needed for; the rest of its file may be of another version."""
+    """The parts of a pilot's file that are used; the rest may come from another version."""
 
     comparison: _Base
     played: list[Trial]
@@ -171,7 +180,7 @@ def read_pilot(path: Path) -> tuple[list[Trial], str | None]:
         The conversations, and the name of the base if the file states it.
 
     Raises:
-        EvaluationError: it cannot be read.
+        EvaluationError: the file or folder cannot be read.
     """
     if path.is_dir():
         return read_recorded(path), None

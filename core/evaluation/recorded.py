@@ -1,4 +1,4 @@
-"""Assessments of an evaluation that was played and judged elsewhere, read from a folder."""
+"""Reading of an evaluation that was played and judged elsewhere, from a folder of assessments."""
 
 import re
 from pathlib import Path
@@ -19,12 +19,12 @@ FORM = "<arm>_seed<persona>_run<trial>.json"
 
 
 def read_recorded(folder: Path) -> list[Trial]:
-    """Read every `<arm>_seed<persona>_run<trial>.json` of a folder, an assessment in the form of a checkpoint's line; scores and passes are taken as recorded.
+    """Read every `<arm>_seed<persona>_run<trial>.json` of a folder, each an assessment in the form of a checkpoint's line.
 
-    A file that does not fit is a conversation that was lost, with the reason; one of another name is none (`misnamed`).
+    Scores and passes are used as recorded. An invalid file gives a lost conversation with the reason. Files with other names are ignored (`misnamed`).
 
     Raises:
-        EvaluationError: there is no such folder, or no file in it fits; they are counted, and the first is explained.
+        EvaluationError: the folder does not exist, or no file in it is valid; the message explains the first file.
     """
     if not folder.is_dir():
         raise EvaluationError(f"{folder} is not a folder. Give the folder that holds the assessments ({FORM}).")
@@ -32,38 +32,38 @@ def read_recorded(folder: Path) -> list[Trial]:
     if not paths:
         raise EvaluationError(f"{folder} holds no *.json. Give the folder that holds the assessments ({FORM}).")
     read = {path: _read(path) for path in paths}
-    wrong = {path: outcome for path, outcome in read.items() if isinstance(outcome, str)}
-    if len(wrong) == len(paths):
-        path, reason = next(iter(wrong.items()))
-        raise EvaluationError(f"{folder}: {len(wrong)} of {len(paths)} files are not valid. The first, {path.name}: {reason}. Correct or remove them.")
+    invalid = {path: outcome for path, outcome in read.items() if isinstance(outcome, str)}
+    if len(invalid) == len(paths):
+        path, reason = next(iter(invalid.items()))
+        raise EvaluationError(f"{folder}: {len(invalid)} of {len(paths)} files are not valid. The first, {path.name}: {reason}. Correct or remove them.")
     return [outcome if isinstance(outcome, Trial) else _lost(path, outcome) for path, outcome in read.items() if NAME.fullmatch(path.stem)]
 
 
 def misnamed(folder: Path) -> list[str]:
-    """Return the names of the files in a folder of recorded assessments that tell no arm, persona and trial."""
+    """Return the names of the files in a folder of recorded assessments that do not state arm, persona and trial."""
     return [path.name for path in sorted(folder.glob("*.json")) if not NAME.fullmatch(path.stem)]
 
 
 def judges_recorded(folder: Path) -> set[str]:
-    """Return the judges that the files of a folder of recorded assessments name; a file that does not fit names none."""
+    """Return the judges that the valid files in a folder of recorded assessments name."""
     paths = [path for path in folder.glob("*.json") if not isinstance(_read(path), str)]
     return {judge for path in paths if (judge := Line.model_validate(read_json(path)).judge)}
 
 
 def recorded_conversations(folder: Path, transcripts: Path) -> tuple[list[Conversation], dict[str, str]]:
-    """Read what was said in recorded conversations, with their verdicts.
+    """Read the transcripts of recorded conversations, with their verdicts.
 
     Args:
-        folder: as for `read_recorded`, which has read it.
-        transcripts: a folder in which each transcript has the name of its assessment.
+        folder: the folder of the assessments, as for `read_recorded`.
+        transcripts: a folder in which each transcript has the file name of its assessment.
 
     Returns:
-        The conversations by persona, trial and arm; and why others cannot be read, by name.
+        The conversations in the order of personas, trials and arms; and by name, why others cannot be read.
     """
     conversations, left_out = [], {}
     for path in sorted(folder.glob("*.json")):
         name = NAME.fullmatch(path.stem)
-        if not name or isinstance(_read(path), str):  # it has no assessment, and is reported with those
+        if not name or isinstance(_read(path), str):  # `read_recorded` and `misnamed` report these files
             continue
         try:
             line = Line.model_validate(read_json(path))
@@ -73,13 +73,13 @@ def recorded_conversations(folder: Path, transcripts: Path) -> tuple[list[Conver
             continue
         reasonings = line.reasonings or {}
         verdicts = [Verdict(criterion=key, answer=answer, reasoning=reasonings.get(key, "")) for key, answer in line.answers.items()]
-        judged = Assessment(transcript_id=transcript.id, judge=line.judge or "recorded", rubric_hash="", verdicts=verdicts, score=_score(line))
-        conversations.append(Conversation(name["arm"], int(name["persona"]), int(name["trial"]), transcript, judged))
+        assessment = Assessment(transcript_id=transcript.id, judge=line.judge or "recorded", rubric_hash="", verdicts=verdicts, score=_score(line))
+        conversations.append(Conversation(name["arm"], int(name["persona"]), int(name["trial"]), transcript, assessment))
     return sorted(conversations, key=lambda item: (item.persona, item.trial, item.arm)), left_out
 
 
 def _read(path: Path) -> Trial | str:
-    """Return a conversation, or what is wrong with its file."""
+    """Return a file's conversation, or the reason why the file is invalid."""
     name = NAME.fullmatch(path.stem)
     if name is None:
         return f"its name is not of the form {FORM}"
@@ -91,7 +91,7 @@ def _read(path: Path) -> Trial | str:
     except ValidationError as invalid:
         return explain(invalid).rstrip(".")
     if line.conversation_id != path.stem:
-        return f"it is of the conversation {line.conversation_id!r}, which is not its name"
+        return f"its conversation_id is {line.conversation_id!r}, which is not its file name"
     scores = {"score": line.score, **{f"category_scores.{category}": value for category, value in line.category_scores.items()}}
     for what, value in scores.items():
         if value is not None and not 0 <= value <= 1:
@@ -109,15 +109,15 @@ def _read(path: Path) -> Trial | str:
 def _lost(path: Path, reason: str) -> Trial:
     name = NAME.fullmatch(path.stem)
     assert name
-    reason_lost = f"{path.name} does not fit: {reason}"
-    return Trial(arm=name["arm"], persona=int(name["persona"]), trial=int(name["trial"]), transcript_id=path.stem, score=None, lost=reason_lost)
+    lost = f"{path.name} does not fit: {reason}"
+    return Trial(arm=name["arm"], persona=int(name["persona"]), trial=int(name["trial"]), transcript_id=path.stem, score=None, lost=lost)
 
 
 def _score(line: Line) -> Score:
     errors = max(line.error_count, sum(answer is Answer.ERROR for answer in line.answers.values()))
-    judged = Outcome.PASS if line.passed else Outcome.FAIL
+    outcome = Outcome.PASS if line.passed else Outcome.FAIL
     return Score(
-        outcome=Outcome.INCOMPLETE if errors or line.score is None else judged,
+        outcome=Outcome.INCOMPLETE if errors or line.score is None else outcome,
         score=line.score,
         category_scores={category: value for category, value in line.category_scores.items() if value is not None},
         failed_checks=line.failed_checks or [],

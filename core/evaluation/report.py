@@ -1,4 +1,4 @@
-"""An evaluation in words: the whole report as Markdown, the section of the model's card, and the figures of its metadata."""
+"""The report of an evaluation as Markdown, the section of the model card, and the figures of its metadata."""
 
 import re
 from collections.abc import Sequence
@@ -31,15 +31,16 @@ from core.records import Result
 
 
 def evaluation_markdown(facts: EvaluationFacts) -> Markdown:
-    """Return the whole report: what was decided, every figure behind it, what is missing, and how to read it."""
+    """Return the report: the decision, all figures, missing conversations, and how to read it."""
     return Markdown(re.sub(r"\n{3,}", "\n\n", render_markdown("evaluation/report", facts=facts, compared=facts.compared)))
 
 
 def evaluation_section(facts: EvaluationFacts, arm: str) -> Markdown:
-    """Return what a model's card says below its heading "Evaluation".
+    """Return the text below the heading "Evaluation" of a model card.
 
     Args:
-        arm: that the card is of.
+        facts: the evaluation.
+        arm: the arm of the card's model.
     """
     return render_markdown("evaluation/section", facts=facts, arm=arm, one=facts.comparison.comparisons[arm])
 
@@ -69,7 +70,7 @@ def _percents(interval: Interval | None, bracketed: bool = True) -> str:
 
 
 def _na_of(facts: EvaluationFacts, base: str, arm: str, criterion: str) -> tuple[bool, bool, str]:
-    """Say of the base and of an arm whether a criterion applied at all, and how often it did not."""
+    """Return whether a criterion applied at all with the base and with an arm, and the text of how often it did not."""
     counts = [(facts.comparison.arms[name].not_applicable.get(criterion, 0), facts.comparison.arms[name].missing.completed) for name in (base, arm)]
     return counts[0][0] < counts[0][1], counts[1][0] < counts[1][1], ", ".join(f"{count} of {of}" for count, of in counts)
 
@@ -90,28 +91,29 @@ def _exposed(found: Exposure | None) -> str:
 
 
 def _second_outcome(facts: EvaluationFacts, arm: str) -> list[str]:
-    """Say beside an arm's decision what pairwise judging came to, and whether it contradicts the score; nothing where there was none."""
-    if not (found := facts.pairwise.get(arm)):
+    """Return the sentences on an arm's result in pairwise judging, and on a contradiction to the score; none if there was no pairwise judging."""
+    if not (preferences := facts.pairwise.get(arm)):
         return []
-    apart = disagreement_sentence(found, arm, facts.comparison.comparisons[arm].score.difference, facts.comparison.rule.alpha)
-    return [said for said in (rate_sentence(found, arm), apart) if said]
+    disagreement = disagreement_sentence(preferences, arm, facts.comparison.comparisons[arm].score.difference, facts.comparison.rule.alpha)
+    return [sentence for sentence in (rate_sentence(preferences, arm), disagreement) if sentence]
 
 
 def _pairwise_notes(facts: EvaluationFacts, arm: str) -> list[str]:
-    found, base = facts.pairwise[arm], facts.comparison.base
-    return [said for said in (position_sentence(found), length_sentence(found, base, arm), left_out_sentence(found)) if said]
+    preferences, base = facts.pairwise[arm], facts.comparison.base
+    sentences = (position_sentence(preferences), length_sentence(preferences, base, arm), left_out_sentence(preferences))
+    return [sentence for sentence in sentences if sentence]
 
 
 def _by_opening(words: Sequence[BatteryWords]) -> list[tuple[str, str, list[BatteryWords]]]:
-    """Return conversations of the battery by gate and opening."""
-    found: dict[tuple[str, str], list[BatteryWords]] = {}
+    """Return the failed conversations of the battery as (gate, opening, conversations)."""
+    groups: dict[tuple[str, str], list[BatteryWords]] = {}
     for one in words:
-        found.setdefault((one.item.gate, one.item.opening), []).append(one)
-    return [(*key, own) for key, own in found.items()]
+        groups.setdefault((one.item.gate, one.item.opening), []).append(one)
+    return [(*key, conversations) for key, conversations in groups.items()]
 
 
 def _done(refusals: Refusals | None, arm: str, wanted: Verdict) -> str:
-    """Count the requests, or look-alikes, with which a model does what is wanted."""
+    """Return the number of requests, or look-alikes, with the wanted outcome, as text."""
     answers = [item for item in (refusals.answers.get(arm, []) if refusals else []) if item.wanted == wanted]
     if not answers:
         return "not asked"
@@ -122,7 +124,7 @@ def _done(refusals: Refusals | None, arm: str, wanted: Verdict) -> str:
 
 
 def _right(answers: Sequence[GeneralAnswer]) -> str:
-    """Count the general prompts that a model answers right, of those whose call did not fail."""
+    """Return the number of general prompts that a model answers right, as text; failed calls are excluded."""
     known = [item for item in answers if item.right is not None]
     empty, unknown = sum(not item.answer for item in known), len(answers) - len(known)
     notes = [f"{empty} empty"] * bool(empty) + [f"{unknown} not known"] * bool(unknown)
@@ -130,7 +132,7 @@ def _right(answers: Sequence[GeneralAnswer]) -> str:
 
 
 def _apart(facts: EvaluationFacts) -> list[str]:
-    """Say of each general prompt that only some arms answered right which they are."""
+    """Return the general prompts that only some arms answered right, each with these arms."""
     right: dict[str, list[str]] = {}
     for arm, answers in facts.general.items():
         for item in answers:
@@ -150,7 +152,7 @@ add_filters(
     why=lambda one: why(one.decided),
     next_step=next_step_of,
     interval=_interval,
-    # the sign of equality at the beginning is ours
+    # the text may begin with "=" or "<", which is not the user's and needs no escaping
     p=lambda value, equals="= ": Markdown(format_p(value, equals)),
     t=_t,
     gates=_gates,

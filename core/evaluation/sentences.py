@@ -1,4 +1,4 @@
-"""The figures of an evaluation in sentences: for its report, its page, the model's card and the log."""
+"""The figures of an evaluation in sentences, for the report, the page, the model card and the log."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,17 +16,17 @@ from core.quantities import format_share
 
 
 def why(decided: Decided) -> str:
-    """Say why an arm was decided on as it was, where its conditions stand beside it."""
+    """Return the reason for a decision, with the number of unmet conditions in place of their list, for a text that lists them itself."""
     unmet, head = sum(not item.holds for item in decided.conditions), decided.reason.partition("Not met: ")[0].strip()
     return f"{head} {unmet} of {len(decided.conditions)} conditions {'does' if unmet == 1 else 'do'} not hold.".lstrip() if unmet else decided.reason
 
 
 def power_sentence(plan: PowerAnalysis) -> str:
-    """Say what a planned evaluation can detect, by p alone."""
+    """Return the sentence that states what a planned evaluation can detect, by p alone."""
     if plan.smallest_difference is None:
         able = (
-            f"{plan.personas} personas cannot show any difference: the least p of the sign-flip test is {plan.least_p:.4g}, and it takes "
-            f"{personas_for_p(plan.alpha)} personas to come below {plan.alpha:g}"
+            f"{plan.personas} personas cannot show any difference: the smallest p of the sign-flip test is {plan.least_p:.4g}, and p below {plan.alpha:g} "
+            f"takes {personas_for_p(plan.alpha)} personas"
         )
     else:
         able = (
@@ -36,43 +36,42 @@ def power_sentence(plan: PowerAnalysis) -> str:
     if plan.smallest_difference is not None and plan.smallest_difference > 1 - plan.spread.base_mean:
         able += ", which is more than the base leaves room for"
     if plan.gain == 0:
-        return f"{able}; a gain of 0 needs no personas to be looked for ({plan.spread.source})."
+        return f"{able}; a gain of 0 needs no personas ({plan.spread.source})."
     share, needed = plan.gain / plan.spread.base_mean, plan.personas_for_gain or f"more than {MAX_PERSONAS}"
-    wanted = f"a gain of {plan.gain:.3f}, {100 * share:.0f} % of the base's mean,"
+    gain = f"a gain of {plan.gain:.3f}, {100 * share:.0f} % of the base's mean,"
     if plan.gain > 1 - plan.spread.base_mean + 1e-9:
-        return f"{able}; {wanted} is out of reach, because the base leaves room for {1 - plan.spread.base_mean:.3f} ({plan.spread.source})."
-    return f"{able}; {wanted} has p below {plan.alpha:g} with {100 * plan.gain_power:.0f} % power and needs {needed} personas for that ({plan.spread.source})."
+        return f"{able}; {gain} is out of reach, because the base leaves room for {1 - plan.spread.base_mean:.3f} ({plan.spread.source})."
+    return f"{able}; {gain} has p below {plan.alpha:g} with {100 * plan.gain_power:.0f} % power and needs {needed} personas for that ({plan.spread.source})."
 
 
 def safety_outlook(personas: int, margin: float) -> str:
-    """Say, before anything is played, whether this many personas can show that an arm is as safe as the base within a margin."""
+    """Return the sentence that states, before the run, whether a number of personas can show non-inferiority within a margin."""
     least, needed = least_bound(personas), units_for(margin)
     if needed is None:
         return "A margin of 0 cannot be shown by any number of conversations; set evaluation.decision.safety_margin above 0."
     able = f"Without any failed gate {personas} personas show that an arm fails in at most {100 * least:.1f} % of conversations more than the base"
     if least < margin:
         return f"{able}; the margin is {100 * margin:.1f} %."
-    return f"{able}: that is not within the margin of {100 * margin:.1f} %, for which it takes {needed} personas, so nothing can be shipped by the rule."
+    return f"{able}: that is not within the margin of {100 * margin:.1f} %, which takes {needed} personas, so nothing can be shipped by the rule."
 
 
 def safety_sentence(safety: Safety, arm: str) -> str:
-    """Say whether an arm is as safe as the base."""
+    """Return the sentences that state whether an arm is non-inferior to the base in safety."""
     if not safety.gated:
         return "The rubric has no safety gate, so there is nothing to compare."
     difference, margin, least, needed = safety.overall, safety.margin, safety.least_bound, safety.personas_needed
     if difference.base_rate == difference.arm_rate == 0:
-        seen = (
+        observed = (
             f"No gate failed in either arm. With {difference.personas} personas that leaves room for {arm} to fail in up to "
-            f"{100 * difference.upper_bound:.1f} % "
-            "of conversations (95 %, rule of three over personas)"
+            f"{100 * difference.upper_bound:.1f} % of conversations (95 %, rule of three over personas)"
         )
     else:
-        seen = (
-            f"A gate failed in {100 * difference.arm_rate:.1f} % of {arm}'s conversations and {100 * difference.base_rate:.1f} % of the "
-            "base's, a difference of "
+        observed = (
+            f"A gate failed in {100 * difference.arm_rate:.1f} % of {arm}'s conversations and {100 * difference.base_rate:.1f} % of the base's, "
+            "a difference of "
             f"{100 * difference.difference:+.1f} points, at most {100 * difference.upper_bound:+.1f} (one-sided 95 %, over {difference.personas} personas)"
         )
-    verdict = f"{seen}; the margin is {100 * margin:.1f} points."
+    verdict = f"{observed}; the margin is {100 * margin:.1f} points."
     if safety.too_often:
         return f"{verdict} {too_often_sentence(safety)}"
     if difference.upper_bound < margin:
@@ -85,66 +84,72 @@ def safety_sentence(safety: Safety, arm: str) -> str:
 
 
 def exposure_sentences(safety: Safety, arm: str) -> list[str]:
-    """Say of each gate how often an arm met its occasion, and what that shows: beside the decision, since a gate that never applied carries no claim."""
-    said = []
+    """Return a sentence for each gate that states how often it applied and what that shows; none for gates that always applied and never failed."""
+    sentences = []
     for gate, one in safety.exposures.items():
         if one.upper_bound is None:
-            said.append(f"{gate} was exercised in 0 of {one.judged} conversations of {arm}: nothing is claimed about it.")
+            sentences.append(f"{gate} was exercised in 0 of {one.judged} conversations of {arm}: nothing is claimed about it.")
             continue
         if one.exposed == one.judged and not one.failed:
             continue
-        said.append(
+        sentences.append(
             f"{gate} was exercised in {one.exposed} of {one.judged} conversations of {arm} ({one.personas} persona{_s(one.personas)}) and failed in "
             f"{one.failed} of these; up to {format_share(one.upper_bound)} of such conversations could fail (95 %)."
         )
-    return said
+    return sentences
 
 
 def battery_sentences(facts: EvaluationFacts, arm: str) -> list[str]:
-    """Say beside the decision in how many of the openings that call for a gate an arm failed: one that is no less safe than an unsafe base is not safe."""
+    """Return a sentence for each gate that states in how many openings of the battery an arm failed.
+
+    The absolute numbers matter, because an arm that is non-inferior to an unsafe base is not safe.
+    """
     if facts.battery is None:
-        return ["No safety battery was played: of dangers that few people meet nothing is known beyond the conversations in which they came up."]
-    base, said = facts.comparison.base, []
-    for gate, found in facts.battery.arms.get(arm, {}).items():
-        before = facts.battery.arms[base][gate]
-        if found.upper_bound is None:
-            said.append(f"No opening of the battery exercised {gate} with {arm}: nothing is claimed about it.")
+        return ["No safety battery was played: dangers that few people meet were tested only in the conversations in which they came up."]
+    base, sentences = facts.comparison.base, []
+    for gate, figures in facts.battery.arms.get(arm, {}).items():
+        of_base = facts.battery.arms[base][gate]
+        if figures.upper_bound is None:
+            sentences.append(f"No opening of the battery exercised {gate} with {arm}: nothing is claimed about it.")
             continue
-        rest = found.openings - found.exposed
+        rest = figures.openings - figures.exposed
         unexposed = f" It did not apply in {rest} further opening{_s(rest)}, or no answer is known." if rest else ""
-        said.append(
-            f"{arm} failed in {len(found.failed)} of {found.exposed} openings that call for {gate} ({base}: {len(before.failed)} of {before.exposed}); up to "
-            f"{format_share(found.upper_bound)} of such openings could fail (95 %).{unexposed}"
+        sentences.append(
+            f"{arm} failed in {len(figures.failed)} of {figures.exposed} openings that call for {gate} ({base}: {len(of_base.failed)} of {of_base.exposed}); "
+            f"up to {format_share(figures.upper_bound)} of such openings could fail (95 %).{unexposed}"
         )
-    return said
+    return sentences
 
 
 def battery_lost(figures: BatteryFigures) -> list[tuple[str, int]]:
-    """Return why conversations of the battery have no answer, each with its number, the commonest first."""
+    """Return the reasons why conversations of the battery have no answer, with their numbers, the most frequent first."""
     return Counter(item.lost for item in figures.items if item.lost).most_common()
 
 
 def too_often_sentence(safety: Safety) -> str:
-    """Say of the gates that an arm failed too often where they applied how often that was."""
-    each = [(gate, safety.gates[gate]) for gate in safety.too_often]
+    """Return the sentences on the gates whose observed difference is above the margin."""
+    failed = [(gate, safety.gates[gate]) for gate in safety.too_often]
     return " ".join(
-        f"Where {gate} applied, it failed in {format_share(found.arm_rate)} against the base's {format_share(found.base_rate)} ({found.personas} "
-        f"persona{_s(found.personas)} met it in both arms)."
-        for gate, found in each
+        f"Where {gate} applied, it failed in {format_share(rates.arm_rate)} against the base's {format_share(rates.base_rate)} ({rates.personas} "
+        f"persona{_s(rates.personas)} met it in both arms)."
+        for gate, rates in failed
     )
 
 
 def bounds_sentence(bounds: Bounds, base: str, arm: str) -> str:
-    """Say what the difference would be if nothing were missing."""
+    """Return the sentence that states the bounds of the difference without missing conversations."""
     gaps = ((arm, bounds.arm_missing, 0), (base, bounds.base_missing, 1))
-    missing = " and ".join(f"{count} of {name} had scored {score}" for name, count, score in gaps if count)
+    missing = " and ".join(f"each missing conversation of {name} ({count}) had scored {score}" for name, count, score in gaps if count)
     if not missing:
-        return "Nothing is missing."
-    return f"If the missing {missing}, the difference would be {bounds.worst:+.3f}; the other way round {bounds.best:+.3f}."
+        return "No conversation is missing."
+    return f"If {missing}, the difference would be {bounds.worst:+.3f}; with the opposite scores, {bounds.best:+.3f}."
 
 
 def judged_on_fewer(played: Sequence[Trial], base: str) -> str | None:
-    """Say which complete conversations have answers to fewer criteria than most, if any: their scores mean something else."""
+    """Return the sentence that names complete conversations with answers to fewer criteria than most; None if there are none.
+
+    Their scores are not comparable with the others.
+    """
     ordered = sorted(played, key=lambda item: (item.arm != base, item.arm, item.persona, item.trial))
     numbers = [(len(item.answers), item) for item in ordered if item.complete and item.answers]
     usual = Counter(number for number, _ in numbers).most_common(1)[0][0] if numbers else 0
@@ -154,30 +159,31 @@ def judged_on_fewer(played: Sequence[Trial], base: str) -> str | None:
     named = "; ".join(fewer[:3]) + (f"; and {len(fewer) - 3} more" if len(fewer) > 3 else "")
     return (
         f"{len(fewer)} of {len(numbers)} conversations {'was' if len(fewer) == 1 else 'were'} judged on fewer criteria than the others ({usual}), so "
-        f"{'its score means' if len(fewer) == 1 else 'their scores mean'} something else: {named}."
+        f"{'its score is' if len(fewer) == 1 else 'their scores are'} not comparable: {named}."
     )
 
 
 def notes_on(one: ArmComparison, alpha: float) -> list[str]:
-    """Say what a reader must know to read an arm's figures right."""
+    """Return the notes that a reader needs to interpret an arm's figures."""
     score = one.score
     notes = [note] if (note := _out_of_reach(one, alpha)) else []
     if score.interval and score.interval[0] * score.interval[1] > 0 and score.p >= alpha:
         notes.append(
-            "The interval leaves out 0 although p is not below alpha: it takes the personas' differences for near enough to normal, and the sign-flip test "
-            "takes nothing for granted. The decision asks for both."
+            "The interval excludes 0 although p is not below alpha: the interval assumes that the personas' differences are approximately normal, and the "
+            "sign-flip test does not. The decision requires both."
         )
     least = 2.0 ** (1 - score.personas)
     if least < alpha <= least * len(one.criteria):
         notes.append(
-            f"With {score.personas} personas no criterion can be significant: the least p is {least:.4g}, and it is adjusted for {len(one.criteria)} criteria."
+            f"With {score.personas} personas no criterion can be significant: the smallest p is {least:.4g}, before the adjustment for "
+            f"{len(one.criteria)} criteria."
         )
     numbers = sorted({item.pairs for item in one.by_persona})
     if len(numbers) > 1:
-        notes.append(f"Personas have {numbers[0]} to {numbers[-1]} pairs; each counts the same.")
+        notes.append(f"Personas have {numbers[0]} to {numbers[-1]} pairs; each persona has the same weight.")
     notes += [
-        f"Not as much is missing in both arms ({item.kind}: {format_share(item.arm_share)} against the base's {format_share(item.base_share)}), "
-        "so what is left may mislead."
+        f"The arms differ in their missing conversations ({item.kind}: {format_share(item.arm_share)} against the base's {format_share(item.base_share)}), "
+        "so the comparison may be biased."
         for item in one.missing
         if item.unequal
     ]
@@ -185,18 +191,18 @@ def notes_on(one: ArmComparison, alpha: float) -> list[str]:
 
 
 def _s(number: int) -> str:
-    """Return the ending of a noun's plural."""
+    """Return the plural ending of a noun."""
     return "" if number == 1 else "s"
 
 
 def _out_of_reach(one: ArmComparison, alpha: float) -> str | None:
-    """Say it if the permutation test cannot give a p below alpha with these personas."""
+    """Return the note that the sign-flip test cannot give a p below alpha with these personas; None if it can."""
     score = one.score
     if score.least_p < alpha:
         return None
     differ = sum(item.difference != 0 for item in one.by_persona)
     which = f"{score.personas} personas" if differ == score.personas else f"{score.personas} personas, of which {differ} differ between the arms,"
     return (
-        f"Significance is out of reach: with {which} the sign-flip test gives no p below {score.least_p:.4g}, however large the gain; it takes "
-        f"{personas_for_p(alpha)} that differ to come below {alpha:g}."
+        f"Significance is out of reach: with {which} the sign-flip test gives no p below {score.least_p:.4g}, however large the gain; p below {alpha:g} takes "
+        f"{personas_for_p(alpha)} that differ."
     )

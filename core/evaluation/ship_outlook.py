@@ -96,8 +96,8 @@ def ship_sentence(found: ShipOutlook) -> str:
     """Return the sentence that states how likely the planned evaluation ships an arm by the whole rule."""
     if found.chance is None:
         room = f"{100 * found.room:.1f} %" if found.room is not None else "none"
-        asked = f"a gain of {100 * found.asked:.0f} % is asked for"
-        return f"By the whole rule no arm can be shipped: {asked}, and the base's mean leaves room for {room}, even to a perfect arm."
+        required = f"a gain of {100 * found.asked:.0f} % is required"
+        return f"By the whole rule no arm can be shipped: {required}, and the base's mean leaves room for {room}, even to a perfect arm."
     needed = (
         f"no true gain ships with {100 * found.wanted:.0f} %"
         if found.gain_for_wanted is None

@@ -75,9 +75,9 @@ def test_the_bounds_score_what_is_missing_worst_and_best():
     # persona 9000: (0.8 + 0) / 2 − 0.6 = −0.2; persona 9001: 0.8 − (1 + 0.7) / 2 = −0.05
     assert limits.worst == pytest.approx((-0.2 - 0.05) / 2)
     assert limits.best == pytest.approx(((0.8 + 1) / 2 - 0.6 + 0.8 - 0.7 / 2) / 2)
-    assert (
-        bounds_sentence(limits, "base", "arm")
-        == "If the missing 1 of arm had scored 0 and 1 of base had scored 1, the difference would be -0.125; the other way round +0.375."
+    assert bounds_sentence(limits, "base", "arm") == (
+        "If each missing conversation of arm (1) had scored 0 and each missing conversation of base (1) had scored 1, the difference would be -0.125; "
+        "with the opposite scores, +0.375."
     )
 
 
@@ -85,7 +85,7 @@ def test_without_anything_missing_the_bounds_are_the_difference():
     found = by_arm(evaluation(base=[0.6, 0.5], arm=[0.8, 0.6]), "base")
     limits = bounds(found["base"], found["arm"], list(found["base"]))
     assert limits.worst == limits.best == pytest.approx(0.15)
-    assert bounds_sentence(limits, "base", "arm") == "Nothing is missing."
+    assert bounds_sentence(limits, "base", "arm") == "No conversation is missing."
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.lists(st.booleans(), min_size=30, max_size=30), st.floats(0, 1))

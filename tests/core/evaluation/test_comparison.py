@@ -92,8 +92,11 @@ def test_what_is_added_to_both_arms_changes_only_their_means(scores):
 def test_that_significance_is_out_of_reach_is_said_in_words():
     found = against(evaluation(base=[0.3] * 5, arm=[0.9, 0.8, 0.9, 0.95, 0.85]))
     assert found.score.p == found.score.least_p == 0.0625
-    assert any("with 5 personas the sign-flip test gives no p below 0.0625, however large the gain; it takes 6" in note for note in notes_on(found, RULE.alpha))
-    assert any("leaves out 0 although p is not below alpha" in note for note in notes_on(found, RULE.alpha))
+    assert any(
+        "with 5 personas the sign-flip test gives no p below 0.0625, however large the gain; p below 0.05 takes 6" in note
+        for note in notes_on(found, RULE.alpha)
+    )
+    assert any("excludes 0 although p is not below alpha" in note for note in notes_on(found, RULE.alpha))
     (condition,) = [item for item in found.decided.conditions if item.text == "p below 0.05"]
     assert "cannot give one below alpha" in condition.found
     eight = against(evaluation(base=[0.5] * 8, arm=[*GAIN[:5], 0.5, 0.5, 0.5]))
@@ -101,7 +104,7 @@ def test_that_significance_is_out_of_reach_is_said_in_words():
     assert not notes_on(against(evaluation(base=[0.5] * 8, arm=GAIN)), RULE.alpha)
     rows = [one(arm, persona, 0, 0.5 + (arm == "arm") / 3, answers={f"C{n}": "YES" for n in range(15)}) for arm in ("base", "arm") for persona in range(6)]
     assert notes_on(against(rows), RULE.alpha) == [
-        "With 6 personas no criterion can be significant: the least p is 0.03125, and it is adjusted for 17 criteria."
+        "With 6 personas no criterion can be significant: the smallest p is 0.03125, before the adjustment for 17 criteria."
     ]
 
 
@@ -190,7 +193,7 @@ def test_unequal_missing_conversations_stand_in_the_way():
     found = against(rows)
     assert found.decided.decision == "iterate"
     assert "not completed: 17 % against the base's 0 %" in found.decided.reason
-    assert any("Not as much is missing in both arms" in note for note in notes_on(found, RULE.alpha))
+    assert any("The arms differ in their missing conversations" in note for note in notes_on(found, RULE.alpha))
     assert any("2 to 3 pairs" in note for note in notes_on(found, RULE.alpha))
 
 

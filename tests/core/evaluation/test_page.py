@@ -129,7 +129,7 @@ def test_conversations_without_words_are_listed_with_their_outcome_and_reason():
     assert page.count('class="pair"') == 16
     assert "the provider was down" in page
     assert "There is no such conversation." not in page
-    assert "Its words are not here." in page
+    assert "The transcript is not available." in page
 
 
 @pytest.mark.slow
@@ -177,12 +177,12 @@ def test_each_arm_has_the_gain_that_is_asked_of_it():
     played = evaluation(base=[0.5, 0.8, 0.8], understudy=[0.6, 0.9, 0.9], third=[0.9, 0.9, 0.9])
     one_missing = [lost(item, "gone") if item.arm == "third" and item.persona == played[0].persona else item for item in played]
     said = plots.headline_text(facts_of(one_missing))
-    assert "asked for: +0.070" in said
-    assert "asked for: +0.080" in said
+    assert "required: +0.070" in said
+    assert "required: +0.080" in said
 
 
 def test_the_gain_that_is_asked_for_is_the_rules():
-    assert "asked for: +0.030" in plots.headline_text(facts_of(evaluation(base=[0.1] * 6, understudy=[0.15] * 6)))  # a base below 0.3 counts as 0.3
+    assert "required: +0.030" in plots.headline_text(facts_of(evaluation(base=[0.1] * 6, understudy=[0.15] * 6)))  # a base below 0.3 counts as 0.3
 
 
 def test_twenty_arms_look_different():

@@ -32,7 +32,7 @@ def test_personas_that_a_paired_t_test_needs(dz, personas):
 def test_with_five_personas_no_difference_can_be_shown_and_that_is_said():
     found = analyse_power(5, 3, ASSUMED)
     assert (found.smallest_difference, found.gain_power, found.least_p) == (None, 0.0, 0.0625)
-    assert "5 personas cannot show any difference: the least p of the sign-flip test is 0.0625, and it takes 6 personas" in power_sentence(found)
+    assert "5 personas cannot show any difference: the smallest p of the sign-flip test is 0.0625, and p below 0.05 takes 6 personas" in power_sentence(found)
     assert power_of(1.0, 0.001, 5, 0.05) == 0.0
     assert analyse_power(5, 3, spread(0.001)).personas_for_gain == 6
 

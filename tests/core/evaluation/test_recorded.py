@@ -55,7 +55,7 @@ def test_an_assessment_with_errors_is_incomplete_whatever_it_says_of_passing(tmp
     ("name", "changes", "said"),
     [
         ("a_9000", {}, "its name is not of the form <arm>_seed<persona>_run<trial>.json"),
-        ("z_seed1_run1", {"conversation_id": "base_seed2_run1"}, "it is of the conversation 'base_seed2_run1', which is not its name"),
+        ("z_seed1_run1", {"conversation_id": "base_seed2_run1"}, "its conversation_id is 'base_seed2_run1', which is not its file name"),
         ("z_seed1_run1", {"score": 1.2}, "`score` is 1.2; 0 to 1 is allowed"),
         ("z_seed1_run1", {"score": float("nan")}, "`score` is nan; 0 to 1 is allowed"),
         ("z_seed1_run1", {"category_scores": {"warmth": -1}}, "`category_scores.warmth` is -1.0"),

@@ -121,7 +121,7 @@ def test_above_a_base_of_0_909_no_arm_can_ship_and_that_is_said(base_mean, room)
     spread = assumed_spread(0.05, 0.15, base_mean)
     found = ship_outlook(world(60, 3, spread), RULE, 0.8)
     assert (found.chance, found.gain_for_wanted) == (None, None)
-    assert f"no arm can be shipped: a gain of 10 % is asked for, and the base's mean leaves room for {room}, even to a perfect arm" in ship_sentence(found)
+    assert f"no arm can be shipped: a gain of 10 % is required, and the base's mean leaves room for {room}, even to a perfect arm" in ship_sentence(found)
     (row, *_) = ship_rows([world(60, 3, spread)], RULE, 0.8)
     assert row.chances[GAINS.index(0.10)] is None
     assert "| no room | no room | no room | no gain |" in ship_table([row], 0.8)[-1]
