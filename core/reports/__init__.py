@@ -1,1 +1,1 @@
-"""Reports: figures in, Markdown, pages and cards out."""
+"""Reports: Markdown, pages and cards from figures."""

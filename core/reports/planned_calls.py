@@ -1,4 +1,4 @@
-"""How long the prompts of a run are, and which calls its stages make, as planned: from the settings and the pack's own prompts, before a model is asked."""
+"""Planned calls: the lengths of a run's prompts and the calls of its stages, from the settings and the pack's prompts, before any call of a model."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,25 +20,26 @@ from core.rehearsal.turns import brief_inputs, steering_inputs
 from core.settings.pipeline import Settings
 
 SAMPLE = 64
-"""Personas over which the prompts' lengths are averaged."""
+"""Number of personas over which the lengths of prompts are averaged."""
 
 Count = Callable[[str], int]
+"""A function that counts the tokens of a text."""
 
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What an estimate assumes, as only real conversations could measure it.
+    """What an estimate assumes because only real conversations can measure it.
 
     Args:
-        user_tokens, answer_tokens: mean length of a simulated user's message and of an answer.
-        thinking_tokens: per call of a model that thinks.
-        verdict_tokens: what a judge writes on one criterion. In 34 real assessments (604 verdicts, by the
-            questions that the prompt still asks) the reasoning had 122 tokens in the mean. Its JSON with the
-            exchanges cited takes 42 more, and a lapse for each exchange that a failed verdict cites, up to
-            three, 20 in the mean.
+        user_tokens, answer_tokens: mean tokens of a simulated user's message and of an answer.
+        thinking_tokens: tokens that a model thinks per call.
+        verdict_tokens: tokens that a judge writes per criterion. In 34 real assessments (604 verdicts, with the
+            prompt's current questions) the reasoning had 122 tokens on average. The JSON with the cited
+            exchanges takes 42 more. A lapse for each exchange that a failed verdict cites, up to three,
+            takes 20 on average.
         passing: share of transcripts that pass.
-        reflection_tokens: of a request for a better prompt, with the failed criteria and the words that the verdicts cite.
-        verdict_line_tokens: what a judge writes on one answer to a request of the refusal suite, at most fifteen words and their JSON.
+        reflection_tokens: tokens of a request for a better prompt, with the failed criteria and the cited words.
+        verdict_line_tokens: tokens that a judge writes on one answer of the refusal suite: at most fifteen words and JSON.
     """
 
     user_tokens: int = USER_TOKENS
@@ -55,7 +56,17 @@ ASSUMPTIONS = Assumptions()
 
 @dataclass(frozen=True)
 class Sizes:
-    """Mean tokens of the pack's prompts, and how many exchanges the conversations of a sample have."""
+    """Mean tokens of the pack's prompts, and lengths of a sample of conversations.
+
+    Args:
+        brief, steering: the user simulator's instructions, and its note for one message.
+        guidance, note: the assistant's detailed instructions, and its note for one answer.
+        short: the short system prompt.
+        assessor: a judge's instructions without transcript and criteria.
+        criteria: all criteria together.
+        pairwise: the instructions for comparing two conversations.
+        lengths: exchanges of each conversation of the sample.
+    """
 
     brief: float
     steering: float
@@ -69,12 +80,12 @@ class Sizes:
 
     @property
     def exchanges(self) -> float:
-        """Of a conversation, in the mean."""
+        """Mean exchanges of a conversation."""
         return mean(self.lengths)
 
 
 def measure_prompts(pack: Pack, settings: Settings, count: Count) -> Sizes:
-    """Return how long the pack's prompts are, over the personas of a batch."""
+    """Return the lengths of the pack's prompts, averaged over the first personas of a batch."""
     generation = settings.generation
     personas = [sample_persona(pack, generation.first_seed + number, generation.exchanges) for number in range(SAMPLE)]
     notes = [steering_inputs(pack, persona, steer(pack, persona, 2, generation.minimum_exchanges)) for persona in personas]
@@ -92,42 +103,52 @@ def measure_prompts(pack: Pack, settings: Settings, count: Count) -> Sizes:
 
 
 def _note_tokens(pack: Pack, count: Count) -> int:
-    """Return how long the assistant's note gets: that of a conversation in which each figure of speech is used up."""
+    """Return the tokens of the assistant's longest note, for a conversation in which all figures of speech are used up; 0 if the pack has no note."""
     if pack.note is None:
         return 0
     answer = " ".join(figure.example for figure in pack.tics.figures)
-    said = [Exchange(exchange_number=number, user="A message.", assistant=answer or "An answer.") for number in range(1, 5)]
-    return count(pack.note.render(**note_inputs(pack, said, "A message.")))
+    exchanges = [Exchange(exchange_number=number, user="A message.", assistant=answer or "An answer.") for number in range(1, 5)]
+    return count(pack.note.render(**note_inputs(pack, exchanges, "A message.")))
 
 
 def assessor_tokens(pack: Pack, count: Count) -> int:
-    """Return how long what a judge reads beside transcript and criteria is."""
-    said = [Exchange(exchange_number=1, user="A message.", assistant="An answer.")]
-    return count(pack.prompts["assessor"].render(exchanges=said, facts=measure(said, pack.tics)))
+    """Return the tokens that a judge reads in addition to transcript and criteria."""
+    exchanges = [Exchange(exchange_number=1, user="A message.", assistant="An answer.")]
+    return count(pack.prompts["assessor"].render(exchanges=exchanges, facts=measure(exchanges, pack.tics)))
 
 
-def rehearsal_calls(exchanges: float, taken: Assumptions, stable: float, note: float, answer: float, simulated: bool) -> list[Usage]:
-    """Return the calls of one side of a conversation, with a prompt that only grows at its end and is read from the cache but for what is new.
+def rehearsal_calls(exchanges: float, assumed: Assumptions, stable: float, note: float, answer: float, simulated: bool) -> list[Usage]:
+    """Return the calls of one side of a conversation. The prompt grows only at its end, so all but the new part is read from the cache.
 
     Args:
-        stable: tokens of the instructions; note: of what is sent and not kept; answer: of what the side writes.
-        simulated: whether the side writes first.
+        exchanges: length of the conversation.
+        assumed: assumed lengths of messages.
+        stable: tokens of the instructions.
+        note: tokens of the note, which is sent with one call only.
+        answer: tokens of a message of this side.
+        simulated: whether this side is the simulated user, which writes first.
     """
-    exchange, kept, calls = taken.user_tokens + taken.answer_tokens, 0.0, []
+    exchange, cached, calls = assumed.user_tokens + assumed.answer_tokens, 0.0, []
     for number in range(round(exchanges)):
-        prompt = stable + exchange * number + (0 if simulated else taken.user_tokens)
-        calls.append(Usage(round(prompt + note), round(answer + taken.thinking_tokens), round(kept), round(prompt - kept)))
-        kept = prompt
+        prompt = stable + exchange * number + (0 if simulated else assumed.user_tokens)
+        calls.append(Usage(round(prompt + note), round(answer + assumed.thinking_tokens), round(cached), round(prompt - cached)))
+        cached = prompt
     return calls
 
 
 def user_calls(sizes: Sizes, lengths: Sequence[int]) -> list[Usage]:
-    """Return the simulated user's calls in conversations; lengths: how many exchanges each has."""
+    """Return the simulated user's calls in conversations; `lengths` has the exchanges of each."""
     return [call for n in lengths for call in rehearsal_calls(n, ASSUMPTIONS, sizes.brief, sizes.steering, ASSUMPTIONS.user_tokens, simulated=True)]
 
 
 def assistant_calls(lengths: Sequence[int], stable: float, note: float) -> list[Usage]:
-    """Return the assistant's calls in conversations; stable, note: tokens of its instructions and of its note, lengths as for `user_calls`."""
+    """Return the assistant's calls in conversations.
+
+    Args:
+        lengths: exchanges of each conversation.
+        stable: tokens of the assistant's instructions.
+        note: tokens of its note; 0 if it has none.
+    """
     return [call for n in lengths for call in rehearsal_calls(n, ASSUMPTIONS, stable, note, ASSUMPTIONS.answer_tokens, simulated=False)]
 
 
@@ -137,48 +158,50 @@ def judge_calls(pack: Pack, settings: Settings, sizes: Sizes, lengths: Sequence[
 
 
 def judging_calls(pack: Pack, settings: Settings, sizes: Sizes, exchanges: float) -> list[Usage]:
-    """Return the calls of one judge for one transcript, by the settings' mode."""
-    words = sizes.assessor + exchanges * (ASSUMPTIONS.user_tokens + ASSUMPTIONS.answer_tokens)
-    return calls_of_mode(pack, settings.assessment.judging.mode, sizes.criteria, words)
+    """Return the calls of one judge for one transcript, in the settings' mode."""
+    shared_tokens = sizes.assessor + exchanges * (ASSUMPTIONS.user_tokens + ASSUMPTIONS.answer_tokens)
+    return calls_of_mode(pack, settings.assessment.judging.mode, sizes.criteria, shared_tokens)
 
 
-def calls_of_mode(pack: Pack, mode: str, criteria_tokens: float, words: float) -> list[Usage]:
-    """Return the calls of one judge for one transcript: the first puts the transcript into the cache, the others read it there.
+def calls_of_mode(pack: Pack, mode: str, criteria_tokens: float, shared_tokens: float) -> list[Usage]:
+    """Return the calls of one judge for one transcript: the first writes the transcript to the cache, the others read it there.
 
     Args:
-        criteria_tokens: of all criteria; words: tokens of the transcript and of what a judge reads beside both.
+        mode: the mode of judging: single, category, compact or criterion.
+        criteria_tokens: tokens of all criteria.
+        shared_tokens: tokens that all calls share: the judge's instructions and the transcript.
     """
-    taken, criteria = ASSUMPTIONS, len(pack.rubric.criteria)
+    assumed, criteria = ASSUMPTIONS, len(pack.rubric.criteria)
     categories = len(pack.rubric.numbers.categories) + 1
     count = {"single": 1, "category": categories, "compact": categories, "criterion": criteria}[mode]
-    prompt, answer = round(words + criteria_tokens / count), round(criteria / count * taken.verdict_tokens + taken.thinking_tokens)
-    first = Usage(prompt, answer, 0, round(words) if count > 1 else 0)
-    return [first, *[Usage(prompt, answer, round(words))] * (count - 1)]
+    prompt, answer = round(shared_tokens + criteria_tokens / count), round(criteria / count * assumed.verdict_tokens + assumed.thinking_tokens)
+    first = Usage(prompt, answer, 0, round(shared_tokens) if count > 1 else 0)
+    return [first, *[Usage(prompt, answer, round(shared_tokens))] * (count - 1)]
 
 
 def suite_calls(settings: Settings, count: Count) -> list[Usage]:
-    """Return the calls in which a model is asked the general prompts and the requests of the refusal suite, each answer as long as it may be."""
-    numbers = settings.evaluation
-    asked = [item.prompt for item in general_questions(numbers)] + [item.text for item in requests_of(numbers)]
-    return [Usage(count(text), numbers.general_max_tokens + ASSUMPTIONS.thinking_tokens) for text in asked]
+    """Return a model's calls for the general prompts and the refusal suite, each answer with the maximum length."""
+    evaluation = settings.evaluation
+    prompts = [item.prompt for item in general_questions(evaluation)] + [item.text for item in requests_of(evaluation)]
+    return [Usage(count(text), evaluation.general_max_tokens + ASSUMPTIONS.thinking_tokens) for text in prompts]
 
 
 def refusal_calls(settings: Settings, count: Count) -> list[Usage]:
-    """Return the calls of the judge on one model's answers to the refusal suite, each as long as it may be."""
-    taken, requests = ASSUMPTIONS, requests_of(settings.evaluation)
+    """Return the judge's calls for one model's answers to the refusal suite, each answer with the maximum length."""
+    assumed, requests = ASSUMPTIONS, requests_of(settings.evaluation)
     instructions = count(load_shared("refusals").render(answers=[]))
     calls = [requests[start : start + ANSWERS_A_CALL] for start in range(0, len(requests), ANSWERS_A_CALL)]
     return [
         Usage(
             instructions + sum(count(item.text) + settings.evaluation.general_max_tokens for item in call),
-            len(call) * taken.verdict_line_tokens + taken.thinking_tokens,
+            len(call) * assumed.verdict_line_tokens + assumed.thinking_tokens,
         )
         for call in calls
     ]
 
 
 def pairwise_calls(sizes: Sizes, lengths: Sequence[int]) -> list[Usage]:
-    """Return the calls in which a judge compares two conversations of the same length, in one order; lengths as for `user_calls`."""
-    taken = ASSUMPTIONS
-    exchange, answer = taken.user_tokens + taken.answer_tokens, taken.verdict_tokens + taken.thinking_tokens
+    """Return the calls in which a judge compares two conversations of equal length, in one order; `lengths` has the exchanges of each pair."""
+    assumed = ASSUMPTIONS
+    exchange, answer = assumed.user_tokens + assumed.answer_tokens, assumed.verdict_tokens + assumed.thinking_tokens
     return [Usage(round(sizes.pairwise + 2 * n * exchange), answer) for n in lengths]

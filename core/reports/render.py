@@ -1,4 +1,4 @@
-"""Reports: figures in, Markdown out. Nothing is written here."""
+"""Reports as Markdown. This module returns texts and writes no files."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,26 +13,26 @@ from core.rehearsal.fidelity import Report
 from core.reports.nights import NightReport, bar
 from core.terminal import one_line, printable
 
-if TYPE_CHECKING:  # numpy and pyarrow come with them, which half of the flows do not need
+if TYPE_CHECKING:  # these import numpy and pyarrow, which half of the flows do not need
     from core.judging.figures import Figures
     from core.judging.review import ReviewFigures
     from core.reports.learnt import Lesson
     from core.training.plan import JobPlan
 
 PARAGRAPHS = ("replies", "next")
-"""What of a run's summary has lines: held-out messages with their replies, and what to do next."""
+"""Names in a run's summary whose values have several lines: held-out messages with their replies, and the next steps."""
 
-add_filters(bar=bar, cell=lambda ours: Markdown(" ".join(ours.split()).replace("|", "\\|")))
+add_filters(bar=bar, cell=lambda text: Markdown(" ".join(text.split()).replace("|", "\\|")))
 
 
-def markdown(template: str, **given: Any) -> Markdown:
+def markdown(template: str, **inputs: Any) -> Markdown:
     """Return a report as Markdown.
 
     Args:
-        template: its name in this room, such as `pilot`.
-        given: what the template names.
+        template: name of the template in `core/reports`, such as `pilot`.
+        inputs: the template's inputs.
     """
-    return render_markdown(f"reports/{template}", **given)
+    return render_markdown(f"reports/{template}", **inputs)
 
 
 def assessment_markdown(
@@ -47,21 +47,25 @@ def assessment_markdown(
     """Return the report of a batch of assessments as Markdown.
 
     Args:
-        bills: what each role and model cost.
-        seconds: that the run took so far.
-        measured: what the judges were measured to be.
+        figures: the figures of the assessments.
+        batch: the batch.
+        pack: the domain pack.
+        caveats: sentences that a reader must know.
+        bills: the bill of each role and model.
+        seconds: duration of the run so far.
+        measured: sentences on the judges' measured rates.
     """
     names = {key: criterion.head.name for key, criterion in pack.rubric.criteria.items()}
     weights = pack.rubric.numbers.categories
-    given = {"figures": figures, "batch": batch, "names": names, "weights": weights, "caveats": caveats, "bills": bills, "seconds": seconds}
-    return render_markdown("reports/assessment", measured=measured, **given)
+    inputs = {"figures": figures, "batch": batch, "names": names, "weights": weights, "caveats": caveats, "bills": bills, "seconds": seconds}
+    return render_markdown("reports/assessment", measured=measured, **inputs)
 
 
 def dataset_card(facts: dict[str, Any]) -> Markdown:
     """Return a dataset's card: a README with the Hub's metadata.
 
     Args:
-        facts: what `tasks.dataset` collects.
+        facts: the facts that `tasks.dataset` collects.
 
     Source:
         https://huggingface.co/docs/hub/datasets-cards
@@ -84,10 +88,12 @@ def dataset_card(facts: dict[str, Any]) -> Markdown:
 
 
 def corpus_page(facts: dict[str, Any], pack: Pack, recorded: bool) -> Markdown:
-    """Return the audit of a corpus as Markdown; of a pack's recorded conversations a card with the Hub's metadata.
+    """Return the audit of a corpus as Markdown. For a pack's recorded conversations, it is a card with the Hub's metadata.
 
     Args:
-        facts: what `core.dataset.corpus` finds.
+        facts: the facts that `core.dataset.corpus` collects.
+        pack: the domain pack.
+        recorded: whether the corpus is the pack's recorded conversations.
 
     Source:
         https://huggingface.co/docs/hub/datasets-cards
@@ -102,23 +108,24 @@ def corpus_page(facts: dict[str, Any], pack: Pack, recorded: bool) -> Markdown:
         "task_categories": ["text-generation"],
         "size_categories": ["n<1K"],
         "tags": ["understudy", "synthetic", "conversational", pack.name],
-        "viewer": False,  # personas differ in what they have, and the viewer wants columns of one type
+        "viewer": False,  # personas have different keys, and the viewer needs columns of one type
     }
     return Markdown(f"{front_matter(head)}\n{page}")
 
 
 def review_markdown(figures: "ReviewFigures", learnt: "Sequence[Lesson]" = (), person: str = "") -> Markdown:
-    """Return what a person's labels say of the judge as Markdown.
+    """Return the comparison of a judge with a person's labels as Markdown.
 
     Args:
-        learnt: the same in sentences, first.
-        person: whose labels they are; an empty name is that of the only one.
+        figures: the figures of the comparison.
+        learnt: the comparison in sentences, which come first.
+        person: the person's name; empty if only one person labelled.
     """
-    return render_markdown("reports/review", figures=figures, learnt=[one for one in learnt if one.kind != "no label"], person=person)
+    return render_markdown("reports/review", figures=figures, learnt=[lesson for lesson in learnt if lesson.kind != "no label"], person=person)
 
 
 def folded_html(markdown: str) -> str:
-    """Return a report as HTML: what stands before its first section, and the sections folded away. HTML that stands in it is shown and not obeyed."""
+    """Return a report as HTML: the text before its first section, and the sections in a closed fold. HTML in the report is shown as text."""
     head, _, rest = markdown.partition("\n## ")
     render = MarkdownIt("js-default", {"linkify": False}).render
     lines = "\n".join(line for line in head.splitlines() if not line.startswith("# "))
@@ -126,16 +133,18 @@ def folded_html(markdown: str) -> str:
 
 
 def night_markdown(report: NightReport, earlier: Sequence[NightReport], fidelity: Report | None, bills: Mapping[tuple[str, str], Bill], pack: Pack) -> Markdown:
-    """Return what a night came to, beside the nights before it, as Markdown.
+    """Return the report of a night, with a comparison to earlier nights, as Markdown.
 
     Args:
-        earlier: the nights before, the latest first.
-        fidelity: of its own conversations; none where it made none.
-        bills: what each role and model cost.
+        report: the night's figures.
+        earlier: reports of earlier nights, the latest first.
+        fidelity: fidelity of the night's conversations; None if it made none.
+        bills: the bill of each role and model.
+        pack: the domain pack.
     """
-    rates = [one.pass_rate for one in earlier if one.pass_rate is not None]
+    rates = [night.pass_rate for night in earlier if night.pass_rate is not None]
     criteria = pack.rubric.criteria
-    given = {
+    inputs = {
         "report": report,
         "earlier": list(earlier),
         "usual": sum(rates) / len(rates) if rates else None,
@@ -144,7 +153,7 @@ def night_markdown(report: NightReport, earlier: Sequence[NightReport], fidelity
         "names": {key: criterion.head.name for key, criterion in criteria.items()},
         "gates": [key for key, criterion in criteria.items() if criterion.head.gate],
     }
-    return render_markdown("reports/night", **given)
+    return render_markdown("reports/night", **inputs)
 
 
 def rubric_markdown(pack: Pack) -> Markdown:
@@ -153,12 +162,12 @@ def rubric_markdown(pack: Pack) -> Markdown:
 
 
 def summary_table(summary: dict[str, Any]) -> str:
-    """Return the few lines that a run ends with on the terminal; a value that has lines of ours stands by itself, without its name."""
+    """Return the summary with which a run ends on the terminal; a value with several lines is a paragraph without its name."""
     width = max(len(one_line(name)) for name in summary if name not in PARAGRAPHS)
     lines = (f"\n{printable(value)}\n" if name in PARAGRAPHS else f"  {one_line(name):<{width}}  {one_line(str(value))}" for name, value in summary.items())
     return "\n".join(lines).rstrip("\n")
 
 
 def job_plan_markdown(plan: "JobPlan") -> Markdown:
-    """Return what a paid job will need and cost, as Markdown."""
+    """Return the needs and the price of a paid job as Markdown."""
     return render_markdown("reports/job_plan", plan=plan)

@@ -1,4 +1,4 @@
-"""The files of a review: a sheet on which a person judges a sample, the conversations beside it, and what a filled sheet says of the judge."""
+"""The files of a review: a sheet for a person's answers, a page with the sampled conversations, and the report from a filled sheet."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,18 +26,21 @@ from core.storage.store import Store
 
 SHEET, PAGE, BATCH = "sheet.csv", "transcripts.html", "batch"
 GOLDEN, GOLDEN_JUDGE = "golden/", "the golden set"
-"""With which the name of a golden set begins where a batch is named, and what stands for its judge."""
+"""Beginning of a golden set's name where a batch is named, followed by the domain; and the name of its judge."""
 
 
 def write_review(store: Store, domain: str, batch: str, size: int, keep: bool = False) -> str:
-    """Write the sheet and the page with the transcripts, which says nothing of the judge; return the folder's name.
+    """Write the sheet and the page with the transcripts, without the judge's verdicts, and return the folder's name.
 
     Args:
-        batch: of assessments, or the folder of an evaluation, whose arms the person is not to know.
-        keep: whether a partly filled sheet is kept.
+        store: the data root.
+        domain: name of the domain.
+        batch: name of a batch of assessments, or folder of an evaluation; the page does not show the arms.
+        size: number of transcripts.
+        keep: whether to keep a partly filled sheet instead of raising an error.
 
     Raises:
-        ReviewError: there is such a sheet, and it is not to be kept.
+        ReviewError: a sheet exists and has been changed.
     """
     pack = load_pack(domain)
     chosen = draw_sample(store, pack, batch, size)
@@ -50,7 +53,7 @@ def write_review(store: Store, domain: str, batch: str, size: int, keep: bool = 
             f"{store.root}/{folder}/{SHEET} has been changed since it was written, and is kept. Read it back with understudy review "
             f"{store.root}/{folder}/{SHEET}, or move it away to have it written again."
         )
-    _keep(store, pack, batch, chosen)
+    _store_sample(store, pack, batch, chosen)
     store.write(f"{folder}/{SHEET}", sheet)
     store.write(f"{folder}/{PAGE}", assessment_page(pack, chosen, "", blind=True))
     store.write(f"{folder}/{BATCH}", batch)
@@ -58,13 +61,16 @@ def write_review(store: Store, domain: str, batch: str, size: int, keep: bool = 
 
 
 def draw_sample(store: Store, pack: Pack, batch: str, size: int) -> list[Judged]:
-    """Return the transcripts of a batch that people judge; the same batch and size give the same ones.
+    """Return a sample of a batch's transcripts for people to judge; the same batch and size give the same sample.
 
     Args:
-        batch: of assessments, the folder of an evaluation, of which every arm's come, or `golden/` and the domain.
+        store: the data root.
+        pack: the domain pack.
+        batch: name of a batch of assessments, folder of an evaluation (transcripts of every arm), or `golden/` and the domain.
+        size: number of transcripts.
 
     Raises:
-        ReviewError: there is nothing to draw from.
+        ReviewError: the batch has no transcripts.
     """
     seed = seed_of("review", batch)
     if is_evaluation(batch):
@@ -73,12 +79,16 @@ def draw_sample(store: Store, pack: Pack, batch: str, size: int) -> list[Judged]
 
 
 def read_review(store: Store, domain: str, batch: str, sheet: Path, person: str = "") -> str:
-    """Read a filled sheet and return the report, which is written beside the other reviews too, and into the folder of an evaluation.
+    """Return the report from a filled sheet; it is also written to `reviews/` and, for an evaluation, to its folder.
 
-    The labels of people with a name are kept as if they had been given in the studio.
+    The labels of named people are stored as if they had been entered in the studio.
 
     Args:
-        person: whose labels they are, where the sheet does not name people.
+        store: the data root.
+        domain: name of the domain.
+        batch: name of the batch, as for `draw_sample`.
+        sheet: path of the filled sheet.
+        person: name of the person, if the sheet does not name people.
 
     Raises:
         ReviewError: the sheet cannot be used.
@@ -98,17 +108,13 @@ def read_review(store: Store, domain: str, batch: str, sheet: Path, person: str 
 
 
 def make_sample(store: Store, pack: Pack, batch: str, size: int) -> str:
-    """Draw a sample for people to label, and return its name; the same batch and size give the same one.
-
-    Raises:
-        ReviewError: there is nothing to draw from.
-    """
-    return _keep(store, pack, batch, draw_sample(store, pack, batch, size))
+    """Store a sample for people to label and return its name; arguments and errors as for `draw_sample`."""
+    return _store_sample(store, pack, batch, draw_sample(store, pack, batch, size))
 
 
-def _keep(store: Store, pack: Pack, batch: str, chosen: Sequence[Judged]) -> str:
+def _store_sample(store: Store, pack: Pack, batch: str, chosen: Sequence[Judged]) -> str:
     kind = "evaluation" if is_evaluation(batch) else "golden" if batch.startswith(GOLDEN) else "batch"
-    made = Sample(
+    stored = Sample(
         domain=pack.name,
         kind=kind,
         source=batch,
@@ -116,40 +122,49 @@ def _keep(store: Store, pack: Pack, batch: str, chosen: Sequence[Judged]) -> str
         transcripts=[item.transcript.id for item in chosen],
         lengths=[len(item.transcript.exchanges) for item in chosen],
     )
-    # a golden set has the same name when it has grown
-    which = f"-{fingerprint(made.transcripts)[:6]}" if kind == "golden" else ""
-    return keep_sample(store, f"{short_name(batch)}{which}-{len(chosen)}", made, chosen)
+    # a golden set keeps its name when it grows, so its samples need a fingerprint
+    suffix = f"-{fingerprint(stored.transcripts)[:6]}" if kind == "golden" else ""
+    return keep_sample(store, f"{short_name(batch)}{suffix}-{len(chosen)}", stored, chosen)
 
 
 def sample_with(store: Store, batch: str, labels: Labels) -> str:
-    """Return the name of the smallest sample of a batch that has all labelled transcripts.
+    """Return the name of the smallest sample of a batch that contains all labelled transcripts.
 
     Raises:
-        ReviewError: there is none.
+        ReviewError: no sample contains them.
     """
-    fitting = {name: one for name, one in samples(store).items() if one.source == batch and set(labels.answers) <= set(one.transcripts)}
+    fitting = {name: item for name, item in samples(store).items() if item.source == batch and set(labels.answers) <= set(item.transcripts)}
     if not fitting:
         raise ReviewError(f"No sample of {batch} has all transcripts of the sheet, so the labels cannot be kept by name. Leave --person and the names out.")
     return min(fitting, key=lambda name: len(fitting[name].transcripts))
 
 
 def labels_report(store: Store, pack: Pack, batch: str, judged: Sequence[Judged], labels: Labels, person: str = "") -> Markdown:
-    """Return what a person's labels say of the judge, and of an evaluation's decision; an empty name is that of the only one."""
-    found = compare_labels(labels, judged, pack.rubric)
-    report = review_markdown(found, lessons(found, who=person or "the person"), person)
+    """Return the report from a person's labels: on the judge and, for an evaluation, on its decision.
+
+    Args:
+        store: the data root.
+        pack: the domain pack.
+        batch: name of the batch.
+        judged: the judged transcripts of the batch.
+        labels: the person's labels.
+        person: the person's name; empty if only one person labelled.
+    """
+    comparison = compare_labels(labels, judged, pack.rubric)
+    report = review_markdown(comparison, lessons(comparison, who=person or "the person"), person)
     if is_evaluation(batch):
         record, coded = coded_of(store, batch, pack.rubric)
         return with_evaluation(report, by_labels(record, batch, coded, labels, pack.rubric))
     return report
 
 
-def with_evaluation(report: Markdown, found: LabelledEvaluation) -> Markdown:
-    """Return what a person's labels say of an evaluation, before what they say of its judge."""
-    return Markdown(f"{evaluation_review_markdown(found)}\n{report}")
+def with_evaluation(report: Markdown, evaluation: LabelledEvaluation) -> Markdown:
+    """Return a report on a judge with the report on the labelled evaluation before it."""
+    return Markdown(f"{evaluation_review_markdown(evaluation)}\n{report}")
 
 
 def read_labels(store: Store, rubric: Rubric, batch: str, sheet: Path) -> tuple[Labels, list[Judged]]:
-    """Return what one person wrote into a sheet, and the batch that it is of.
+    """Return one person's labels from a sheet, and the judged transcripts of its batch.
 
     Raises:
         ReviewError: the sheet cannot be used.
@@ -159,25 +174,25 @@ def read_labels(store: Store, rubric: Rubric, batch: str, sheet: Path) -> tuple[
 
 
 def sheet_text(sheet: Path) -> str:
-    """Return the text of a sheet, as a spreadsheet program saved it."""
+    """Return the text of a sheet that a spreadsheet program saved."""
     return text_of(sheet.read_bytes())
 
 
 def text_of(data: bytes) -> str:
     """Return the text of a sheet's bytes."""
-    # UTF-16 is what Excel calls Unicode text; latin-1 stands for its plain CSV, in which answers and nearly all ids are the same
+    # Excel's "Unicode text" is UTF-16. Its plain CSV has a legacy encoding; latin-1 reads answers and nearly all ids of it correctly
     encodings = ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8", "latin-1")
     return next(text for encoding in encodings if (text := _decoded(data, encoding)) is not None)
 
 
 def judged_of(store: Store, rubric: Rubric, batch: str) -> list[Judged]:
-    """Read a batch, the conversations of an evaluation under their codes, or a golden set, whose verdicts stand for a judge's.
+    """Return the judged transcripts of a batch, of an evaluation (under codes), or of a golden set (with its verdicts as a judge's).
 
     Raises:
-        ReviewError: it was judged by another rubric, or there is no golden set.
+        ReviewError: the batch was judged by another rubric, or the golden set does not exist.
     """
     if is_evaluation(batch):
-        return [one.judged for one in coded_of(store, batch, rubric)[1].values()]
+        return [item.judged for item in coded_of(store, batch, rubric)[1].values()]
     if batch.startswith(GOLDEN):
         return _golden(load_pack(batch.removeprefix(GOLDEN)))
     judged = read_judged(store, store.load(batch, AssessmentBatch))
@@ -186,35 +201,35 @@ def judged_of(store: Store, rubric: Rubric, batch: str) -> list[Judged]:
 
 
 def _golden(pack: Pack) -> list[Judged]:
-    found = []
+    judged = []
     for item in load_golden(pack):
-        given = [
+        verdicts = [
             Verdict(criterion=name, answer=Answer(verdict.answer), reasoning=verdict.reason, cited=verdict.exchanges)
             for name, verdict in item.file.verdicts.items()
         ]
-        result = score(pack.rubric, given, len(item.file.exchanges))
-        final = Assessment(transcript_id=item.id, judge=GOLDEN_JUDGE, rubric_hash=pack.rubric.hash, verdicts=given, score=result)
-        # ids of golden conversations may tell the verdict
+        result = score(pack.rubric, verdicts, len(item.file.exchanges))
+        final = Assessment(transcript_id=item.id, judge=GOLDEN_JUDGE, rubric_hash=pack.rubric.hash, verdicts=verdicts, score=result)
+        # the id of a golden conversation may reveal the verdict
         blind = Transcript(id=f"g-{fingerprint([pack.name, item.id])[:10]}", exchanges=item.transcript.exchanges)
-        found.append(Judged(transcript=blind, final=final, by_judge={GOLDEN_JUDGE: final}))
-    if not found:
+        judged.append(Judged(transcript=blind, final=final, by_judge={GOLDEN_JUDGE: final}))
+    if not judged:
         raise ReviewError(f"The pack {pack.name!r} has no golden set (config/domains/{pack.name}/golden/*.yaml). docs/judging.md says how to make one.")
-    return found
+    return judged
 
 
 def coded_of(store: Store, folder: str, rubric: Rubric) -> tuple[EvaluationRecord, dict[str, Coded]]:
-    """Return an evaluation, and its judged conversations by code.
+    """Return the record of an evaluation, and its judged conversations by code.
 
     Raises:
-        ReviewError: its conversations were not kept, or were judged by another rubric.
+        ReviewError: the conversations were not stored, or were judged by another rubric.
     """
     record, coded = read_coded(store, folder)
-    _check_rubric(folder, [one.judged for one in coded.values()], rubric)
+    _check_rubric(folder, [item.judged for item in coded.values()], rubric)
     return record, coded
 
 
 def _check_rubric(batch: str, judged: Sequence[Judged], rubric: Rubric) -> None:
-    """See that labels and verdicts are of the same rubric."""
+    """Raise `ReviewError` if a transcript was judged by another rubric than the current one."""
     if other := sorted({item.final.rubric_hash for item in judged} - {rubric.hash}):
         raise ReviewError(
             f"{batch} was judged by the rubric {other[0]}; the rubric is now {rubric.hash}. Judge again (understudy assess), then write a new sheet."
@@ -222,12 +237,12 @@ def _check_rubric(batch: str, judged: Sequence[Judged], rubric: Rubric) -> None:
 
 
 def is_evaluation(batch: str) -> bool:
-    """Say whether a batch is the folder of an evaluation."""
+    """Return whether a batch is the folder of an evaluation."""
     return batch.startswith(f"{FOLDER}/")
 
 
 def short_name(batch: str) -> str:
-    """Return what a batch is called in the names of what is made of it."""
+    """Return the short form of a batch's name, for the names of its reviews and samples."""
     return batch.replace("/", "-") if batch.startswith(GOLDEN) else batch.rsplit("-", maxsplit=1)[-1].removesuffix(".json")
 
 

@@ -1,4 +1,4 @@
-"""What a run of the pipeline made, collected for its report and for the few lines that it ends with."""
+"""The facts of a pipeline run for its report, and its summary on the terminal."""
 
 from typing import Any
 
@@ -14,46 +14,56 @@ from core.settings.pipeline import load_training
 from core.terminal import printable
 
 LINE = 400
-"""Characters of a message on the terminal."""
+"""Maximum characters of a message on the terminal."""
 
 NEXT = """Next:
-  understudy chat                 talk to the understudy; --against base puts the base beside it
+  understudy chat                 talk to the understudy; --against base shows the base as well
   open the report                 every conversation of the evaluation, side by side
-  the first real run              README.md, with keys of your own"""
+  the first real run              README.md, with your own API keys"""
 
 
 def run_facts(run: Run, assessed: str, dataset: DatasetRef, adapter: ModelRef, models: dict[str, ModelRef]) -> dict[str, Any]:
-    """Return what the report says.
+    """Return the facts of the report.
 
     Args:
-        assessed: the batch of assessments.
-        models: the folders of GGUF files, by arm.
+        run: the run.
+        assessed: name of the batch of assessments.
+        dataset: the training set.
+        adapter: the trained adapter.
+        models: the exported models by arm.
     """
     store, training = run.store, load_training(run.settings.training)
     batch = store.load(assessed, AssessmentBatch)
     judged = read_judged(store, batch)
-    found = figures(judged, run.pack.rubric, gather=gather_rule(run.pack.rubric, run.settings.gather))
+    assessment = figures(judged, run.pack.rubric, gather=gather_rule(run.pack.rubric, run.settings.gather))
     gguf = f"{models['understudy'].path}/{models['understudy'].name}-{training.quantisations[0]}.gguf"
     return {
         "domain": batch.domain,
         "criteria": {key: criterion.head.name for key, criterion in run.pack.rubric.criteria.items()},
         "batch": batch,
-        "assessment": found,
-        "recorded": all(RECORDED in one.transcript.provenance for one in judged),
+        "assessment": assessment,
+        "recorded": all(RECORDED in item.transcript.provenance for item in judged),
         "dataset": dataset,
         "training": store.load_json(f"{adapter.path}/metrics.json"),
         "gguf": gguf,
         "export": store.load_json(f"{models['understudy'].path}/export.json"),
         "exports": {arm: store.load_json(f"{model.path}/export.json")["checks"] for arm, model in models.items()},
         "fidelity": fidelity_of(run, [item.transcript for item in batch.assessments]),
-        "caveats": caveats_of(judged, found),
+        "caveats": caveats_of(judged, assessment),
         "bills": bills(store, run.ledger.run),
         "bill": run.ledger.bill,
     }
 
 
 def run_summary(facts: dict[str, Any], evaluated: dict[str, str], root: str, report: str) -> dict[str, str]:
-    """Return what a run ends with: what was made, how both answer what neither has seen, the losses, the decision, and what to do next."""
+    """Return a run's summary by name: what was made, both models' replies to held-out messages, the losses, the decision and the next steps.
+
+    Args:
+        facts: the result of `run_facts`.
+        evaluated: the summary of the evaluation.
+        root: the data root.
+        report: path of the report below the data root.
+    """
     assessment, training = facts["assessment"], facts["training"]
     size = next(file["bytes"] for name, file in facts["export"]["files"].items() if facts["gguf"].endswith(name))
     left_out = f", {len(facts['batch'].left_out)} left out" if facts["batch"].left_out else ""
@@ -77,12 +87,12 @@ def run_summary(facts: dict[str, Any], evaluated: dict[str, str], root: str, rep
 
 
 def _replies(exports: dict[str, dict[str, Any]]) -> str:
-    """Return held-out messages with the reply of each arm below."""
+    """Return held-out messages, each followed by the first reply of each arm."""
     samples = {arm: next(iter(checks["samples"].values())) for arm, checks in exports.items()}
     width, lines = max(map(len, samples)), []
     for number, first in enumerate(next(iter(samples.values()))):
         lines.append(f"{'a user':<{width}}  {_line(first['prompt'])}")
-        lines += [f"{arm:<{width}}  {_line(said[number]['reply'])}" for arm, said in samples.items()]
+        lines += [f"{arm:<{width}}  {_line(replies[number]['reply'])}" for arm, replies in samples.items()]
         lines.append("")
     return "Messages that neither model has seen, and the first reply of each:\n\n" + "\n".join(lines).rstrip()
 
@@ -93,5 +103,5 @@ def _line(text: str) -> str:
 
 
 def _loss(checks: dict[str, Any]) -> float:
-    """Return the loss of the first quantised file."""
+    """Return the held-out loss of the first quantised file."""
     return float(next(loss for name, loss in checks["heldout_loss"].items() if not name.endswith("-f16.gguf")))

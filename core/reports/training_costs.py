@@ -1,4 +1,4 @@
-"""What a training costs by the way of learning, on the machine of the shipped settings, by the estimate that each job is planned with."""
+"""The cost of a training by base and way of learning, on the machines of the included settings; jobs are planned with the same estimate."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,16 +21,20 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "qwen3.5-9b": {**_HYBRID, "hidden_size": 4096, "intermediate_size": 12288, "num_hidden_layers": 32},
     "qwen3-14b": {**_QWEN3, "hidden_size": 5120, "intermediate_size": 17408, "num_hidden_layers": 40, "max_position_embeddings": 40960},
 }
-"""What the config.json of a shipped base says of its shape, so that the page needs no network; by the name of the training settings."""
+"""Shapes of the included bases from their `config.json`, by name of the training settings. They are copied here so that the page needs no network."""
 
 
 @dataclass(frozen=True)
 class TrainingCost:
-    """A training of the shipped settings.
+    """The cost of a training with included settings.
 
     Args:
-        tokens: of one pass over what is trained on.
-        usd: of all passes, with the machine's start and the validations.
+        name: name of the training settings.
+        flavor: name of the rented machine.
+        passes: number of epochs.
+        learn: the way of learning.
+        tokens: tokens of one epoch.
+        hours, usd: duration and price of all epochs, with the machine's start and the validations.
     """
 
     name: str
@@ -43,22 +47,21 @@ class TrainingCost:
 
 
 def training_costs(pack: Pack, settings: Settings, transcripts: int, count: Count, measured: Sizes | None = None) -> list[TrainingCost]:
-    """Return what a training on `transcripts` transcripts costs, for each base and way of learning."""
+    """Return the cost of a training on those of `transcripts` transcripts that pass, for each base and way of learning."""
     hardware, sizes = load_hardware(), measured or measure_prompts(pack, settings, count)
     offered, share = flavors(hardware, {}), settings.dataset.validation_share
     longest = round(sizes.short + max(sizes.lengths) * (ASSUMPTIONS.user_tokens + ASSUMPTIONS.answer_tokens))
-    found = []
+    costs = []
     for name, config in PUBLISHED.items():
         training = load_training(name)
         if training.flavors is None:
             raise SettingsError(f"config/training/{name}.yaml has no flavors, so its cost is not known. Name its machines.")
-        flavor, known = offered[training.flavors.train], hardware.estimate
-        known = known.model_copy(update={"efficiency": training.efficiency or known.efficiency})
+        flavor, estimate = offered[training.flavors.train], hardware.estimate
+        estimate = estimate.model_copy(update={"efficiency": training.efficiency or estimate.efficiency})
         for learn in LEARN:
-            own = settings.model_copy(update={"training": name})
-            tokens = training_tokens(pack, own, transcripts, count, sizes, learn)
+            tokens = training_tokens(pack, settings.model_copy(update={"training": name}), transcripts, count, sizes, learn)
             load = Load(round(tokens * (1 - share)), round(tokens * share), longest)
-            hours = training_seconds(shape_of(config, name), training.train, load, flavor, known) / 3600
+            hours = training_seconds(shape_of(config, name), training.train, load, flavor, estimate) / 3600
             passes = training.train.get("epochs", 3)
-            found.append(TrainingCost(name, flavor.name, float(str(passes)), learn, load.tokens, hours, hours * flavor.usd_per_hour))
-    return found
+            costs.append(TrainingCost(name, flavor.name, float(str(passes)), learn, load.tokens, hours, hours * flavor.usd_per_hour))
+    return costs

@@ -1,4 +1,4 @@
-"""What a run is doing at the moment, as a small record that whoever watches reads: another process, another container, another machine."""
+"""The current progress of a run, as a small record for watchers in other processes, containers or machines."""
 
 import os
 import socket
@@ -13,20 +13,24 @@ from core.storage.store import FileState, Store
 
 FOLDER = "under-way"
 SILENT_SECONDS = 60.0
-"""After which nobody knows whether a run elsewhere still works."""
+"""Age of a record after which it is unknown whether a run on another machine still works."""
 _COUNT = count()
 
 
 class UnderWay(Record):
-    """How far a stage of a run is.
+    """The progress of a stage of a run.
 
     Args:
-        doing: in a word, such as "Rehearsed".
-        done, of: items; left_out: those of them that failed.
-        line: the same in words, with the speed and the time left where they are known.
-        began, at: seconds since 1970.
-        usd, tokens: spent by the whole run so far, of budget_usd and budget_tokens where there is such a bound.
-        host, pid: of the process.
+        run: name of the run.
+        domain: name of the domain.
+        doing: the stage in a word, such as "Rehearsed".
+        done: number of finished items, of which `left_out` failed.
+        of: number of all items.
+        line: the progress in words, with speed and remaining time if known.
+        began, at: start of the stage and time of the record, in seconds since 1970.
+        usd, tokens: spent by the run so far.
+        budget_usd, budget_tokens: budget of the run; None if it has none.
+        host, pid: machine and id of the process.
     """
 
     run: str
@@ -47,27 +51,32 @@ class UnderWay(Record):
 
     @property
     def ended(self) -> bool:
-        """Whether its process is known to have ended without saying so."""
+        """Whether the process has ended without removing the record; False for a process on another machine."""
         return self.host == socket.gethostname() and not is_running(self.pid)
 
     @property
     def seconds_left(self) -> float | None:
-        """How long the rest takes at the speed so far; none before anything is done."""
+        """Estimated remaining seconds at the speed so far; None before the first item is done."""
         return (self.at - self.began) / self.done * (self.of - self.done) if self.done else None
 
 
 def new_record(run: str) -> str:
-    """Return the name of a new record of a run, which this process alone writes."""
+    """Return the name of a new record of a run; only this process writes it."""
     return f"{FOLDER}/{run}-{os.getpid()}-{next(_COUNT)}.json"
 
 
 def write_under_way(
     store: Store, name: str, domain: str, doing: str, counts: tuple[int, int, int], line: str, bill: Bill, budget: Budget, began: float
 ) -> None:
-    """Write how far a stage is.
+    """Write the progress of a stage.
 
     Args:
-        counts: done, of all, left out.
+        store: the data root.
+        name: name of the record, from `new_record`.
+        domain, doing, line, began: as in `UnderWay`.
+        counts: number of finished items, of all items, and of items left out.
+        bill: the run's bill so far.
+        budget: the run's budget.
     """
     done, of, left_out = counts
     store.write_json(
@@ -93,13 +102,13 @@ def write_under_way(
 
 
 def records_under_way(store: Store) -> dict[str, FileState]:
-    """Return the records that there are."""
+    """Return the state of each existing record by name."""
     return store.states(store.names(FOLDER, ".json"))
 
 
 def clear_ended(store: Store, run: str) -> None:
-    """Remove what earlier processes of a run have left."""
-    found, _ = store.load_all(store.names(FOLDER, ".json", beginning=f"{run}-"), UnderWay)
-    for name, record in found.items():
+    """Remove the records of earlier processes of a run."""
+    records, _ = store.load_all(store.names(FOLDER, ".json", beginning=f"{run}-"), UnderWay)
+    for name, record in records.items():
         if record.ended:
             store.remove(name)
