@@ -1,4 +1,4 @@
-"""What the server does by itself: ends runs whose process is gone, and tells a person of failures and spent budgets, once it has somewhere to tell it."""
+"""Prefect automations: mark runs whose process is gone as crashed, and notify people of failures and spent budgets once a notification block exists."""
 
 from datetime import timedelta
 
@@ -14,9 +14,9 @@ from core.terminal import show
 from tasks.batches import BUDGET_EVENT
 
 ALERTS = "understudy-alerts"
-"""Name of the notification block, of whatever kind, that notifies people."""
-MISSED = 3
-"""Heartbeats in a row after which a run's process is held for gone."""
+"""Name of the notification block, of any type, that the alerts use."""
+MISSED_HEARTBEATS = 3
+"""Number of heartbeats missed in a row after which a run's process is presumed dead."""
 OURS: dict[str, str | list[str]] = {"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.understudy"}
 
 BODY = """{{ flow.name }}, {{ flow_run.name }}: {{ flow_run.state.name }}
@@ -25,12 +25,12 @@ BODY = """{{ flow.name }}, {{ flow_run.name }}: {{ flow_run.state.name }}
 
 
 def zombies() -> Automation:
-    """End runs that were killed: their heartbeat stops, and nothing else tells of it."""
-    beat = timedelta(seconds=MISSED * (get_current_settings().flows.heartbeat_frequency or 180))
+    """Return the automation that marks killed runs as crashed. The missing heartbeat is the only sign of a killed process."""
+    silence = timedelta(seconds=MISSED_HEARTBEATS * (get_current_settings().flows.heartbeat_frequency or 180))
     ends = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed", "Paused", "Suspended")}
     return Automation(
         name="understudy: runs whose process is gone",
-        description="A flow run that gave no heartbeat three times in a row is marked as Crashed, so that its part can be taken up.",
+        description="A flow run that misses three heartbeats in a row is marked as Crashed, so that its part can be resumed.",
         trigger=EventTrigger(
             after={"prefect.flow-run.heartbeat"},
             expect={"prefect.flow-run.heartbeat", *ends},
@@ -38,14 +38,14 @@ def zombies() -> Automation:
             match={"prefect.resource.id": ["prefect.flow-run.*"]},
             posture=Posture.Proactive,
             threshold=1,
-            within=beat,
+            within=silence,
         ),
         actions=[ChangeFlowRunState(state=StateType.CRASHED, message="No heartbeat: its process is gone.")],
     )
 
 
 def alerts() -> list[Automation]:
-    """Tell of runs that failed and of budgets that are spent; they are off until there is a block to tell it through."""
+    """Return the automations that notify people of failed runs and spent budgets. They are off until a notification block exists."""
     kinds = {
         "understudy: a run failed": (["prefect.flow-run.Failed", "prefect.flow-run.Crashed"], OURS),
         "understudy: a budget is spent": ([BUDGET_EVENT], {}),
@@ -53,7 +53,7 @@ def alerts() -> list[Automation]:
     return [
         Automation(
             name=name,
-            description=f"Off until a notification block called {ALERTS} is saved and `make deploy` is run again.",
+            description=f"Off until a notification block called {ALERTS} is saved and `understudy deploy` is run again.",
             enabled=False,
             trigger=EventTrigger(
                 expect=set(events),
@@ -71,17 +71,17 @@ def alerts() -> list[Automation]:
 
 
 async def make_automations(client: PrefectClient) -> None:
-    """Make what is missing; switch the alerts on once there is a block for them. What a person has changed since stays."""
-    target = await _target(client)
-    for wanted in [zombies(), *alerts()]:
-        automation = await _find(wanted.name)
+    """Create the missing automations, and switch the alerts on once the notification block exists. Changes that a person made to them are kept."""
+    block_id = await _notification_block_id(client)
+    for template in [zombies(), *alerts()]:
+        automation = await _find(template.name)
         if automation is None:
-            automation = await wanted.acreate()
-            show(f"Made the automation {wanted.name!r}{'' if automation.enabled else ' (off)'}.")
+            automation = await template.acreate()
+            show(f"Made the automation {template.name!r}{'' if automation.enabled else ' (off)'}.")
         else:
-            show(f"The automation {wanted.name!r} exists{'' if automation.enabled else ' (off)'}.")
-        if target and any(isinstance(action, DoNothing) for action in automation.actions):
-            automation.actions = [SendNotification(block_document_id=target, subject=wanted.name, body=BODY)]
+            show(f"The automation {template.name!r} exists{'' if automation.enabled else ' (off)'}.")
+        if block_id and any(isinstance(action, DoNothing) for action in automation.actions):
+            automation.actions = [SendNotification(block_document_id=block_id, subject=template.name, body=BODY)]
             automation.enabled = True
             await automation.aupdate()
             show(f"Switched it on: it notifies through the block {ALERTS}.")
@@ -94,7 +94,7 @@ async def _find(name: str) -> Automation | None:
         return None
 
 
-async def _target(client: PrefectClient):  # noqa: ANN202  the server's id of a block
+async def _notification_block_id(client: PrefectClient):  # noqa: ANN202  Prefect's type of a block's id
     documents = await client.read_block_documents(limit=200)
     for document in documents:
         capable = document.block_schema.capabilities if document.block_schema else []

@@ -1,4 +1,4 @@
-"""The forms of the deployments in Prefect's UI: choices of what is there, patterns of what a flow takes, and no keys."""
+"""The deployments' forms in Prefect's UI: they offer the existing domains and settings files, check the format of inputs, and refuse keys."""
 
 import copy
 from typing import Any
@@ -11,37 +11,38 @@ from core.records import DOMAIN
 from core.redaction import SHAPES
 from core.settings.pipeline import load_settings
 
-DRAFTED = r"^[a-z][a-z0-9-]{2,40}$"
-"""The name of a domain that is not there yet."""
+NEW_DOMAIN = r"^[a-z][a-z0-9-]{2,40}$"
+"""Pattern of the name of a new domain."""
 MODE = rf"\s*({'|'.join(FORMS)})\s*"
 PATTERNS = {"mode": rf"^{MODE}(,{MODE})*$", "start": r"^(system|assistant|.*\.md)$"}
-"""By parameter, what the flow takes."""
+"""Maps a flow parameter to the pattern of its allowed values."""
 
 
 def form_of(schema: dict[str, Any], entrypoint: str) -> dict[str, Any]:
-    """Return the schema of a deployment's form, which the server checks too, before it stores what was typed.
+    """Return the schema of a deployment's form. The server also validates inputs against it before it stores them.
 
     Args:
-        schema: as Prefect makes it of the flow's signature; entrypoint: of the deployment.
+        schema: the schema that Prefect derives from the flow's signature.
+        entrypoint: the deployment's entrypoint.
     """
     changed = copy.deepcopy(schema)
-    given = changed.get("properties", {})
+    fields = changed.get("properties", {})
     if entrypoint.startswith("flows.design:"):
-        given["domain"]["pattern"] = DRAFTED
-        given["brief"]["minLength"] = 1
-    elif "domain" in given:
-        _choose(given["domain"], sorted(domains()), "Type a name", rf"^{DOMAIN}$")
-    if "settings" in given:
-        _choose(given["settings"], settings_files(), "Type a path", r"\.ya?ml$")
+        fields["domain"]["pattern"] = NEW_DOMAIN
+        fields["brief"]["minLength"] = 1
+    elif "domain" in fields:
+        _choose(fields["domain"], sorted(domains()), "Type a name", rf"^{DOMAIN}$")
+    if "settings" in fields:
+        _choose(fields["settings"], settings_files(), "Type a path", r"\.ya?ml$")
     for name, pattern in PATTERNS.items():
-        for kind in [given[name], *given[name].get("anyOf", [])] if name in given else []:
+        for kind in [fields[name], *fields[name].get("anyOf", [])] if name in fields else []:
             if kind.get("type") == "string":
                 kind["pattern"] = pattern
     return refuse_keys_in(changed)
 
 
 def settings_files() -> list[str]:
-    """Return the project's files in config/ that are settings of the pipeline, by their paths."""
+    """Return the paths of the files in config/ that are valid pipeline settings."""
     return [name for path in sorted((project_folder() / "config").glob("*.y*ml")) if _is_settings(name := f"config/{path.name}")]
 
 
@@ -53,20 +54,20 @@ def _is_settings(name: str) -> bool:
     return True
 
 
-def _choose(given: dict[str, Any], choices: list[str], another: str, pattern: str) -> None:
-    """Make a choice of a text; what is not there yet can still be typed, so that it needs no new deployment."""
+def _choose(field: dict[str, Any], choices: list[str], title_of_other: str, pattern: str) -> None:
+    """Turn a text field into a choice. Another value can still be typed, so that a new domain or file needs no new deployment."""
     if choices:
-        del given["type"]
-        given["anyOf"] = [{"type": "string", "enum": choices, "title": "Choose"}, {"type": "string", "pattern": pattern, "title": another}]
+        del field["type"]
+        field["anyOf"] = [{"type": "string", "enum": choices, "title": "Choose"}, {"type": "string", "pattern": pattern, "title": title_of_other}]
 
 
 def refuse_keys_in(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a form whose texts are no keys."""
+    """Return the schema of a form with every text field changed so that it refuses API keys."""
     no_key = {"not": {"type": "string", "pattern": rf"(^|[^A-Za-z0-9])({SHAPES}|[Bb]earer\s+\S{{8,}})|://[^\s/@]+:[^\s/@]*@"}}
     changed = copy.deepcopy(schema)
-    for given in changed.get("properties", {}).values():
-        given.update(no_key)
-        for kind in given.get("anyOf", []):
+    for field in changed.get("properties", {}).values():
+        field.update(no_key)
+        for kind in field.get("anyOf", []):
             if isinstance(kind.get("additionalProperties"), dict):
                 kind["additionalProperties"].update(no_key)
     return changed

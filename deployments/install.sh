@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Installs the locked dependencies into .venv, proves that llama.cpp works here, and keeps what was downloaded or built for the next checkout.
+# Installs the locked dependencies into .venv, tests llama.cpp on this machine, and caches downloads and builds for the next checkout.
 #
-#   deployments/install.sh              everything: pipeline, training, llama.cpp, development tools; no compiler is needed
-#   deployments/install.sh light        without torch and llama.cpp: enough to generate and assess
+#   deployments/install.sh              everything: pipeline, training, llama.cpp, development tools; needs no compiler
+#   deployments/install.sh light        everything but torch and llama.cpp: enough to generate and assess
 #   deployments/install.sh llama-cpp    everything, and llama-cpp-python, which plays models named llama-cpp/…; needs a C++ compiler
 #
-# UNDERSTUDY_CACHE  where downloads and builds are kept (default ~/.cache/understudy)
-# PYTHON            which Python .venv is of (default: the one that it has, at first python3)
-# CMAKE_ARGS        build llama.cpp with these flags, such as -DGGML_CUDA=on; kept until it is set to nothing
-# UNDERSTUDY_LLAMA  which llama.cpp to take: own (built with CMAKE_ARGS), prebuilt or portable; kept until it is auto, which tests them again
+# UNDERSTUDY_CACHE  folder of downloads and builds (default ~/.cache/understudy)
+# PYTHON            interpreter of .venv (default: the one that .venv already has, else python3)
+# CMAKE_ARGS        flags to build llama.cpp with, such as -DGGML_CUDA=on; remembered until it is set to nothing
+# UNDERSTUDY_LLAMA  which llama.cpp to use: own (built with CMAKE_ARGS), prebuilt or portable; remembered until it is auto, which tests them again
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,11 +20,11 @@ torch_version=$(sed -n 's/.*"torch==\([0-9.]*\)".*/\1/p' pyproject.toml)
 here=.venv/bin/python
 
 say() { printf '%s\n' "$*" >&2; }
-# 3.12, say; nothing if that is no Python
+# prints, for example, 3.12; nothing if the argument is not a Python interpreter
 version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true; }
 
 case "$group" in light|full|llama-cpp) ;; *) say "There is no group $group. Give light, full or llama-cpp."; exit 2 ;; esac
-# once asked for, llama-cpp-python is kept at the version of the rest
+# once llama-cpp-python is installed, later installations update it too
 if [ "$group" = full ] && [ -f .venv/.installed-llama-cpp ]; then group=llama-cpp; fi
 
 asked=.venv/.llama-asked
@@ -34,7 +34,7 @@ if [ -f "$asked" ]; then
 fi
 export CMAKE_ARGS=${CMAKE_ARGS:-} UNDERSTUDY_LLAMA=${UNDERSTUDY_LLAMA:-}
 
-# What .venv holds is of one Python. Another may be asked for, and the system's may have become another since, or be gone.
+# .venv belongs to one version of Python. PYTHON may name another, and the system's may have been updated or removed since.
 has=$(version_of "$here")
 [ -d ".venv/lib/python$has" ] || has=
 [ -z "$has" ] || [ -n "${PYTHON:-}" ] || python=$here
@@ -50,8 +50,8 @@ for stamp in .venv/.installed-light .venv/.installed-full .venv/.installed-llama
   if [ "$found" = "$wanted" ] && [ -z "${UNDERSTUDY_PROBE_DIES:-}" ] && [ "$UNDERSTUDY_LLAMA" != auto ] && "$here" deployments/llama.py check; then exit 0; fi
 done
 
-case "$version" in 3.11|3.12|3.13) ;; *) say "Python is ${version:-not found as $python}; 3.11, 3.12 or 3.13 is needed. Set PYTHON=python3.12 or the like."; exit 1 ;; esac
-# One installation at a time; the lock comes back here with this process's number.
+case "$version" in 3.11|3.12|3.13) ;; *) say "Python is ${version:-not found as $python}; 3.11, 3.12 or 3.13 is needed. Set PYTHON, for example PYTHON=python3.12."; exit 1 ;; esac
+# One installation at a time: lock.py takes the lock and runs this script again, with this process's number in INSTALL_LOCK_HOLDER.
 [ "${INSTALL_LOCK_HOLDER:-}" = "$$" ] || exec "$python" deployments/lock.py "$cache/install.lock" "$PWD/deployments/install.sh" "$@"
 
 work=$(mktemp -d)
@@ -61,15 +61,15 @@ beat=
 still() { [ -z "$beat" ] || { kill "$beat" && wait "$beat"; beat=; } 2>/dev/null || true; }
 trap 'still; rm -rf "$work"' EXIT
 
-# A step says that it begins, now and then that it is still under way, and how long it took.
+# Runs a step: prints its name, the time elapsed every 20 s, and how long it took.
 step() {
   local what=$1 began=$SECONDS
   shift
   say "$what …"
-  # `sleep` would outlive its shell; the lock (9) is not for what outlives this script
+  # `read -t` and not `sleep`, which would outlive its shell; 9 is the lock, which must not outlive this script
   { while read -r -t 20 -u 8 || kill -0 $$; do say "  … $((SECONDS - began)) s"; done; } 9>&- &
   beat=$!
-  "$@"  # not in a condition: that would switch off -e within it
+  "$@"  # not in a condition, which would switch -e off within it
   still
   say "  $((SECONDS - began)) s"
 }
@@ -84,13 +84,13 @@ environment() {
 
 locked() { .venv/bin/uv export --frozen --no-emit-project --quiet "$@"; }
 install() { .venv/bin/uv pip install --quiet --python "$here" "$@"; }
-# The list is whole, and each file is one of those that the lock knows; what has no hash is refused. Elsewhere than here, where uv would read the
-# project's override of a requirement, which has no hash.
+# The list is complete, and each file must have a hash of the lock. uv runs in another folder, because here it would read the project's override of a
+# requirement, which has no hash.
 install_locked() { .venv/bin/uv pip install --quiet --directory "$work" --python "$PWD/$here" --no-deps --require-hashes -r "$work/requirements.txt"; }
 
 all_packages() {
-  # torch and the CUDA packages that its registry build pulls in are left to the installer, which then takes a local CPU build where there is one;
-  # they have the versions of the lock, and the installer's hashes at best.
+  # torch and the CUDA packages that its registry build requires are installed separately, so that a local CPU build of torch can be used instead. Their
+  # versions are those of the lock; their hashes are not checked against it.
   locked --group dev --extra s3 --extra train --extra serve --prune torch > "$work/requirements.txt"
   locked --no-hashes --group dev --extra s3 --extra train --extra serve --extra llama-cpp --prune llama-cpp-python > "$work/constraints.txt"
   "$here" deployments/llama.py sources &
@@ -105,7 +105,7 @@ light_packages() {
 }
 
 step "Making .venv" environment
-# A folder of local wheels that pip is configured with (a CPU build of torch, say) must be passed to uv.
+# uv does not read pip's configuration, so pass it a folder of local wheels that pip is configured with (for example with a CPU build of torch).
 UV_FIND_LINKS=${UV_FIND_LINKS:-${PIP_FIND_LINKS:-$("$here" -m pip config get global.find-links 2>/dev/null || true)}}
 export UV_FIND_LINKS UV_NO_PROGRESS=1
 if [ "$group" = light ]; then

@@ -1,12 +1,12 @@
-"""Gets llama.cpp, proves that it works on this machine, and writes down which one is used. deployments/install.sh calls it; the standard library suffices.
+"""Fetches llama.cpp, tests it on this machine, and records which build is used. deployments/install.sh calls it; it needs only the standard library.
 
-    sources    fetch llama-cpp-python's source distribution and take the converter out of it
-    choose     try the candidates one by one, each in a process of its own, and write what is used to understudy-llama.json
-    check      end with 0 if what was written down is still there
-    provider   build llama-cpp-python and install it, for models named llama-cpp/…: provider CONSTRAINTS
+    sources    download llama-cpp-python's source distribution and extract the converter
+    choose     test the candidates in turn, each in a separate process, and record the first that works in understudy-llama.json
+    check      exit with 0 if the recorded files still exist, else with 1
+    provider   build and install llama-cpp-python, for models named llama-cpp/…: provider CONSTRAINTS
     server     build llama-server and print its path
 
-Candidates: `own` is built with CMAKE_ARGS, `prebuilt` is the wheel of xllamacpp, `portable` is built without this machine's own optimisations.
+Candidates: `own` is built with CMAKE_ARGS, `prebuilt` is the xllamacpp wheel, `portable` is built without CPU-specific optimisations.
 """
 
 import hashlib
@@ -37,7 +37,11 @@ SYSTEM_LIBRARY = "libgomp.so.1"
 
 
 def probe(kind: str, library: Path | None) -> str:
-    """Have a library decode a tiny quantised model in a process of its own; return how that went wrong, as words after its name."""
+    """Let a library decode a tiny quantised model in a separate process.
+
+    Returns:
+        What went wrong, as a predicate that follows the library's name in a sentence; empty if it works.
+    """
     words = [sys.executable, str(PROBE), "probe", *(["--library", str(library)] if library else [])]
     environment = dict(os.environ)
     if kind in os.environ.get("UNDERSTUDY_PROBE_DIES", "").split(","):
@@ -53,16 +57,16 @@ def probe(kind: str, library: Path | None) -> str:
             return f"died of {signal.Signals(-done.returncode).name} while it decoded a tiny model"
         return f"died of signal {-done.returncode} while it decoded a tiny model"
     if done.returncode:
-        said = " ".join((done.stderr.strip().splitlines() or ["it said nothing"])[-1].split())
-        hint = " (Debian: apt-get install libgomp1)" if SYSTEM_LIBRARY in said else ""
-        return f"does not work here ({said.rstrip('.')}{hint})"
+        message = " ".join((done.stderr.strip().splitlines() or ["without an error message"])[-1].split())
+        hint = " (Debian: apt-get install libgomp1)" if SYSTEM_LIBRARY in message else ""
+        return f"does not work here ({message.rstrip('.')}{hint})"
     return ""
 
 
 def installed_library() -> Path | None:
-    """That of xllamacpp, without loading it into this process."""
-    found = importlib.util.find_spec("xllamacpp")
-    return next(Path(str(found.origin)).parent.glob("xllamacpp*.so"), None) if found and found.origin else None
+    """Return the path of xllamacpp's library, without loading it into this process; None if it is not installed."""
+    spec = importlib.util.find_spec("xllamacpp")
+    return next(Path(str(spec.origin)).parent.glob("xllamacpp*.so"), None) if spec and spec.origin else None
 
 
 def library_in(folder: Path) -> Path:
@@ -70,7 +74,12 @@ def library_in(folder: Path) -> Path:
 
 
 def candidate(kind: str, why: str) -> tuple[Path, list[str]] | None:
-    """Library and server command of a candidate; none if it is not installed."""
+    """Return a candidate's library and the command of its server; None if it is not installed.
+
+    Args:
+        kind: one of KINDS.
+        why: why llama.cpp has to be built, for the error if no compiler is installed.
+    """
     if kind == "prebuilt":
         library = installed_library()
         return (library, [sys.executable, "-I", str(SERVER)]) if library else None
@@ -79,15 +88,16 @@ def candidate(kind: str, why: str) -> tuple[Path, list[str]] | None:
 
 
 def order() -> list[str]:
-    wanted = os.environ.get("UNDERSTUDY_LLAMA", "")
-    if wanted not in ("", "auto", *KINDS):
-        raise InstallError(f"UNDERSTUDY_LLAMA is {wanted!r}; give auto, {', '.join(KINDS)}, or nothing.")
+    """Return the kinds of candidates in the order in which they are tested: the one that UNDERSTUDY_LLAMA names comes first."""
+    preferred = os.environ.get("UNDERSTUDY_LLAMA", "")
+    if preferred not in ("", "auto", *KINDS):
+        raise InstallError(f"UNDERSTUDY_LLAMA is {preferred!r}; give auto, {', '.join(KINDS)}, or nothing.")
     usual = (["own"] if os.environ.get("CMAKE_ARGS") else []) + ["prebuilt", "portable"]
-    return [wanted, *(kind for kind in usual if kind != wanted)] if wanted in KINDS else usual
+    return [preferred, *(kind for kind in usual if kind != preferred)] if preferred in KINDS else usual
 
 
 def proof() -> str:
-    """What a choice depends on."""
+    """Return a hash of everything that the choice depends on: the pinned versions, the CPU, CMAKE_ARGS and the order."""
     facts = [pinned("llama-cpp-python"), pinned("xllamacpp"), cpu(), os.environ.get("CMAKE_ARGS", ""), *order()]
     return hashlib.sha256("|".join(facts).encode()).hexdigest()[:16]
 
@@ -99,34 +109,35 @@ def read_record() -> dict[str, Any]:
         return {}
 
 
-def is_there(record: dict[str, Any]) -> bool:
+def files_exist(record: dict[str, Any]) -> bool:
     return bool(record) and all(Path(path).exists() for path in (record["library"], record["converter"], record["server"][0]))
 
 
 def choose() -> None:
-    folder, known = converter(), read_record()
-    asked_again = os.environ.get("UNDERSTUDY_PROBE_DIES") or os.environ.get("UNDERSTUDY_LLAMA") == "auto"
-    if known.get("proof") == proof() and is_there(known) and not asked_again:
+    """Test the candidates in turn and record the first that works. Do nothing if the recorded choice is still valid."""
+    folder, previous = converter(), read_record()
+    test_again = os.environ.get("UNDERSTUDY_PROBE_DIES") or os.environ.get("UNDERSTUDY_LLAMA") == "auto"
+    if previous.get("proof") == proof() and files_exist(previous) and not test_again:
         return
     failed: list[str] = []
     for kind in order():
         why = f"{failed[-1][0].upper()}{failed[-1][1:]}" if failed else f"{WORDS[kind][0].upper()}{WORDS[kind][1:]} was asked for"
         runtime = candidate(kind, why)
-        wrong = probe(kind, runtime[0]) if runtime else "is not available for this system"
-        if runtime and not wrong:
+        problem = probe(kind, runtime[0]) if runtime else "is not available for this system"
+        if runtime and not problem:
             if failed:
-                say(f"{'; '.join(failed)[0].upper()}{'; '.join(failed)[1:]}: {WORDS[kind]} is used in its place.")
+                say(f"{'; '.join(failed)[0].upper()}{'; '.join(failed)[1:]}: {WORDS[kind]} is used instead.")
             record = {"kind": kind, "library": str(runtime[0]), "server": runtime[1], "converter": str(folder), "why": "; ".join(failed), "proof": proof()}
             part = RECORD.with_name(f"{RECORD.name}.{os.getpid()}")
             part.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
             part.replace(RECORD)
             return
-        failed.append(f"{WORDS[kind]} {wrong}")
+        failed.append(f"{WORDS[kind]} {problem}")
     raise InstallError(f"No llama.cpp works on this machine: {'; '.join(failed)}. `make setup-light` installs without it, for generation and assessment.")
 
 
 def provide(constraints: Path) -> None:
-    """Install llama-cpp-python, built with CMAKE_ARGS or, if that dies or nothing is given, for any machine."""
+    """Build and install llama-cpp-python: with CMAKE_ARGS if it is set, and as a portable build otherwise or if the first build does not work."""
     own = os.environ.get("CMAKE_ARGS", "").split()
     for flags in [own, portable_flags()] if own else [portable_flags()]:
         uv = [Path(sys.prefix) / "bin/uv", "pip", "install", "--quiet", "--python", sys.executable, "--reinstall-package", "llama-cpp-python"]
@@ -135,9 +146,9 @@ def provide(constraints: Path) -> None:
         package = importlib.util.find_spec("llama_cpp")
         assert package
         assert package.origin
-        if not (wrong := probe("llama-cpp", library_in(Path(package.origin).parent / "lib"))):
+        if not (problem := probe("llama-cpp", library_in(Path(package.origin).parent / "lib"))):
             return
-        say(f"llama-cpp-python, built with {' '.join(flags)}, {wrong}.")
+        say(f"llama-cpp-python, built with {' '.join(flags)}, {problem}.")
     raise InstallError("No build of llama-cpp-python works on this machine; use evaluation.serve: llama-server.")
 
 
@@ -149,7 +160,7 @@ def main(words: list[str]) -> int:
             case ["choose"]:
                 choose()
             case ["check"]:
-                return 0 if is_there(read_record()) else 1
+                return 0 if files_exist(read_record()) else 1
             case ["provider", constraints]:
                 provide(Path(constraints))
             case ["server"]:
@@ -161,7 +172,7 @@ def main(words: list[str]) -> int:
         say(str(error))
         return 1
     except OSError as error:
-        say(f"{error.filename}: {error.strerror}. Check that there is space left, and that the folder can be written.")
+        say(f"{error.filename}: {error.strerror}. Check that the disk has space left and that the folder can be written.")
         return 1
     return 0
 

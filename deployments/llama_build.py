@@ -1,4 +1,4 @@
-"""llama.cpp's sources, and what is built of them: kept in the cache, whole or not at all, also where several installations build at once."""
+"""Downloads and builds llama.cpp in the cache. Each result appears there complete or not at all, even if several installations build at once."""
 
 import hashlib
 import os
@@ -15,14 +15,14 @@ from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 OPTIONS = {"sse4_2": "SSE42", "avx": "AVX", "avx2": "AVX2", "bmi2": "BMI2", "fma": "FMA", "f16c": "F16C"}
-"""What a build for any x86-64 would still take for granted, by the names of the kernel and of ggml."""
+"""CPU features that ggml uses in a portable x86-64 build unless they are switched off: the kernel's name → ggml's name."""
 COMPILER = "Install a C++ compiler (Debian: apt-get install build-essential; macOS: xcode-select --install) and run `make setup` again"
 HEARTBEAT = 30.0
-"""Seconds between two lines that say how far a build is."""
+"""Seconds between two lines that report the progress of a build."""
 
 
 class InstallError(Exception):
-    """Something that a person can mend; its text is one sentence or two."""
+    """An error that the user can fix. Its text is one or two sentences."""
 
 
 def say(text: str) -> None:
@@ -34,13 +34,14 @@ def cache() -> Path:
 
 
 def pinned(package: str) -> str:
-    found = re.search(rf'"{package}==([0-9.]+)', (CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
-    assert found, package
-    return found[1]
+    """Return the version of a package that pyproject.toml pins."""
+    match = re.search(rf'"{package}==([0-9.]+)', (CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert match, package
+    return match[1]
 
 
 def cpu() -> str:
-    """The CPU's features as the system names them; its name where it names none."""
+    """Return the CPU's features as the system names them, or the CPU's name if the system lists no features."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith(("flags", "Features")):
@@ -50,19 +51,21 @@ def cpu() -> str:
 
 
 def portable_flags() -> list[str]:
-    has = cpu().split()
-    missing = [f"-DGGML_{option}=OFF" for name, option in OPTIONS.items() if name not in has] if platform.machine() in ("x86_64", "AMD64") and has else []
+    """Return cmake's flags for a build that runs on this machine and on any that has the same features."""
+    features = cpu().split()
+    is_x86 = platform.machine() in ("x86_64", "AMD64")
+    missing = [f"-DGGML_{option}=OFF" for name, option in OPTIONS.items() if name not in features] if is_x86 and features else []
     return ["-DGGML_NATIVE=OFF", *missing]
 
 
 def key_of(flags: list[str]) -> str:
-    """A build for this machine alone is known by the machine."""
+    """Return the name of a build in the cache. A build for this machine only includes the CPU's features in its name."""
     machine = [platform.system(), platform.machine(), *([] if "-DGGML_NATIVE=OFF" in flags else [cpu()])]
     return hashlib.sha256("|".join([*flags, *machine]).encode()).hexdigest()[:12]
 
 
 def part_of(target: Path) -> Path:
-    """A place of this process's own; those that dead processes left are removed."""
+    """Create and return this process's temporary folder for `target`. Remove the folders that dead processes left behind."""
     target.parent.mkdir(parents=True, exist_ok=True)
     for left in target.parent.glob(f".{target.name}.part-*"):
         try:
@@ -78,7 +81,7 @@ def part_of(target: Path) -> Path:
 
 
 def settle(part: Path, target: Path) -> None:
-    """Give what is finished its name, unless another process did so meanwhile."""
+    """Move a finished file or folder to its final name; delete it if another process got there first."""
     try:
         part.replace(target)
     except OSError:
@@ -108,15 +111,18 @@ def sdist() -> Path:
 
 
 def converter() -> Path:
-    """It is in these sources alone; gguf on the registry is older and does not fit it. With it come the chat templates of many families."""
+    """Return the folder of llama.cpp's converter and its chat templates of many model families; extract it if it is missing.
+
+    Only the source distribution contains the converter. The gguf package on the registry is too old for it.
+    """
     version = pinned("llama-cpp-python")
     target = cache() / f"llama.cpp-{version}"
-    wanted = ("convert_hf_to_gguf.py", "convert_lora_to_gguf.py", "models/templates")
-    if not all((target / name).exists() for name in wanted):
+    required = ("convert_hf_to_gguf.py", "convert_lora_to_gguf.py", "models/templates")
+    if not all((target / name).exists() for name in required):
         part, top = part_of(target), f"llama_cpp_python-{version}/vendor/llama.cpp"
-        wanted = tuple(f"{top}/{name}" for name in (*wanted, "conversion/", "gguf-py/", "LICENSE"))
+        extracted = tuple(f"{top}/{name}" for name in (*required, "conversion/", "gguf-py/", "LICENSE"))
         with tarfile.open(sdist()) as tar:
-            tar.extractall(part, members=[member for member in tar if member.name.startswith(wanted)], filter="data")
+            tar.extractall(part, members=[member for member in tar if member.name.startswith(extracted)], filter="data")
         shutil.rmtree(target, ignore_errors=True)
         settle(part / top, target)
         shutil.rmtree(part)
@@ -127,19 +133,27 @@ def converter() -> Path:
 
 
 def need_compiler(why: str) -> None:
-    lacking = [name for name in (os.environ.get("CC") or "cc", os.environ.get("CXX") or "c++") if not shutil.which(name)]
-    if lacking:
-        raise InstallError(f"{why}, and no {lacking[0]} is there to build llama.cpp. {COMPILER}; `make setup-light` installs without llama.cpp.")
+    """Raise InstallError if a C or C++ compiler is missing. `why` is the first half of the sentence: why one is needed."""
+    missing = [name for name in (os.environ.get("CC") or "cc", os.environ.get("CXX") or "c++") if not shutil.which(name)]
+    if missing:
+        raise InstallError(
+            f"{why}, but {missing[0]}, which llama.cpp is built with, is not installed. {COMPILER}; `make setup-light` installs without llama.cpp."
+        )
 
 
 def build(flags: list[str], why: str) -> Path:
-    """Build llama-server and the libraries beside it; return their folder."""
+    """Build llama-server and its libraries unless they are cached; return their folder.
+
+    Args:
+        flags: for cmake; empty builds for this machine's CPU.
+        why: why it has to be built, for the error if no compiler is installed.
+    """
     version = pinned("llama-cpp-python")
     target = cache() / f"llama-server-{version}-{key_of(flags)}"
     if (target / "llama-server").is_file():
         return target
     need_compiler(why)
-    say(f"Building llama.cpp {version} ({' '.join(flags) or 'for this machine'}); that takes some minutes on two cores, and is kept in {cache()}.")
+    say(f"Building llama.cpp {version} ({' '.join(flags) or 'for this machine'}); this takes some minutes on two cores. The result is kept in {cache()}.")
     part = part_of(target)
     with tarfile.open(sdist()) as tar:
         tar.extractall(part, filter="data")
@@ -163,7 +177,7 @@ def build(flags: list[str], why: str) -> Path:
 
 
 def _compile(folder: Path, environment: dict[str, str]) -> None:
-    """Compile, and say now and then how far it is."""
+    """Compile llama-server and report progress every HEARTBEAT seconds."""
     words = ["cmake", "--build", str(folder), "--target", "llama-server"]
     program = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=environment)
     lines, reported = [], time.monotonic()
@@ -178,12 +192,12 @@ def _compile(folder: Path, environment: dict[str, str]) -> None:
 
 
 def wheel(flags: list[str]) -> Path:
-    """Build llama-cpp-python."""
+    """Build the wheel of llama-cpp-python unless it is cached; return its path."""
     version = pinned("llama-cpp-python")
     target = cache() / "wheels" / f"llama_cpp_python-{version}-{key_of(flags)}"
     if not list(target.glob("*.whl")):
         need_compiler("The provider llama-cpp was asked for")
-        say(f"Building llama-cpp-python {version} ({' '.join(flags)}); that takes some minutes on two cores, and is kept in {cache()}.")
+        say(f"Building llama-cpp-python {version} ({' '.join(flags)}); this takes some minutes on two cores. The result is kept in {cache()}.")
         part = part_of(target)
         pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps", "--wheel-dir", part, sdist()]
         run(pip, "Building llama-cpp-python", env={**os.environ, "CMAKE_ARGS": " ".join(flags)})

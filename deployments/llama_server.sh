@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Builds llama.cpp's llama-server once, from the sources that llama-cpp-python carries, and prints its path. Nobody needs it: the installed one is prebuilt.
+# Builds llama.cpp's llama-server once, from the sources within llama-cpp-python, and prints its path. Use it for a build with other flags: the installed
+# server is prebuilt.
 #
 #   export UNDERSTUDY_LLAMA_SERVER=$(CMAKE_ARGS=-DGGML_CUDA=on deployments/llama_server.sh)
 #
-# UNDERSTUDY_CACHE  where it is kept (default ~/.cache/understudy)
-# CMAKE_ARGS        how it is built, such as -DGGML_CUDA=on or -DGGML_METAL=on (default: for any machine)
+# UNDERSTUDY_CACHE  folder of the build (default ~/.cache/understudy)
+# CMAKE_ARGS        flags of the build, such as -DGGML_CUDA=on or -DGGML_METAL=on (default: a portable build)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,6 +1,6 @@
-"""Runs a command while it holds a lock: `python lock.py FILE command …`. A second one waits and says so.
+"""Runs a command under a file lock: `python lock.py FILE command …`. A second call prints that it waits, and waits.
 
-The command takes the place of this process and inherits the lock, which the system lets go when the last process that holds it is gone, however it ends.
+The command replaces this process and inherits the lock. The system releases the lock when the last process that holds it ends, for whatever reason.
 """
 
 import fcntl
@@ -10,7 +10,7 @@ from pathlib import Path
 
 HELD_VARIABLE = "INSTALL_LOCK_HOLDER"
 NUMBER = 9
-"""Of the file that the command inherits, so that it can keep the lock from what outlives it."""
+"""Number of the lock's file descriptor, which the command inherits. It is fixed so that the command can close it for processes that outlive it."""
 
 
 def main(path: Path, command: list[str]) -> None:
@@ -23,7 +23,7 @@ def main(path: Path, command: list[str]) -> None:
         print(f"Another installation uses {path.parent}{f' (process {holder})' if holder else ''}; this one waits until it has ended.", file=sys.stderr)
         fcntl.flock(handle, fcntl.LOCK_EX)
     except OSError as error:  # some network file systems have no locks
-        print(f"{path} cannot be locked ({error.strerror}); see that no second installation runs at the same time.", file=sys.stderr)
+        print(f"{path} cannot be locked ({error.strerror}). Make sure that no second installation runs at the same time.", file=sys.stderr)
     os.ftruncate(handle, 0)
     os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
     os.environ[HELD_VARIABLE] = str(os.getpid())

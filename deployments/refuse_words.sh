@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Prints what is wrong with the words of a `make` command: a target that there is not, or a variable that its target does not take.
+# Prints what is wrong with a `make` command: an unknown target, or a variable that its target does not take. Prints nothing if the command is valid.
 #
 #   deployments/refuse_words.sh "<targets>" "<variables>" < Makefile
 #
-# A target takes the variables in the brackets of its line in the Makefile.
+# A target takes the variables that are listed in brackets on its line of the Makefile.
 exec awk -v targets="$1" -v variables="$2" '
 function least(a, b) { return a < b ? a : b }
-function distance(a, b,   i, j, row, old, up) {  # of Levenshtein
+function distance(a, b,   i, j, row, old, up) {  # the Levenshtein distance
   for (j = 0; j <= length(b); j++) row[j] = j
   for (i = 1; i <= length(a); i++) {
     old = row[0]; row[0] = i

@@ -1,7 +1,7 @@
-"""Prefect's server, for this machine's own pages and clients.   PREFECT_SERVER_API_AUTH_STRING=user:password python deployments/server.py
+"""Runs Prefect's server with stricter access rules.   PREFECT_SERVER_API_AUTH_STRING=user:password python deployments/server.py
 
-Prefect checks the password. What it does not have is added here: it answers under the names of its own addresses only, which a page that has its own name
-point to this machine (DNS rebinding) does not use, and its pages load and ask nothing elsewhere, no telemetry either.
+Prefect checks the password. This script adds two rules that Prefect lacks. The server answers only requests for the host names of its own addresses, which
+stops DNS rebinding: a foreign page whose name resolves to this machine. And its pages may not contact any other host, not even for telemetry.
 """
 
 import os
@@ -15,17 +15,17 @@ from core.redaction import guard_output
 from core.terminal import show_error
 
 ADDRESSES = ("PREFECT_API_URL", "PREFECT_UI_API_URL", "PREFECT_SERVER_UI_API_URL")
-"""Where clients and pages find the server; their hosts are its names."""
+"""Environment variables with the addresses at which clients and pages reach the server. Requests for their hosts are answered."""
 
 
 def names() -> list[str]:
-    """Return the hosts under which the server answers."""
+    """Return the host names that the server answers."""
     return sorted({"127.0.0.1", "localhost", *(urlsplit(os.environ.get(name, "")).hostname or "localhost" for name in ADDRESSES)})
 
 
 def policy(port: int) -> str:
     """Return the Content-Security-Policy of the pages."""
-    # the UI asks its API under one name and may be opened under another
+    # the UI may call its API under another name than the one it was opened under
     own = " ".join(f"{scheme}://{name}:{port}" for name in names() for scheme in ("http", "ws"))
     others = " ".join(sorted({f"{scheme}://{urlsplit(url).netloc}" for name in ADDRESSES if (url := os.environ.get(name)) for scheme in _schemes(url)}))
     return (
@@ -59,7 +59,7 @@ def main() -> int:
     csp = policy(settings.api.port)
 
     class OwnPages:
-        """Sends the policy with each page."""
+        """Middleware that adds the security headers to each response."""
 
         def __init__(self, app: ASGIApp) -> None:
             self.app = app

@@ -1,8 +1,8 @@
-"""Prepares a Prefect server for Understudy; running it again changes nothing.
+"""Prepares a Prefect server for Understudy. Running it again changes nothing.
 
 PREFECT_API_URL=http://127.0.0.1:4200/api python deployments/setup.py [--settings config/pipeline.yaml]
-… python deployments/setup.py deploy        makes the deployments of prefect.yaml too
-… python deployments/setup.py blocks        registers the types of blocks alone
+… python deployments/setup.py deploy        also creates the deployments of prefect.yaml
+… python deployments/setup.py blocks        only registers the block types
 """
 
 import argparse
@@ -47,22 +47,22 @@ async def make_pool(client: PrefectClient) -> None:
         await client.create_work_pool(WorkPoolCreate(name=POOL, type="process", description="Runs Understudy's flows as processes."))
         show(f"Made the work pool {POOL}.")
     except ObjectAlreadyExists:
-        show(f"The work pool {POOL} is there.")
+        show(f"The work pool {POOL} exists.")
 
 
 async def make_limits(client: PrefectClient, settings: Settings) -> None:
-    """One limit for each model that costs: how many runs may use it at once (models.<model>.runs_at_once)."""
-    there = {limit.name: limit.limit for limit in await client.read_global_concurrency_limits(limit=200, offset=0)}
+    """Create or update one concurrency limit for each paid model: how many runs may use it at once (models.<model>.runs_at_once)."""
+    existing = {limit.name: limit.limit for limit in await client.read_global_concurrency_limits(limit=200, offset=0)}
     for model in sorted({name for names in settings.roles.bound().values() for name in names if name.partition("/")[0] not in LOCAL}):
-        name, wanted = limit_name(model), model_settings(settings, model).runs_at_once
-        if name not in there:
-            await client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=wanted))
-            show(f"Made the limit {name}: {wanted} at once.")
-        elif there[name] != wanted:
-            await client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(limit=wanted))
-            show(f"Changed the limit {name}: {wanted} at once.")
+        name, runs = limit_name(model), model_settings(settings, model).runs_at_once
+        if name not in existing:
+            await client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=runs))
+            show(f"Made the limit {name}: {runs} at once.")
+        elif existing[name] != runs:
+            await client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(limit=runs))
+            show(f"Changed the limit {name}: {runs} at once.")
         else:
-            show(f"The limit {name} is there: {wanted} at once.")
+            show(f"The limit {name} exists: {runs} at once.")
 
 
 async def register_blocks(client: PrefectClient) -> None:
@@ -72,7 +72,10 @@ async def register_blocks(client: PrefectClient) -> None:
 
 
 async def deploy(client: PrefectClient) -> int:
-    """The deployments of prefect.yaml. A schedule that is new is off: it costs money, and a person is to switch it on."""
+    """Create or update the deployments of prefect.yaml; return the exit code.
+
+    New schedules are switched off: scheduled runs cost money, so a person has to switch them on.
+    """
     before = {deployment.name for deployment in await client.read_deployments()}
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     done = await asyncio.to_thread(subprocess.run, command, cwd=project_folder(), capture_output=True, text=True, check=False)
@@ -80,7 +83,7 @@ async def deploy(client: PrefectClient) -> int:
         show_text(f"{done.stdout}{done.stderr}", error=True)
         show_error(f"`prefect deploy --all` {ended(done.returncode)}.")
         return 1
-    for deployment in sorted(await client.read_deployments(), key=lambda found: found.name):
+    for deployment in sorted(await client.read_deployments(), key=lambda deployment: deployment.name):
         new = deployment.name not in before
         if deployment.entrypoint and deployment.entrypoint.startswith("flows."):
             schema = form_of(deployment.parameter_openapi_schema or {}, deployment.entrypoint)
@@ -88,7 +91,7 @@ async def deploy(client: PrefectClient) -> int:
         for schedule in deployment.schedules if new else []:
             await client.update_deployment_schedule(deployment.id, schedule.id, active=False)
         schedules = "".join(f", its schedule is {'on' if schedule.active and not new else 'off'}" for schedule in deployment.schedules)
-        show(f"{'Made the' if new else 'The'} deployment {deployment.name}{'' if new else ' is there'}{schedules}.")
+        show(f"{'Made the' if new else 'The'} deployment {deployment.name}{'' if new else ' exists'}{schedules}.")
     return 0
 
 
@@ -96,17 +99,17 @@ async def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Prepare a Prefect server for Understudy.", allow_abbrev=False)
     parser.add_argument("what", nargs="?", choices=["blocks", "deploy"])
     parser.add_argument("--settings", default="config/pipeline.yaml")
-    given = parser.parse_args(words)
+    options = parser.parse_args(words)
     if not PREFECT_API_URL.value():
         show_error(NO_SERVER)
         return 2
     async with get_client() as client:
-        if given.what != "blocks":
+        if options.what != "blocks":
             await make_pool(client)
-            await make_limits(client, load_settings(given.settings))
+            await make_limits(client, load_settings(options.settings))
             await make_automations(client)
         await register_blocks(client)
-        return await deploy(client) if given.what == "deploy" else 0
+        return await deploy(client) if options.what == "deploy" else 0
 
 
 if __name__ == "__main__":

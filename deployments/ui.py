@@ -1,7 +1,7 @@
-"""A Prefect server, the deployments, a worker and the studio, until Ctrl-C or SIGTERM.   PORT=4200 python deployments/ui.py
+"""Runs a Prefect server with the deployments, a worker and the studio until Ctrl-C or SIGTERM.   PORT=4200 python deployments/ui.py
 
-Server and worker are in sessions of their own: Ctrl-C reaches this process only, which ends the worker and its runs while the server still answers,
-so that each run is recorded as stopped. Prefect's own worker waits for its runs without end when it is asked to stop, so it is not asked.
+Server and worker run in separate sessions, so that Ctrl-C reaches only this process. It ends the worker and its runs while the server still answers, so
+that each run is recorded as stopped. Prefect's worker, when it is asked to stop, waits for its runs without a time limit; it is therefore killed.
 """
 
 import contextlib
@@ -28,19 +28,19 @@ from flows.terminal.server_access import PASSWORD_FILE, ask, home, kept_password
 POOL = "understudy"
 START_SECONDS = 180
 RUN_SECONDS = 5.0
-"""That runs have to cancel what they do and to say so; then they are killed. What they made is kept, and the same run resumes from there."""
+"""Seconds that runs have to cancel their work and report it; then they are killed. Their results are kept, and the same run resumes from there."""
 SERVER_SECONDS = 3.0
 STUDIO_OFFSET = 10
-"""From the server's port to the studio's, so that two of both can run side by side."""
+"""The studio's port minus the server's. It depends on the server's port so that two instances can run at the same time."""
 STUDIO_SECONDS = 15.0
 ALIVE = ["RUNNING", "PENDING", "CANCELLING"]
 
 
 def main() -> None:
-    """Run until a signal comes.
+    """Run until a signal arrives.
 
     Raises:
-        ServerError: the port is taken, or the server or the worker did not start or ended by itself.
+        ServerError: the port is taken, or the server or the worker did not start or ended unexpectedly.
     """
     port = os.environ.get("PORT", "4200")
     logs = home()
@@ -69,9 +69,9 @@ def main() -> None:
         with (logs / "studio.log").open("wb") as log:
             words = ("-m", "flows.terminal", "studio", "--port", str(int(port) + STUDIO_OFFSET), "--no-open")
             studio = _run(sys.executable, *words, log=log)
-        _say_where(studio, logs / "studio.log")
+        _show_studio(studio, logs / "studio.log")
         if importlib.util.find_spec("torch") is None:
-            show("torch is not installed: conversations and assessments are made here; training, export and the demo need `make setup`.", "")
+            show("torch is not installed: this machine can generate and assess; training, export and the demo need `make setup`.", "")
         worker = _start("deployments/worker.py", f"understudy-{os.getpid()}")
         while worker.poll() is None:
             if server.poll() is not None:
@@ -86,28 +86,30 @@ def main() -> None:
             end_processes([studio.pid], SERVER_SECONDS)
 
 
-def _say_where(studio: subprocess.Popen[bytes], log: Path) -> None:
-    """Say where the studio is, or why it is not; the server works without it."""
+def _show_studio(studio: subprocess.Popen[bytes], log: Path) -> None:
+    """Show the studio's address, or why it did not start: the first line of its log. The server works without it."""
     until = time.monotonic() + STUDIO_SECONDS
-    while not (said := log.read_text(encoding="utf-8", errors="replace").strip()) and studio.poll() is None and time.monotonic() < until:
+    while not (text := log.read_text(encoding="utf-8", errors="replace").strip()) and studio.poll() is None and time.monotonic() < until:
         time.sleep(0.1)
-    show(*(said.splitlines()[:1] or [f"The studio does not answer yet; its log is {log}"]), "")
+    show(*(text.splitlines()[:1] or [f"The studio does not answer yet; its log is {log}"]), "")
 
 
 def end_dead_runs(why: str) -> None:
-    """Mark the worker's runs of this machine whose process is gone, and the runs within them, as crashed."""
+    """Mark the worker's runs whose process on this machine is gone, and their subflow runs, as crashed."""
     pool = {"name": {"any_": [POOL]}}
     runs = ask("flow_runs/filter", {"work_pools": pool, "flow_runs": {"state": {"type": {"any_": ALIVE}}}})
     for run in runs:
         pid = (run["infrastructure_pid"] or "").rpartition(":")[2]
         if pid.isdecimal() and not _is_run(int(pid)):
             within = {"parent_flow_run_id": {"any_": [run["id"]]}, "state": {"type": {"any_": ALIVE}}}
-            for one in [run, *ask("flow_runs/filter", {"flow_runs": within})]:
-                ask(f"flow_runs/{one['id']}/set_state", {"state": {"type": "CRASHED", "message": f"{why} Run it again: what was made is kept."}, "force": True})
+            for dead in [run, *ask("flow_runs/filter", {"flow_runs": within})]:
+                ask(
+                    f"flow_runs/{dead['id']}/set_state", {"state": {"type": "CRASHED", "message": f"{why} Run it again: what was made is kept."}, "force": True}
+                )
 
 
 def _is_run(pid: int) -> bool:
-    """Say whether a process is there and is one of Prefect's: after a restart of the machine its number may be another's."""
+    """Return whether a process exists and is one of Prefect's: after a restart of the machine, another process may have its number."""
     try:
         return "prefect" in Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -126,7 +128,7 @@ def _run(*words: str, log: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
         stdout=log,
         stderr=log and subprocess.STDOUT,
         start_new_session=True,
-        # a shell has jobs in the background ignore Ctrl-C, and the runs are to hear it
+        # a shell makes background jobs ignore Ctrl-C, but the runs must react to it
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  no other thread runs
     )
 
@@ -154,7 +156,7 @@ def _deploy(log: Path) -> None:
 
 def _stop(server: subprocess.Popen[bytes] | None, worker: subprocess.Popen[bytes] | None) -> None:
     """End the worker, its runs and the server, in this order and in less than ten seconds."""
-    # a signal that comes while a process is started leaves it without a name
+    # a signal that arrives while a process is started leaves that process in no variable
     lost = set(children(os.getpid())) - {process.pid for process in (server, worker) if process}
     end_processes([pid for root in lost for pid in (*descendants(root), root)], 0.0)
     if worker and worker.poll() is None:

@@ -1,4 +1,4 @@
-"""Puts what is shipped beside the code into a wheel, where core/paths.py finds it; an editable installation has the checkout. Run by hatchling."""
+"""Adds the shipped files that are not Python packages to the wheel, where core/paths.py finds them; an editable install uses the checkout. Run by hatchling."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""A worker that runs this project's flows and nothing else that a server may send.   PREFECT_API_URL=… python deployments/worker.py [name]
+"""A worker that runs only this project's flows, whatever the server sends.   PREFECT_API_URL=… python deployments/worker.py [name]
 
-Prefect's own worker runs what a deployment names: any entrypoint, pull steps that are shell commands, a command or an environment among the job variables.
-Anybody who may write to the server could thus run code here. This one compares them with prefect.yaml, and starts the flow by the name that it found there.
+Prefect's own worker runs whatever a deployment names: any entrypoint, pull steps that are shell commands, a command or an environment in the job variables.
+Anyone with write access to the server could therefore run code here. This worker compares the deployment with prefect.yaml and starts the flow listed there.
 """
 
 import asyncio
@@ -35,24 +35,24 @@ from core.terminal import show, show_error
 from deployments.setup import NO_SERVER, POOL
 
 WORKING_DIRECTORY = "prefect.deployments.steps.set_working_directory"
-"""The one step that `prefect deploy` writes, which changes nothing here: a run begins in the project folder."""
+"""The only pull step that `prefect deploy` writes. It has no effect here, because a run starts in the project folder anyway."""
 
 
 def own_entrypoints() -> frozenset[str]:
-    """Return the flows that prefect.yaml deploys."""
+    """Return the entrypoints of the deployments in prefect.yaml."""
     deployments = yaml.safe_load((project_folder() / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
     return frozenset(deployment["entrypoint"] for deployment in deployments)
 
 
 def check_own(deployment: Any, configuration: ProcessJobConfiguration) -> str:
-    """Return the entrypoint of a deployment that is the project's own.
+    """Return the entrypoint of a deployment after checking that it is the project's own.
 
     Args:
-        deployment: as the server has it.
-        configuration: the job variables of work pool, deployment and run together.
+        deployment: as the server returns it.
+        configuration: the merged job variables of the work pool, the deployment and the run.
 
     Raises:
-        SettingsError: names what is not.
+        SettingsError: a part of the deployment differs from prefect.yaml; the message names it.
     """
     foreign = {}
     if deployment is None or deployment.entrypoint not in own_entrypoints():
@@ -65,10 +65,10 @@ def check_own(deployment: Any, configuration: ProcessJobConfiguration) -> str:
         foreign = {f"job variable {name}": "" if name == "env" else value for name, value in job.items()}
     if foreign:
         what, value = next(iter(foreign.items()))
-        found = f" ({value!s:.100})" if value else ""
+        shown = f" ({value!s:.100})" if value else ""
         raise SettingsError(
-            f"The deployment's {what}{found} is not this project's own, and nothing of it was run. understudy deploy rewrites the deployments of prefect.yaml; "
-            "what a run needs in its environment is set where the worker is started."
+            f"The deployment's {what}{shown} is not this project's own, and nothing of it was run. understudy deploy rewrites the deployments of prefect.yaml; "
+            "set the environment that a run needs where the worker is started."
         )
     return deployment.entrypoint
 
@@ -79,7 +79,7 @@ def _is_own_step(step: dict[str, Any]) -> bool:
 
 
 class OwnJob(ProcessJobConfiguration):
-    """A run's settings, which are checked when all that the server says is put together and before anything of it is used."""
+    """The configuration of a run. It is checked once the server's values are merged and before any of them is used."""
 
     _entrypoint: str = PrivateAttr(default="")
 
@@ -87,13 +87,13 @@ class OwnJob(ProcessJobConfiguration):
         """Check the deployment.
 
         Raises:
-            SettingsError: it is not the project's own.
+            SettingsError: the deployment is not the project's own.
         """
         self._entrypoint = check_own(deployment, self)
         super().prepare_for_flow_run(flow_run, deployment, *others, **named)
 
 
-with warnings.catch_warnings():  # in this process it takes the place of Prefect's own
+with warnings.catch_warnings():  # Prefect warns that the class replaces its own worker of the same type, as intended
     warnings.simplefilter("ignore")
 
     class OwnWorker(ProcessWorker):
@@ -102,7 +102,7 @@ with warnings.catch_warnings():  # in this process it takes the place of Prefect
         job_configuration = OwnJob
 
         async def run(self, flow_run: FlowRun, configuration: OwnJob, task_status: anyio.abc.TaskStatus[int] | None = None) -> ProcessWorkerResult:  # ty: ignore[incompatible-method-override]
-            """Run a flow by its entrypoint; the deployment is not asked again for what to run."""
+            """Run the flow of the checked entrypoint. What to run is not read from the deployment again."""
             done: list[FlowRunExecutionResult | None] = []
             handle = None
             async with FlowRunExecutorContext() as context:
@@ -132,7 +132,7 @@ with warnings.catch_warnings():  # in this process it takes the place of Prefect
 
 
 async def main(words: list[str]) -> int:
-    """Work until a signal comes; return the exit code."""
+    """Work until a signal arrives; return the exit code."""
     if not PREFECT_API_URL.value():
         show_error(NO_SERVER)
         return 2

@@ -165,7 +165,7 @@ def test_one_that_crashes_gives_way_to_a_portable_build_which_is_remembered(plac
     code, said = place.run("choose", UNDERSTUDY_PROBE_DIES="prebuilt")
     assert code == 0
     (line,) = said.splitlines()
-    assert line == ("The prebuilt llama.cpp (xllamacpp) died of SIGSEGV while it decoded a tiny model: the portable build of llama.cpp is used in its place.")
+    assert line == ("The prebuilt llama.cpp (xllamacpp) died of SIGSEGV while it decoded a tiny model: the portable build of llama.cpp is used instead.")
     assert place.record()["kind"] == "portable"
     assert place.record()["server"] == [str(folder / "llama-server")]
     assert place.record()["library"] == str(folder / "libllama.so")
@@ -242,7 +242,7 @@ def test_pythons_for_which_the_project_is_not_are_refused_before_anything_is_mad
     wanted = re.findall(r'^requires-python = ">=3.(\d+),<3.(\d+)"', (CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"), re.M)[0]
     for minor in (int(wanted[0]) - 1, int(wanted[1])):
         code, said = pythons.install(PYTHON=str(pythons.plays("another", f"3.{minor}")))
-        assert (code, said) == (1, f"Python is 3.{minor}; 3.11, 3.12 or 3.13 is needed. Set PYTHON=python3.12 or the like.\n")
+        assert (code, said) == (1, f"Python is 3.{minor}; 3.11, 3.12 or 3.13 is needed. Set PYTHON, for example PYTHON=python3.12.\n")
     assert pythons.install(PYTHON="no-python")[0] == 1
     assert not (pythons.checkout / ".venv").exists()
     for minor in range(int(wanted[0]), int(wanted[1])):

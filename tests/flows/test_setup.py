@@ -44,7 +44,7 @@ async def test_setup_makes_pool_limits_and_blocks_once_and_runs_take_turns(tmp_p
         assert "Made the limit understudy-anthropic-claude-sonnet-5-5: 1 at once." in first
         assert "Registered the block understudy-openai-compatible." in first
         second = set_up(prefect_server, settings)
-        assert "The limit understudy-anthropic-claude-sonnet-5-5 is there: 1 at once." in second
+        assert "The limit understudy-anthropic-claude-sonnet-5-5 exists: 1 at once." in second
         assert "Made" not in second
 
         # two runs with room for three conversations each: never more than three calls at once
