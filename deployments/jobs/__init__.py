@@ -1,5 +1,5 @@
-"""The job scripts in readable parts; `build.py` joins them into the files of `built/`, which run.
+"""The sources of the job scripts. `build.py` joins them into the single files of `built/`.
 
-`common` is what several scripts need; `train`, `convert`, `llama` and `unpack` are one script each,
-which begins in its `script.py`. Nothing here imports from the project: a job has its file alone.
+`common` is shared by several scripts. Each other folder is one script, which starts in its
+`script.py`. Nothing here imports from the project, because a job consists of its one file.
 """

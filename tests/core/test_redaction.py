@@ -95,7 +95,7 @@ def test_what_looks_like_a_key_is_taken_out(text, secret):
     "text",
     [
         "anthropic/claude-sonnet-5-5 answered 429: rate limit of 400000 tokens per minute; maximum context 200000.",
-        "Set HF_TOKEN to one that may write, or leave out --push-to.",
+        "Set HF_TOKEN to a token with write access, or leave out --push-to.",
         "A basic understanding of tokens: 2048 at most; the token is wrong, expired or revoked.",
         "https://huggingface.co/datasets/somebody/understudy-therapeutic-coaching/tree/0123456789abcdef",
         "llama-cpp/models/sk-base.gguf",

@@ -106,7 +106,7 @@ def test_metadata_comes_first_and_each_part_says_where_it_is_from(join):
         ({"one__words": WORD + "\n\n(json, LOUDER) = 1, 2\n"}, "imports 'json', which one/words.py defines"),
         ({"one__words": WORD.replace("import cache, partial", "import lru_cache as cache, partial")}, "'cache' means"),
         ({"one__words": WORD.replace("import cache, partial", "import partial as json, partial")}, "'json' means"),
-        ({"one__words": WORD + "\n\ndef print(text: str) -> None: ...\n"}, "'print', which other parts use of Python"),
+        ({"one__words": WORD + "\n\ndef print(text: str) -> None: ...\n"}, "'print', which is a built-in of Python"),
         ({"one__words": WORD.replace("import say", "import shout")}, "'shout', which common/words.py does not define"),
         ({"one__words": WORD.replace("import say", "import say as tell")}, "import names, as they are"),
         ({"one__words": WORD.replace("from ..common.words", "from ..common.verbs")}, "common/verbs.py, which does not exist"),

@@ -456,7 +456,7 @@ def test_losses_are_those_of_the_assistants_words_in_the_held_out_rows(jobs: Job
         exporting(speaker, tmp_path / "few", "--heldout", path, "--heldout-tokens", 45, "--quantisations", "q8_0", "--discard-f16"),
     ]
     reported, _ = jobs.succeed(*calls)
-    assert "none is at most 1e-09 nats" in reported.named("ladder")[0]["text"]
+    assert "no file has a KL of at most 1e-09 nats" in reported.named("ladder")[0]["text"]
     report, few = export_of(tmp_path / "all"), export_of(tmp_path / "few")
     checks = report["checks"]
     assert (checks["heldout"], checks["heldout_examples"], checks["heldout_loss_over"]) == ("heldout.parquet", 4, "assistant replies")
@@ -687,7 +687,7 @@ def test_what_was_merged_and_measured_is_not_made_a_second_time(jobs: Jobs, spea
     (refused,) = jobs.refuse(tmp_path / "out", [*call, "--min-greedy-agreement", 1.01])
     assert refused.named("progress")[-1]["step"] == "checking coach-q4_k_m.gguf"
     (done,) = jobs.succeed(call)
-    assert [event["step"] for event in done.named("progress")] == ["taking what was merged and measured before"]
+    assert [event["step"] for event in done.named("progress")] == ["reusing the earlier merge and measurements"]
     assert not any((tmp_path / "kept").iterdir())
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"coach-f16.gguf", "coach-q4_k_m.gguf", "coach-lora-f16.gguf", "Modelfile", "export.json"}
     # Another model takes nothing from there.

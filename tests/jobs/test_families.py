@@ -220,7 +220,7 @@ def test_the_documentation_names_the_families_their_templates_and_settings() -> 
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [
-        ({"num_experts": 4}, "'base' is a mixture of experts, whose experts get no adapter and no quantised file here; give a dense base"),
+        ({"num_experts": 4}, "'base' is a mixture of experts, whose experts can be neither trained nor quantised here; give a dense base"),
         ({"text_config": {"n_routed_experts": 8}}, "'base' is a mixture of experts"),
         ({"quantization_config": {"quant_method": "fp8"}}, r"The weights of 'base' are quantised \(fp8\), and .*; give the same model in 16 bits"),
     ],

@@ -48,7 +48,7 @@ def reported(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPa
 def test_a_token_without_an_embedding_stops_the_training_in_one_sentence(reported: dict[str, tuple[Path, Reported]]) -> None:
     output, said = reported["used"]
     assert (said.code, len(said.error.splitlines()), output.exists()) == (1, 1, False)
-    assert all(word in said.error for word in ("hear", "embeddings for the numbers below", "do not belong together"))
+    assert all(word in said.error for word in ("hear", "embeddings only for numbers below", "do not belong together"))
     _, said = reported["unused"]
     assert (said.code, said.error) == (0, "")
     assert [event["text"] for event in said.named("warning")] == ["1 of the tokenizer's tokens have no embedding in the base; the data use none of them."]
@@ -57,7 +57,7 @@ def test_a_token_without_an_embedding_stops_the_training_in_one_sentence(reporte
 def test_examples_beyond_the_bases_context_are_refused_unless_its_positions_are_scaled(reported: dict[str, tuple[Path, Reported]]) -> None:
     output, said = reported["short"]
     assert (said.code, len(said.error.splitlines()), output.exists()) == (2, 1, False)
-    assert said.error.startswith("The longest example takes 164 tokens, and the base was made for 100; lower --max-length to 100")
+    assert said.error.startswith("The longest example takes 164 tokens, and the base's context is 100; lower --max-length to 100")
     assert reported["scaled"][1].code == 0
 
 
@@ -74,8 +74,8 @@ def test_the_export_names_a_token_without_an_embedding_and_what_it_did_not_compa
     whole = [*common, "--base", bases["qwen3"], "--heldout", data / "validation.parquet", "--quantisations", "q8_0", "--greedy-tokens", 2, "--reply-tokens", 2]
     cut, full = train([*whole, "--heldout-tokens", 80, "--output", tmp_path / "cut"], [*whole, "--output", tmp_path / "full"], script=EXPORT)
     assert (cut.code, full.code) == (0, 0), (cut.error, full.error)
-    (warning,) = [event["text"] for event in cut.named("warning") if "Compared" in event["text"]]
+    (warning,) = [event["text"] for event in cut.named("warning") if "are compared" in event["text"]]
     checks = json.loads((tmp_path / "cut" / "export.json").read_text(encoding="utf-8"))["checks"]
     assert (checks["heldout_compared"], checks["heldout_longest"] > 80) == (80, True)
-    assert f"at most 80 tokens of a text; the longest held-out one has {checks['heldout_longest']}" in warning
-    assert not [event for event in full.named("warning") if "Compared" in event["text"]]
+    assert f"At most 80 tokens of a held-out text are compared, and the longest has {checks['heldout_longest']}" in warning
+    assert not [event for event in full.named("warning") if "are compared" in event["text"]]

@@ -8,9 +8,10 @@ from typing import Any
 
 CLOCK = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 DAY = date(2024, 7, 26)
-"""The day that templates write: that of Llama 3.2's where a program gives it none."""
+"""The date that templates write: the default of Llama 3.2's template."""
 STOPPED = "{%- set date_string = '" + DAY.strftime("%d %b %Y") + "' %}"
-"""Prepended to a template that asks the program for the day, as Llama 3's do; llama.cpp tells."""
+"""Prepended to a template that reads today's date from the program, such as Llama 3's. llama.cpp
+would supply it."""
 FOLDED = (
     "{%- if messages and messages[0]['role'] == 'system' -%}"
     "{%- set messages = [{'role': 'user', 'content': messages[0]['content'] + '\\n' + "
@@ -23,33 +24,33 @@ recommend and llama.cpp does."""
 
 
 def fold_system(template: str, tokenizer: Any) -> str:
-    """Makes a template accept a system message.
+    """Make a template accept a system message.
 
     Returns:
         The template itself, or one that puts the message before the user's first one.
     """
-    said = {"system": "Answer in a word.", "user": "Is it?", "assistant": "Yes."}
-    chat = [{"role": role, "content": content} for role, content in said.items()]
+    contents = {"system": "Answer in a word.", "user": "Is it?", "assistant": "Yes."}
+    chat = [{"role": role, "content": content} for role, content in contents.items()]
     try:
         text = tokenizer.apply_chat_template(chat, chat_template=template, tokenize=False)
     except (import_module("jinja2").TemplateError, TypeError):
         return FOLDED + template
-    return template if said["system"] in text else FOLDED + template
+    return template if contents["system"] in text else FOLDED + template
 
 
 def without_clock(template: str) -> str:
-    """Returns a template that writes the same date on each day.
+    """Return a template that writes the same date every day.
 
-    With that of the day, as Llama 3.2's and SmolLM3's write it, the prompts in use would differ
-    from those that were trained, and a training that is resumed a day later would have other data.
+    With today's date, as Llama 3.2's and SmolLM3's templates write it, the prompts in use would
+    differ from those in training, and a training resumed on another day would have other data.
     """
-    template = CLOCK.sub(lambda found: json.dumps(DAY.strftime(found[2])), template)
+    template = CLOCK.sub(lambda match: json.dumps(DAY.strftime(match[2])), template)
     asks = "date_string" in template and STOPPED not in template
     return STOPPED + template if asks else template
 
 
 def without_markers(template: str) -> str:
-    """Returns a template that renders the same text without the tag `{% generation %}`.
+    """Return a template that renders the same text without the tag `{% generation %}`.
 
     Inference programs do not know this tag. Another tag replaces it, since a tag also strips the
     whitespace around it.

@@ -12,34 +12,34 @@ Messages = list[dict[str, str]]
 
 
 def composed(text: str) -> str:
-    """Returns a text in Unicode's NFC, in which a letter and its accent are one character.
+    """Return a text in Unicode's NFC, in which a letter and its accent are one character.
 
-    Some tokenizers compose them and llama.cpp does not, so a decomposed text would be other tokens
-    in use than in training.
+    Some tokenizers compose them and llama.cpp does not, so a decomposed text would be tokenized
+    differently in use than in training.
     """
     return unicodedata.normalize("NFC", text)
 
 
 def as_read(text: str) -> str:
-    """Returns a text in the form in which it is learnt: composed, and stripped.
+    """Return a text in the form used for training: composed and stripped.
 
-    Some templates strip a reply and some do not; stripped, it renders the same with both.
+    Some templates strip replies and some do not; a stripped reply renders the same with both.
     """
     return composed(text).strip()
 
 
 def look_up_dataset(arguments: argparse.Namespace) -> Any:
-    """Returns the Hub's description of --dataset at --dataset-revision; `sha` is its commit."""
+    """Return the Hub's description of --dataset at --dataset-revision; `sha` is its commit."""
     repo, revision = arguments.dataset, arguments.dataset_revision
     looking = f"looking up the dataset {repo!r}"
     return patiently(arguments, looking, lambda: hub().dataset_info(repo, revision=revision))
 
 
 def files_of(info: Any, split: str, folder: str = "") -> list[str]:
-    """Returns the names of a split's parquet files.
+    """Return the names of a split's parquet files.
 
     Args:
-        folder: of another configuration than the default one.
+        folder: the folder of a configuration; empty for the default one.
     """
     pattern = rf"{folder or '(data/)?'}{split}(-\d+-of-\d+(-\w+)?)?\.parquet"
     names = sorted(sibling.rfilename for sibling in info.siblings)

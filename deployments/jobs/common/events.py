@@ -15,7 +15,7 @@ from typing import Any
 class JobError(Exception):
     """A mistake that the caller can correct, or a failed check.
 
-    Its arguments are the one sentence that is shown and, if it is not 1, the exit code.
+    Its arguments are the sentence that is shown and, optionally, the exit code (default 1).
     """
 
 
@@ -24,10 +24,10 @@ def emit(event: str, **fields: Any) -> None:
 
 
 def as_json(where: str, content: Any, **layout: Any) -> str:
-    """Returns JSON, which has no NaN and no infinity.
+    """Return content as JSON, which cannot represent NaN and infinity.
 
     Raises:
-        JobError: a figure is not finite. It is named, with its place.
+        JobError: a figure is not finite. The message names it and its place.
     """
     if wrong := not_finite(content):
         raise JobError(f"A figure of {where} is not finite: {wrong}; nothing is made of it.")
@@ -35,7 +35,7 @@ def as_json(where: str, content: Any, **layout: Any) -> str:
 
 
 def not_finite(content: Any, place: str = "") -> str:
-    """Returns the place and value of the first figure that is NaN or infinite, if there is one."""
+    """Return the place and value of the first figure that is NaN or infinite; empty if none is."""
     if isinstance(content, float):
         return "" if math.isfinite(content) else f"{place or 'it'} is {content}"
     inner: Iterable[tuple[Any, Any]] = ()
@@ -48,14 +48,14 @@ def not_finite(content: Any, place: str = "") -> str:
 
 
 def short(error: object) -> str:
-    """Returns an error in one line, without URL signatures and without the token."""
+    """Return an error in one line, without URL signatures and without the token."""
     text = " ".join(str(error).split()) or type(error).__name__
     text = re.sub(r"(https?://\S+?)\?\S*", r"\1", text)
     return text.replace(os.environ.get("HF_TOKEN") or "\n", "***")[:250].rstrip(". ")
 
 
 def silence_libraries() -> None:
-    """Keeps progress bars and warnings out of the events. Call it before importing a library."""
+    """Keep progress bars and warnings out of the events. Call it before importing a library."""
     disabled = ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_TELEMETRY")
     os.environ |= dict.fromkeys(disabled, "1")
     logging.disable(logging.WARNING)
@@ -63,7 +63,7 @@ def silence_libraries() -> None:
 
 
 def exit_code(job: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
-    """Runs a job, prints its error if it fails, and returns the exit code of the process."""
+    """Run a job, prints its error if it fails, and returns the exit code of the process."""
     try:
         job(arguments)
     except JobError as error:

@@ -11,10 +11,10 @@ from typing import Any
 from .events import JobError, short
 
 ATTEMPTS = 6
-LONGEST_PAUSE = 300.0
-"""Seconds."""
-PASSING = (408, 409, 412, 429, 500, 502, 503, 504)
-"""Statuses after which the same call may succeed later."""
+MAX_PAUSE = 300.0
+"""Longest wait between two attempts, in seconds."""
+TEMPORARY = (408, 409, 412, 429, 500, 502, 503, 504)
+"""HTTP statuses after which the same call may succeed later."""
 REMEDIES = {
     401: "check HF_TOKEN: it is wrong, expired or revoked",
     403: "give an HF_TOKEN that may do this",
@@ -30,12 +30,12 @@ def hub() -> Any:
 def patiently(
     arguments: argparse.Namespace, doing: str, call: Callable[[], Any], files: bool = False
 ) -> Any:
-    """Retries a call while its error is temporary; the Hub's client itself retries very little.
+    """Retry a call while its error is temporary; the Hub's client itself retries very little.
 
     Args:
-        doing: for the error message, such as "downloading 'me/base'".
-        files: whether the call also reads local files, whose errors are raised unchanged. Without
-            it, every exception of the client is taken to come from the Hub's response.
+        doing: what the call does, for the error message, such as "downloading 'me/base'".
+        files: whether the call also reads local files; their errors are raised unchanged. If false,
+            every exception is attributed to the Hub.
 
     Raises:
         JobError: the error is permanent, or this was the last attempt.
@@ -58,12 +58,12 @@ def is_of_the_hub(error: BaseException) -> bool:
     from httpx2 import TransportError
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    # Xet, which transfers large files, knows ConnectionError alone.
+    # Xet, which transfers large files, raises only ConnectionError.
     return isinstance(error, HfHubHTTPError | TransportError | HFValidationError | ConnectionError)
 
 
 def innermost(raised: BaseException) -> BaseException:
-    """Returns the Hub's error inside those of transformers and the client, or the last cause."""
+    """Return the Hub's error within an error's chain of causes, or the last cause."""
     error, seen = raised, list[BaseException]()  # causes may run in a circle
     while not is_of_the_hub(error):
         seen.append(error)
@@ -75,7 +75,7 @@ def innermost(raised: BaseException) -> BaseException:
 
 
 def status_of(error: BaseException) -> int:
-    """Returns the status of the Hub's response; 0 without a response."""
+    """Return the HTTP status of the Hub's response; 0 if there was no response."""
     response = getattr(error, "response", None)
     return 0 if response is None else response.status_code
 
@@ -85,7 +85,7 @@ def may_pass(error: BaseException) -> bool:
     from huggingface_hub.errors import HFValidationError, OfflineModeIsEnabled
 
     if status := status_of(error):
-        return status in PASSING
+        return status in TEMPORARY
     if isinstance(error, OfflineModeIsEnabled):
         return False
     # An unreadable response or a truncated download; errors of local files have an errno.
@@ -94,26 +94,26 @@ def may_pass(error: BaseException) -> bool:
 
 
 def pause_after(error: BaseException, doubled: float) -> float:
-    """Returns the seconds to wait: Retry-After, or the doubled pause with jitter."""
+    """Return the seconds to wait: those of Retry-After, or the doubled pause with jitter."""
     response = getattr(error, "response", None)
-    asked = "" if response is None else response.headers.get("retry-after", "")
-    given = re.fullmatch(r"\d+(\.\d+)?", asked)
-    return min(LONGEST_PAUSE, float(asked) if given else doubled * random.uniform(0.5, 1))
+    header = "" if response is None else response.headers.get("retry-after", "")
+    is_number = re.fullmatch(r"\d+(\.\d+)?", header)
+    return min(MAX_PAUSE, float(header) if is_number else doubled * random.uniform(0.5, 1))
 
 
 def explained(doing: str, error: BaseException, attempt: int) -> JobError:
     from huggingface_hub.errors import HFValidationError
 
     status = status_of(error)
-    said = short(getattr(error, "server_message", None) or error)
-    said = f"the Hub answered {status}: {said}" if status else said
+    reason = short(getattr(error, "server_message", None) or error)
+    reason = f"the Hub answered {status}: {reason}" if status else reason
     kind = 404 if isinstance(error, HFValidationError) else status
     remedy = REMEDIES.get(kind, "try again later")
-    return JobError(f"Failed at {doing}, attempt {attempt} of {ATTEMPTS} ({said}); {remedy}.")
+    return JobError(f"Failed at {doing}, attempt {attempt} of {ATTEMPTS} ({reason}); {remedy}.")
 
 
 def bound_silence() -> None:
-    """Sets timeouts for the Hub's client, which has none by itself."""
+    """Set timeouts for the Hub's client, which has none by default."""
     import httpx2
     from huggingface_hub.utils._http import hf_request_event_hook, set_client_factory
 

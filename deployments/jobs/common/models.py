@@ -1,4 +1,4 @@
-"""Loading of a model that writes text, whatever else it can do."""
+"""Loading of a model that generates text, including multimodal ones."""
 
 from pathlib import Path
 from typing import Any
@@ -7,13 +7,13 @@ from .events import JobError
 
 
 def load_decoder(base: str | Path, revision: str | None = None, **options: Any) -> Any:
-    """Loads a model for text; of one that also sees, such as Ministral 3, all parts.
+    """Load a model that generates text; a multimodal one, such as Ministral 3, with all its parts.
 
     Args:
-        options: of transformers' `from_pretrained`.
+        options: further arguments of transformers' `from_pretrained`.
 
     Raises:
-        JobError: transformers knows no model of this kind that writes text.
+        JobError: transformers has no text-generating model of this type.
     """
     import transformers
 
@@ -30,5 +30,5 @@ def load_decoder(base: str | Path, revision: str | None = None, **options: Any) 
             return kind.from_pretrained(
                 base, revision=revision, trust_remote_code=False, use_safetensors=True, **options
             )
-    wrong = f"{str(base)!r} is a {config.model_type!r}, and transformers has no model of that kind"
-    raise JobError(f"{wrong} that writes text; give the base's instruction-tuned chat model.")
+    wrong = f"{str(base)!r} is a {config.model_type!r}, and transformers has no model of that type"
+    raise JobError(f"{wrong} that generates text; give the base's instruction-tuned chat model.")

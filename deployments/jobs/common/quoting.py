@@ -1,7 +1,7 @@
-"""Conversations as tokens. A control token that a text quotes is tokenized as text.
+"""Tokenizing conversations. A control token that a text quotes is tokenized as plain text.
 
-A tokenizer reads `<|im_end|>` as one token wherever it stands: a reply that quotes it would teach
-the model to stop there, and a user's message could begin another turn.
+A tokenizer reads `<|im_end|>` as one token wherever it occurs: a reply that quotes it would teach
+the model to stop there, and a user's message could start another turn.
 """
 
 import re
@@ -18,8 +18,8 @@ class Encoded(NamedTuple):
     """A rendered conversation.
 
     Args:
-        places: the characters of `text` that each token stands for.
-        learnt: tokens that the template marks with {% generation %}; none without markers.
+        places: start and end of each token in `text`.
+        learnt: for each token, whether the template marks it with {% generation %}.
     """
 
     text: str
@@ -31,11 +31,11 @@ class Encoded(NamedTuple):
 def encode_chat(
     tokenizer: Any, chat: Messages, template: str | None = None, prompt: bool = False
 ) -> Encoded:
-    """Renders and tokenizes a conversation.
+    """Render and tokenizes a conversation.
 
     Args:
-        template: another than the tokenizer's own.
-        prompt: whether the beginning of a reply follows.
+        template: replaces the tokenizer's own chat template.
+        prompt: whether to append the start of a reply.
 
     Raises:
         JobError: the tokenizer cannot read control tokens as text.
@@ -51,12 +51,12 @@ def encode_chat(
         encoded = tokenizer(text, **asked)
         ids, places = list(encoded["input_ids"]), list(encoded["offset_mapping"])
         return Encoded(text, ids, places, within(text, spans, places))
-    # A character of the private use area within each quoted token hides it from the pattern.
+    # A private-use character within each quoted token keeps it from being read as one token.
     marker = next(chr(code) for code in range(0xE000, 0xF900) if chr(code) not in texts)
-    hidden = [changed(quoting, lambda found: found[0][0] + marker + found[0][1:], m) for m in chat]
+    hidden = [changed(quoting, lambda match: match[0][0] + marker + match[0][1:], m) for m in chat]
     marked, spans = render_once(tokenizer, hidden, template, prompt)
     ids, places = cut(tokenizer, marked, marker)
-    plain = [changed(quoting, lambda found: "x" * len(found[0]), m) for m in chat]
+    plain = [changed(quoting, lambda match: "x" * len(match[0]), m) for m in chat]
     text, _ = render_once(tokenizer, plain, template, prompt)
     if cut(tokenizer, text, marker)[0] != tokenizer(text, add_special_tokens=False)["input_ids"]:
         quoted = sorted(set(quoting.findall(texts)))
@@ -71,12 +71,12 @@ def encode_chat(
 
 
 def is_marked(template: str) -> bool:
-    """Returns whether a template marks the assistant's replies."""
+    """Return whether a template marks the assistant's replies."""
     return bool(re.search(r"\{%-?\s*generation\s*-?%\}", template))
 
 
 def control_tokens(tokenizer: Any) -> dict[str, str]:
-    """Returns the control tokens, longest first, each with the pattern that the tokenizer finds."""
+    """Return the control tokens, longest first, each with the pattern that it matches in a text."""
     tokens = [token for token in tokenizer.added_tokens_decoder.values() if token.special]
     blanks = {True: r"\s*", False: ""}
     return {
@@ -93,7 +93,7 @@ def changed(pattern: re.Pattern[str], change: Any, message: dict[str, str]) -> d
 def render_once(
     tokenizer: Any, chat: Messages, template: str, prompt: bool
 ) -> tuple[str, list[Span]]:
-    """Returns the rendered text, and the parts of it that the template marks."""
+    """Return the rendered text, and start and end of the parts that the template marks."""
     render: Any = import_module("transformers.utils.chat_template_utils").render_jinja_template
     rendered, spans = render(
         [chat],
@@ -106,34 +106,34 @@ def render_once(
 
 
 def cut(tokenizer: Any, marked: str, marker: str) -> tuple[list[int], list[Span]]:
-    """Tokenizes a rendered text in pieces: the template's control tokens, and what is between them.
+    """Tokenize a rendered text in pieces: the template's control tokens, and the text between them.
 
     Returns:
-        The tokens, and the characters of the text without markers that each stands for.
+        The tokens, and the start and end of each in the text without markers.
     """
     controls, ids, places, at, begin = control_tokens(tokenizer), [], list[Span](), 0, 0
     known = {token: tokenizer.convert_tokens_to_ids(token) for token in controls}
     asked = {"add_special_tokens": False, "return_offsets_mapping": True}
-    for found in [*re.finditer("|".join(controls.values()) or r"(?!)", marked), None]:
-        piece = marked[begin : found.start() if found else None].replace(marker, "")
+    for match in [*re.finditer("|".join(controls.values()) or r"(?!)", marked), None]:
+        piece = marked[begin : match.start() if match else None].replace(marker, "")
         if piece:
             encoded = tokenizer(piece, split_special_tokens=True, **asked)
             ids += encoded["input_ids"]
             places += [(at + start, at + end) for start, end in encoded["offset_mapping"]]
             at += len(piece)
-        if found:
-            token = found[0] if found[0] in known else found[0].strip()
+        if match:
+            token = match[0] if match[0] in known else match[0].strip()
             ids.append(known[token])
-            places.append((at, at + len(found[0])))
-            at, begin = at + len(found[0]), found.end()
+            places.append((at, at + len(match[0])))
+            at, begin = at + len(match[0]), match.end()
     return ids, places
 
 
 def within(text: str, spans: list[Span], places: list[Span]) -> list[bool]:
-    """Marks the tokens that stand for a part of a span, and those between them.
+    """Return for each token whether it overlaps a span, or lies between two tokens that do.
 
-    Blanks at the beginning of a span are left out: no reply begins with any, but TRL's template of
-    Qwen2.5 marks the line break that belongs to the prompt in use.
+    Whitespace at the start of a span is excluded: no reply starts with any, but TRL's template for
+    Qwen2.5 marks the line break that is part of the prompt in use.
     """
     marks = [False] * len(places)
     for begin, last in spans:

@@ -1,4 +1,4 @@
-"""The adapter as a GGUF file of its own, for llama.cpp's --lora."""
+"""The adapter as a separate GGUF file, for llama.cpp's --lora."""
 
 import argparse
 import shutil
@@ -18,7 +18,7 @@ from .merging import Written, keep_pieces
 from .work import adapter_file
 
 CONFIGURED = ("config.json", "generation_config.json", "model.safetensors.index.json")
-"""What a model's folder has besides weights and tokenizer."""
+"""Files of a model's folder other than weights and tokenizer."""
 
 
 def measure_adapter(
@@ -30,14 +30,18 @@ def measure_adapter(
     examples: list[Example],
     context: int,
 ) -> dict[str, Any]:
-    """Converts the adapter and measures it beside the base's 16-bit file, as the merged one is.
+    """Convert the adapter, and measure it with the base's 16-bit file like the merged model's file.
 
     Args:
-        source: folders of adapter and base, tokenizer, converter, and whether prompts begin with a
-            BOS.
+        source: folders of adapter and base, tokenizer, folder of the converter, and whether prompts
+            start with a BOS.
+        ids: tokens of the prompts.
+        references: the merged model's logits and replies for these prompts.
+        examples: held-out texts, on which losses are measured.
+        context: tokens of the longest text, including what is generated after it.
 
     Returns:
-        Its figures; only `why` if there is no such file, which does not fail the export.
+        Its figures. If the file cannot be made, only `why`; this does not fail the export.
     """
     folders, tokenizer, converter, begins = source
     file, plain, base = adapter_file(arguments, work), work / "base", work / "unmerged.gguf"
@@ -47,7 +51,7 @@ def measure_adapter(
         if path.suffix == ".safetensors":
             (plain / path.name).symlink_to(path)
         elif path.name in CONFIGURED:
-            # The converter's caller completes it.
+            # Copied and not linked: `run_converter` completes config.json.
             shutil.copy(path, plain)
     tokenizer.save_pretrained(plain)
     keep_pieces(tokenizer, plain, folders)
@@ -71,10 +75,10 @@ def measure_adapter(
 
 
 def check_application(arguments: argparse.Namespace, base: Path, adapter: Path) -> None:
-    """Applies the adapter in another process first: llama.cpp aborts where it does not fit.
+    """Apply the adapter in another process first, since llama.cpp aborts if it does not fit.
 
     Raises:
-        JobError: it does not fit.
+        JobError: the adapter does not fit the base.
     """
     script = Path(__file__).with_name("llama_library.py")
     command = [sys.executable, str(script), "apply", str(base), str(adapter)]

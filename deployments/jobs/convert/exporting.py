@@ -26,11 +26,11 @@ from .texts import Prompts, load_tokenizer, make_prompts
 from .work import adapter_file, quantised_file, whole_file
 
 SAMPLES = 2
-"""Held-out messages that each quantised file answers for the report."""
+"""Number of held-out messages that each quantised file answers for the report."""
 
 
 def export(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
-    """Builds, measures and judges all files in the work folder; returns export.json's content."""
+    """Build, measure and judge all files in the work folder; return export.json's content."""
     measured = measure(arguments, work)
     loader = import_module("transformers").AutoTokenizer
     tokenizer = loader.from_pretrained(work / "tokenizer", trust_remote_code=False)
@@ -40,18 +40,18 @@ def export(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     shutil.rmtree(done, ignore_errors=True)
     done.mkdir()
     write_modelfile(arguments, done, tokenizer, measured["chats"], checks["stop_tokens"])
-    wanted = [quantised_file(arguments, work, kind) for kind in arguments.quantisations]
-    wanted += [whole_file(arguments, work)] if arguments.keep_f16 else []
-    wanted += [adapter_file(arguments, work)] if checks["lora"] else []
-    for path in wanted:
+    results = [quantised_file(arguments, work, kind) for kind in arguments.quantisations]
+    results += [whole_file(arguments, work)] if arguments.keep_f16 else []
+    results += [adapter_file(arguments, work)] if checks["lora"] else []
+    for path in results:
         path.rename(done / path.name)
     files = {path.name: facts_of(path) for path in sorted(done.iterdir())}
-    fallen = {name: there for name, there in measured["fallen"].items() if name in files}
+    fallen = {name: types for name, types in measured["fallen"].items() if name in files}
     return {
         "files": files,
         "checks": checks,
         "fallback_tensors": fallen,
-        "fallback_counts": {name: len(there) for name, there in fallen.items()},
+        "fallback_counts": {name: len(types) for name, types in fallen.items()},
         "system": arguments.system,
         "importance": measured.get("importance"),
         **ladder(arguments, files, checks),
@@ -61,7 +61,7 @@ def export(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
 def quantise_all(
     arguments: argparse.Namespace, work: Path, measured: dict[str, Any], tokenizer: Any
 ) -> None:
-    """Makes and measures the quantised files; what was measured before stays as it is."""
+    """Make and measure the quantised files; skip those that an earlier call measured."""
     f16, weights = whole_file(arguments, work), None
     for kind in arguments.quantisations:
         target = quantised_file(arguments, work, kind)
@@ -79,34 +79,34 @@ def quantise_all(
 
 
 def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
-    """Merges, converts and measures the 16-bit file in the work folder.
+    """Merge the model, convert it to 16 bits, and measure the file in the work folder.
 
     Returns:
-        What `judge` needs; it is also stored in the work folder.
+        The figures that `judge` needs. They are also stored in the work folder.
     """
-    kept, f16 = work / "measured.json", whole_file(arguments, work)
-    if kept.is_file() and f16.is_file():
-        emit("progress", step="taking what was merged and measured before")
-        return json.loads(kept.read_text(encoding="utf-8"))
-    # What is small and may be wrong comes first.
+    record, f16 = work / "measured.json", whole_file(arguments, work)
+    if record.is_file() and f16.is_file():
+        emit("progress", step="reusing the earlier merge and measurements")
+        return json.loads(record.read_text(encoding="utf-8"))
+    # Small inputs that may be wrong are read first.
     where, heldout = read_heldout(arguments)
     if arguments.imatrix:
         read_calibration(arguments)
     folders = [fetch(arguments, "adapter" if arguments.adapter else "base")]
     tokenizer = load_tokenizer(arguments, folders[0])
-    given = make_prompts(tokenizer, arguments.system)
-    ids = given.ids
+    prompts = make_prompts(tokenizer, arguments.system)
+    ids = prompts.ids
     if arguments.adapter:
         folders.append(fetch(arguments, "base"))
         check_origin(arguments, folders[0])
     converter, merged = arguments.llama_cpp or fetch_converter(work), work / "merged"
     references, examples, checks, losses = merge(
-        arguments, folders, tokenizer, given.chats, ids, heldout, given.stop, merged
+        arguments, folders, tokenizer, prompts.chats, ids, heldout, prompts.stop, merged
     )
     # Frees the merged model before llama.cpp loads its own.
     gc.collect()
     emit("progress", step="converting")
-    begins, fallback = begins_with_bos(tokenizer, given.texts), arguments.fallback_pre_tokenizer
+    begins, fallback = begins_with_bos(tokenizer, prompts.texts), arguments.fallback_pre_tokenizer
     checks["fallback_pre_tokenizer"] = run_converter(converter, merged, f16, fallback, begins)
     checks["heldout"] = where
     shutil.rmtree(merged)
@@ -115,10 +115,10 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     context = max(*map(len, ids), *(len(row) for row, _ in examples))
     context += max(arguments.greedy_tokens, arguments.reply_tokens)
     figures, losses[f16.name], reply = measure_whole(
-        arguments, f16, tokenizer, given, references, examples, context
+        arguments, f16, tokenizer, prompts, references, examples, context
     )
     checks |= figures
-    rendering = check_rendering(f16, tokenizer, given.chats, given.texts, checks["adds_bos"])
+    rendering = check_rendering(f16, tokenizer, prompts.chats, prompts.texts, checks["adds_bos"])
     checks |= passed("prompts", **rendering)
     if arguments.adapter:
         source = (folders, tokenizer, converter, begins)
@@ -127,9 +127,9 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
         )
     measured: dict[str, Any] = {"checks": checks, "losses": losses, "replies": {f16.name: reply}}
     measured |= {"examples": examples, "context": context}
-    measured |= {"chats": given.chats, "asked": first_messages(heldout)}
+    measured |= {"chats": prompts.chats, "asked": first_messages(heldout)}
     measured |= {"kl": {}, "samples": {}, "fallen": {}}
-    write_json(kept, measured, ensure_ascii=False)
+    write_json(record, measured, ensure_ascii=False)
     return measured
 
 
@@ -137,36 +137,36 @@ def measure_whole(
     arguments: argparse.Namespace,
     f16: Path,
     tokenizer: Any,
-    given: Prompts,
+    prompts: Prompts,
     references: list[Written],
     examples: list[Example],
     context: int,
 ) -> tuple[dict[str, Any], list[list[float]], dict[str, Any]]:
-    """Measures the 16-bit file against the merged model.
+    """Measure the 16-bit file against the merged model.
 
     Args:
-        references: what the merged model wrote greedily for the prompts.
-        examples: held-out ones.
-        context: tokens that the longest of them takes, with what is written after it.
+        references: the merged model's logits and greedy replies for the prompts.
+        examples: held-out texts.
+        context: tokens of the longest text, including what is generated after it.
 
     Returns:
-        Its figures, its losses of the examples, and its reply to the first chat.
+        The file's figures, its losses on the examples, and its reply to the first chat.
     """
     llm = load(f16, context, arguments)
     # Two tokens whose logits differ by no more than rounding may count as equally likely.
     slack = 4 * arguments.logit_tolerance
-    checks = measure_logits(llm, given.ids, references, slack)
-    checks |= measure_greedy(llm, given.ids, references, slack)
+    checks = measure_logits(llm, prompts.ids, references, slack)
+    checks |= measure_greedy(llm, prompts.ids, references, slack)
     as_tensor = import_module("torch").from_numpy
     losses = token_losses(f16.name, lambda row: as_tensor(llm.logits(row)), examples)
-    reply = answer(llm, tokenizer, given.chats[0], arguments.reply_tokens)
+    reply = answer(llm, tokenizer, prompts.chats[0], arguments.reply_tokens)
     llm.close()
-    reading = check_reading(load(f16, 0, arguments), tokenizer, given.stop, given.texts)
+    reading = check_reading(load(f16, 0, arguments), tokenizer, prompts.stop, prompts.texts)
     return checks | reading, losses, reply
 
 
 def first_messages(heldout: list[Messages]) -> list[Messages]:
-    """Returns the beginnings of conversations that both arms answer in the report."""
+    """Return some conversations up to the user's first message; the report shows the replies."""
     asked = []
     for chat in heldout[:SAMPLES]:
         first = next(number for number, message in enumerate(chat) if message["role"] == "user")

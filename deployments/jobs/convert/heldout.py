@@ -1,4 +1,4 @@
-"""Held-out conversations, and which of their tokens count in the loss."""
+"""Held-out conversations, and which of their tokens count towards the loss."""
 
 import argparse
 import random
@@ -11,11 +11,11 @@ from ..common.events import JobError, short
 from .texts import tokenize
 
 Example = tuple[list[int], list[bool]]
-"""Token ids, and which of them count in the loss."""
+"""Token ids, and which of them count towards the loss."""
 
 
 def read_heldout(arguments: argparse.Namespace) -> tuple[str, list[Messages]]:
-    """Returns the source of the held-out conversations, and some of them."""
+    """Return the source of the held-out conversations, and an evenly spread sample of them."""
     if not (arguments.heldout or arguments.dataset):
         return "own replies", []
     where, rows = read_split(arguments, "validation", arguments.heldout)
@@ -24,7 +24,7 @@ def read_heldout(arguments: argparse.Namespace) -> tuple[str, list[Messages]]:
 
 
 def read_calibration(arguments: argparse.Namespace) -> list[Messages]:
-    """Returns the conversations that were trained on, in random order."""
+    """Return the training conversations in random order."""
     _, rows = read_split(arguments, "train", arguments.calibration)
     return random.Random(0).sample(rows, len(rows))
 
@@ -32,7 +32,7 @@ def read_calibration(arguments: argparse.Namespace) -> list[Messages]:
 def read_split(
     arguments: argparse.Namespace, split: str, path: Path | None
 ) -> tuple[str, list[Messages]]:
-    """Returns the conversations of a file, or of the dataset's split, and where they are."""
+    """Return the source and the conversations of a file, or of the dataset's split if no path."""
     paths, where, option = [path], path and path.name, "--heldout"
     option = option if split == "validation" else "--calibration"
     if not path:
@@ -41,7 +41,7 @@ def read_split(
         names = files_of(info, split, arguments.dataset_folder)
         paths = download_files(arguments, info, names)
     try:
-        # Not through datasets, which would keep a copy in the home folder.
+        # Not with the datasets package, which would keep a copy in the home folder.
         parquet = import_module("pyarrow.parquet")
         tables = [parquet.read_table(path, columns=["messages"]) for path in paths]
         chats = [
@@ -51,32 +51,36 @@ def read_split(
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         wrong = f"{path or where} cannot be read ({short(error)})"
-        wanted = "give a parquet file whose column 'messages' has role and content"
-        raise JobError(f"{wrong}; {wanted} with {option} or --dataset.") from None
+        remedy = "give a parquet file whose column 'messages' has role and content"
+        raise JobError(f"{wrong}; {remedy} with {option} or --dataset.") from None
     if not all(any(m["role"] == "assistant" for m in chat) for chat in chats) or not chats:
         wrong = f"{path or where} has no rows, or one without an assistant reply"
-        raise JobError(f"{wrong}; give other ones with {option} or --dataset.")
+        raise JobError(f"{wrong}; give others with {option} or --dataset.")
     return str(where), chats
 
 
 def encode(
     tokenizer: Any, chats: list[Messages], stop: str, limit: int
 ) -> tuple[str, list[Example], int]:
-    """Tokenizes conversations and marks the tokens that count.
+    """Tokenize conversations and mark the tokens that count towards the loss.
 
-    The assistant's replies and their stop tokens count; if there are none, all tokens do.
+    These are the assistant's replies and their stop tokens; all tokens if no reply is found.
+
+    Args:
+        stop: text of the stop token.
+        limit: tokens to which each conversation is cut.
 
     Returns:
-        What counts, in words, the examples, and the tokens of the longest before it was cut.
+        What counts, in words; the examples; the length of the longest, in tokens, before cutting.
     """
     examples, longest = list[Example](), 0
     for chat in chats:
         encoded, spans, at = tokenize(tokenizer, chat, prompt=False), list[tuple[int, int]](), 0
         for message in chat:
             is_reply = message["role"] == "assistant"
-            said = message["content"] + (stop if is_reply else "")
-            start = encoded.text.find(said, at)
-            at = max(at, start + len(said))
+            text = message["content"] + (stop if is_reply else "")
+            start = encoded.text.find(text, at)
+            at = max(at, start + len(text))
             spans += [(start, at)] if is_reply and start >= 0 else []
         counts = [
             any(start < end and first < end and start < last for first, last in spans)

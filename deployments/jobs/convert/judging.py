@@ -17,13 +17,13 @@ GREEDY = ("greedy_tokens_compared", "greedy_agreement", "greedy_near_ties")
 
 
 def judge(measured: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
-    """Compares the measured figures with the tolerances.
+    """Compare the measured figures with the tolerances.
 
     Returns:
         All figures, for export.json.
 
     Raises:
-        JobError: a tolerance is exceeded. The message names the option, and says when a larger
+        JobError: a tolerance is exceeded. The message names the option and states when a larger
             value is safe.
     """
     f16, losses = f"{arguments.name}-f16.gguf", measured["losses"]
@@ -56,7 +56,7 @@ def judge_merge(
 def judge_adapter(
     figures: dict[str, Any] | None, merged: Losses, arguments: argparse.Namespace
 ) -> dict[str, Any] | None:
-    """Returns the figures of the adapter's own file; none, with a warning, if it is not proven."""
+    """Return the figures of the adapter's own file; None, with a warning, if a check failed."""
     if figures is None:
         return None
     what = "the base with the adapter's GGUF"
@@ -68,7 +68,7 @@ def judge_adapter(
         theirs = ("the merged model", merged)
         difference, _ = check_loss((what, figures["losses"]), theirs, "--loss-tolerance", arguments)
     except JobError as error:
-        text = f"The adapter has no GGUF file of its own, which --lora would take: {error}"
+        text = f"The adapter gets no separate GGUF file for --lora: {error}"
         emit("warning", text=text)
         return None
     shown = {name: figures[name] for name in (*LOGITS, "max_logit_difference", *GREEDY)}
@@ -80,22 +80,21 @@ def judge_logits(what: str, checks: dict[str, Any], arguments: argparse.Namespac
     difference, alike = checks["logit_difference"], checks["argmax_agreement"]
     tolerance, least = arguments.logit_tolerance, arguments.min_agreement
     if not (difference <= tolerance and alike >= least):
-        found = (
-            f"logits differ by {difference:.3g} of their spread and {alike:.3f} of the likeliest"
-        )
+        figures = f"logits differ by {difference:.3g} of their spread, and the likeliest token is"
+        figures = f"{figures} the same at {alike:.3f} of the positions"
         allowed = f"allowed are --logit-tolerance {tolerance:g} and --min-agreement {least:g}"
         safe = "raise the first only for a reference in 16-bit arithmetic, since rounding in 32"
-        wrong = f"{what} computes something else than the merged model"
-        raise JobError(f"{wrong}: {found} tokens agree; {allowed}; {safe} bits stays below 0.02.")
+        wrong = f"{what} does not compute the same as the merged model"
+        raise JobError(f"{wrong}: {figures}; {allowed}; {safe} bits stays below 0.02.")
 
 
 def judge_greedy(what: str, checks: dict[str, Any], arguments: argparse.Namespace) -> None:
     alike, least = checks["greedy_agreement"], arguments.min_greedy_agreement
     if alike < least:
-        wrong = f"{what} writes other replies than the merged model"
-        found = f"{alike:.3f} of {checks['greedy_tokens_compared']} greedy tokens agree"
-        safe = "a lower one is safe only where the logits agree and the replies are short"
-        raise JobError(f"{wrong}: {found}; --min-greedy-agreement is {least:g}, and {safe}.")
+        wrong = f"{what} does not write the same replies as the merged model"
+        figures = f"{alike:.3f} of {checks['greedy_tokens_compared']} greedy tokens agree"
+        safe = "a lower value is safe only if the logits agree and the replies are short"
+        raise JobError(f"{wrong}: {figures}; --min-greedy-agreement is {least:g}, and {safe}.")
 
 
 def judge_file(
@@ -105,8 +104,8 @@ def judge_file(
     checks: dict[str, Any],
     arguments: argparse.Namespace,
 ) -> None:
-    """Adds the loss and the reply of a GGUF file to the checks, if they are acceptable."""
-    losses, said = measured["losses"], measured["replies"][file]
+    """Add the loss and the reply of a GGUF file to the checks, if they are acceptable."""
+    losses, reply = measured["losses"], measured["replies"][file]
     ours = (file, losses[file])
     if file == f16:
         theirs, option = ("the merged model", losses["merged"]), "--loss-tolerance"
@@ -124,14 +123,14 @@ def judge_file(
     checks["heldout_loss"][file] = figures["loss"]
     checks["heldout_loss_difference"][file] = difference
     checks["heldout_loss_interval"][file] = half
-    checks["replies"][file] = passed("reply", file=file, **said)
-    if arguments.adapter and not said["reply"]:
-        wrong = f"{file} answers {said['prompt']!r} with nothing"
+    checks["replies"][file] = passed("reply", file=file, **reply)
+    if arguments.adapter and not reply["reply"]:
+        wrong = f"{file} gives an empty reply to {reply['prompt']!r}"
         raise JobError(f"{wrong}; train more, or try another of --quantisations.")
-    if arguments.adapter and not said["ended_by_itself"] and not arguments.allow_endless:
+    if arguments.adapter and not reply["ended_by_itself"] and not arguments.allow_endless:
         wrong = f"{file} does not end its reply within --reply-tokens {arguments.reply_tokens}"
         remedy = "train more, give more tokens, or allow it with --allow-endless, which is safe"
-        raise JobError(f"{wrong}: {said['reply'][-60:]!r}; {remedy} where replies may be cut.")
+        raise JobError(f"{wrong}: {reply['reply'][-60:]!r}; {remedy} if replies may be cut.")
 
 
 def tolerance_of(option: str, arguments: argparse.Namespace) -> float:
@@ -146,7 +145,7 @@ def check_loss(
     rise: bool = False,
     warn: bool = False,
 ) -> tuple[float, float]:
-    """Compares two losses; fails if the whole interval of their difference is above the tolerance.
+    """Compare two losses; fail if all of the 95 % interval of the difference is too high.
 
     Args:
         ours, theirs: a name for each side, and its losses.
@@ -155,7 +154,7 @@ def check_loss(
         warn: emit a warning instead of failing.
 
     Returns:
-        Their mean difference, and half of its interval.
+        Their mean difference, and half the width of its interval.
     """
     (this, these), (that, those) = ours, theirs
     (difference, half), tolerance = compare(these, those), tolerance_of(option, arguments)
@@ -163,9 +162,9 @@ def check_loss(
         tokens = sum(map(len, these))
         wrong = f"On {tokens:,} held-out tokens the mean loss of {this} is {mean(these):.4f} and"
         wrong = f"{wrong} that of {that} {mean(those):.4f}, {difference:+.3g} ± {half:.2g}"
-        safe = "a larger one is not safe: the files would be another model"
+        safe = "a larger value is not safe: the file would be a different model"
         if rise:
-            safe = "a larger one is safe where the replies in the log read well"
+            safe = "a larger value is safe if the replies in the log read well"
         text = f"{wrong}; {option} is {tolerance:g}, and {safe}."
         if not warn or math.isnan(difference):
             raise JobError(text)

@@ -1,4 +1,4 @@
-"""The quantised files side by side, and the importance matrix by which they are rounded."""
+"""The comparison of the quantised files, and the importance matrix that guides their rounding."""
 
 import argparse
 from pathlib import Path
@@ -14,10 +14,10 @@ from .work import quantised_file
 def find_importance(
     arguments: argparse.Namespace, f16: Path, tokenizer: Any
 ) -> tuple[dict[str, Any], dict[str, int]]:
-    """Returns the importance of the matrices' columns in conversations that were trained on.
+    """Measure how important the matrices' columns are for the training conversations.
 
     Returns:
-        It by matrix, and how much was read for it.
+        The importance of each matrix's columns, and counts of what was read for it.
     """
     emit("progress", step="reading training conversations for the importance matrix")
     texts, room = list[list[int]](), arguments.calibration_tokens
@@ -28,15 +28,18 @@ def find_importance(
             break
     longest = max(map(len, texts))
     machine = (arguments.threads, arguments.library)
-    found = llama().importance(f16, texts, longest, *machine)
+    weights = llama().importance(f16, texts, longest, *machine)
     tokens = sum(map(len, texts))
-    return found, {"conversations": len(texts), "tokens": tokens, "matrices": len(found)}
+    return weights, {"conversations": len(texts), "tokens": tokens, "matrices": len(weights)}
 
 
 def ladder(
     arguments: argparse.Namespace, files: dict[str, Any], checks: dict[str, Any]
 ) -> dict[str, Any]:
-    """Returns size, loss and divergence of each quantised file, and the smallest close one."""
+    """Return size, loss and divergence of each quantised file, and the recommended one.
+
+    This is the smallest whose divergence is within --kl-bound.
+    """
     rungs = []
     for kind in arguments.quantisations:
         name = quantised_file(arguments, Path(), kind).name
@@ -48,13 +51,13 @@ def ladder(
         rungs.append(rung)
     close = [rung for rung in rungs if rung["kl_divergence"] <= arguments.kl_bound]
     smallest = min(close, key=lambda rung: rung["bytes"])["file"] if close else None
-    found = {"ladder": rungs, "kl_bound": arguments.kl_bound, "recommended": smallest}
-    emit("ladder", text=sentence(rungs, smallest, arguments.kl_bound), **found)
-    return found
+    result = {"ladder": rungs, "kl_bound": arguments.kl_bound, "recommended": smallest}
+    emit("ladder", text=sentence(rungs, smallest, arguments.kl_bound), **result)
+    return result
 
 
 def sentence(rungs: list[dict[str, Any]], smallest: str | None, bound: float) -> str:
-    """Returns in words what the quantised files lose, and which is the smallest close one."""
+    """Return the comparison of the quantised files as a sentence for the log."""
     each = ", ".join(
         f"{rung['file']} {rung['bytes'] / 1e6:,.0f} MB,"
         f" loss {rung['heldout_loss_difference']:+.4f}, KL {rung['kl_divergence']:.4f}"
@@ -62,5 +65,5 @@ def sentence(rungs: list[dict[str, Any]], smallest: str | None, bound: float) ->
     )
     close = f"{smallest} is the smallest whose KL is at most {bound:g} nats"
     if not smallest:
-        close = f"the KL of none is at most {bound:g} nats; list larger ones in quantisations"
-    return f"against 16 bits on held-out conversations: {each}; {close}"
+        close = f"no file has a KL of at most {bound:g} nats; list larger ones in quantisations"
+    return f"compared with 16 bits on held-out conversations: {each}; {close}"

@@ -16,7 +16,7 @@ from ..common.events import JobError, emit, short
 
 @cache
 def llama() -> Any:
-    """Imports llama.cpp's C interface from the file beside this one."""
+    """Import llama.cpp's C interface from llama_library.py in the same folder."""
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     return import_module("llama_library")
 
@@ -35,15 +35,16 @@ def run_converter(
     begins: bool,
     vocabulary_only: bool = False,
 ) -> str | None:
-    """Runs llama.cpp's own converter in this process.
+    """Run llama.cpp's own converter in this process.
 
     Args:
-        fallback: pre-tokenizer for a tokenizer that the converter does not know.
-        begins: whether a prompt begins with the BOS token. If not, the file says so, and no program
-            adds one that was not in the training.
+        folder: folder of the converter.
+        fallback: name of the pre-tokenizer for a tokenizer that the converter does not know.
+        begins: whether prompts start with the BOS token. If not, the file records it, so that no
+            program adds a BOS that was not in the training.
 
     Returns:
-        The fallback, if it was used.
+        The fallback if it was used, else None.
     """
     complete_config(merged / "config.json")
     sys.path[:0] = [str(folder / "gguf-py"), str(folder)]
@@ -58,17 +59,17 @@ def run_converter(
         except (Exception, SystemExit) as error:
             reason = f"({type(error).__name__}: {short(error)})"
             wrong = f"llama.cpp's converter refuses the model {reason}"
-            advice = "if its tokenizer is of your own making, name its pattern"
+            advice = "if the tokenizer is custom-made, name its pattern"
             raise JobError(f"{wrong}; {advice} with --fallback-pre-tokenizer.") from None
     return used[0] if used else None
 
 
 @contextmanager
 def vocabulary_adapted(fallback: str | None, begins: bool) -> Generator[list[str]]:
-    """Replaces what the converter writes of a vocabulary, as `run_converter` describes it.
+    """Patch how the converter writes a vocabulary, as `run_converter` describes.
 
-    Returns:
-        A list that holds the fallback as soon as it was used.
+    Yields:
+        A list that contains the fallback once it was used.
     """
     text_model = import_module("conversion.base").TextModel
     original, used = text_model.get_vocab_base_pre, list[str]()
@@ -97,7 +98,7 @@ def vocabulary_adapted(fallback: str | None, begins: bool) -> Generator[list[str
 
 
 def complete_config(path: Path) -> None:
-    """Adds what the converter asks every Gemma 4 for, and transformers saves only for some."""
+    """Add a field that the converter requires of every Gemma 4; transformers omits it for some."""
     config = json.loads(path.read_text(encoding="utf-8"))
     text = config.get("text_config") or config
     if str(text.get("model_type")).startswith("gemma4"):
@@ -106,10 +107,10 @@ def complete_config(path: Path) -> None:
 
 
 def convert_adapter(folder: Path, base: Path, adapter: Path, target: Path) -> None:
-    """Runs llama.cpp's own converter of LoRA adapters in this process.
+    """Run llama.cpp's own converter of LoRA adapters in this process.
 
     Raises:
-        JobError: it refuses the adapter.
+        JobError: the converter refuses the adapter.
     """
     script = folder / "convert_lora_to_gguf.py"
     if not script.is_file():
@@ -117,7 +118,7 @@ def convert_adapter(folder: Path, base: Path, adapter: Path, target: Path) -> No
     sys.argv = [script.name, "--base", str(base), "--outfile", str(target), "--outtype", "f16"]
     sys.argv.append(str(adapter))
     try:
-        # All of it is under `if __name__ == "__main__"`.
+        # The script has no main function: all its code is under `if __name__ == "__main__"`.
         run_path(str(script), run_name="__main__")
     except (Exception, SystemExit) as error:
         wrong = f"llama.cpp's converter refuses it ({type(error).__name__}: {short(error)})"
@@ -131,21 +132,21 @@ def quantise(
     arguments: argparse.Namespace,
     importance: dict[str, Any] | None,
 ) -> dict[str, str]:
-    """Writes a quantised file.
+    """Write a quantised file.
 
     Args:
-        importance: of the matrices' columns.
+        importance: importance of each matrix's columns; None rounds all alike.
 
     Returns:
-        The matrices with another type than requested, because their rows do not divide by its
-        blocks, and that type.
+        The matrices that got another type than requested, and that type. The length of their rows
+        is not a multiple of the requested type's block size.
     """
     machine = (arguments.threads, arguments.library)
-    made = llama().quantise(source, target, kind, *machine, importance)
-    fallen = {name: found for name, (found, _) in made.items()}
+    replaced = llama().quantise(source, target, kind, *machine, importance)
+    fallen = {name: used for name, (used, _) in replaced.items()}
     if fallen:
         others = ", ".join(sorted(set(fallen.values())))
-        text = f"{target.name}: {len(fallen)} matrices are quantised to {others}, since their rows"
-        text = f"{text} do not divide by the blocks of {kind}."
+        text = f"{target.name}: {len(fallen)} matrices are quantised to {others}, since their row"
+        text = f"{text} length is not a multiple of the block size of {kind}."
         emit("fallback", text=text, file=target.name, matrices=len(fallen))
     return fallen

@@ -20,18 +20,20 @@ SAMPLE_TEMPERATURE = 0.7
 def measure_logits(
     llm: Any, ids: list[list[int]], references: list[Written], slack: float
 ) -> dict[str, Any]:
-    """Compares the 16-bit GGUF's logits with the merged model's.
+    """Compare the 16-bit GGUF's logits with the merged model's.
 
     Args:
-        slack: share of the logits' spread by which two tokens may differ and count as equally
-            likely.
+        ids: tokens of the prompts.
+        references: the merged model's logits and replies for these prompts.
+        slack: share of the logits' standard deviation by which two tokens may differ and still
+            count as equally likely.
     """
     import numpy
 
     errors, spreads, divergences, same, worst = 0.0, 0.0, [], 0, 0.0
     for row, (reference, written) in zip(ids, references, strict=True):
         found = llm.logits([*row, *written])
-        # Either side may have a padded vocabulary.
+        # Either model may have a padded vocabulary.
         width = min(reference.shape[1], found.shape[1])
         found, wanted = found[:, :width], reference[:, :width]
         apart = found - wanted
@@ -52,11 +54,11 @@ def measure_logits(
     }
 
 
-def divergence(wanted: Any, found: Any) -> Any:
-    """Returns the Kullback-Leibler divergence of each row from the wanted one, in nats.
+def divergence(reference: Any, row: Any) -> Any:
+    """Return the Kullback-Leibler divergence of each row from its reference, in nats.
 
     Args:
-        wanted, found: rows of logits.
+        reference, row: logits, one row for each token.
     """
     import numpy
 
@@ -64,29 +66,30 @@ def divergence(wanted: Any, found: Any) -> Any:
         shifted = rows - rows.max(1, keepdims=True)
         return shifted - numpy.log(numpy.exp(shifted).sum(1, keepdims=True))
 
-    ours, theirs = logs(wanted.astype("float64")), logs(found.astype("float64"))
+    ours, theirs = logs(reference.astype("float64")), logs(row.astype("float64"))
     return (numpy.exp(ours) * (ours - theirs)).sum(1)
 
 
 def measure_greedy(
     llm: Any, ids: list[list[int]], references: list[Written], slack: float
 ) -> dict[str, Any]:
-    """Compares greedy generations token by token.
+    """Compare greedy generations token by token.
 
-    A reply counts up to a near tie: after two tokens that the merged model finds nearly equally
-    likely, the rest is not comparable.
+    If the replies first differ at two tokens that the merged model finds nearly equally likely,
+    only the tokens before are compared; the rest is not comparable. `slack` is the same as in
+    `measure_logits`.
     """
     same = compared = ties = 0
-    for row, (logits, wanted) in zip(ids, references, strict=True):
-        found = llm.write(row, len(wanted))
-        pairs = enumerate(zip(wanted, found, strict=False))
+    for row, (logits, expected) in zip(ids, references, strict=True):
+        generated = llm.write(row, len(expected))
+        pairs = enumerate(zip(expected, generated, strict=False))
         at = next((number for number, (ours, theirs) in pairs if ours != theirs), None)
         if at is None:
-            same, compared = same + len(found), compared + len(found)
+            same, compared = same + len(generated), compared + len(generated)
             continue
-        scores, ours, theirs = logits[len(row) - 1 + at], wanted[at], found[at]
+        scores, ours, theirs = logits[len(row) - 1 + at], expected[at], generated[at]
         near = theirs < len(scores) and scores[ours] - scores[theirs] <= slack * scores.std()
-        same, compared = same + at, compared + (at if near else len(wanted))
+        same, compared = same + at, compared + (at if near else len(expected))
         ties += bool(near)
     return {
         "greedy_tokens_compared": compared,
@@ -98,7 +101,7 @@ def measure_greedy(
 def answer(
     llm: Any, tokenizer: Any, chat: Messages, limit: int, temperature: float = 0.0
 ) -> dict[str, Any]:
-    """Returns the reply to a chat, and whether it ended by itself."""
+    """Return the reply to a chat, and whether it ended by itself."""
     ids = tokenize(tokenizer, chat).ids
     written = llm.write(ids, limit, temperature)
     return {
@@ -112,21 +115,21 @@ def answer(
 def measure_quantised(
     small: Path, f16: Path, measured: dict[str, Any], tokenizer: Any, arguments: argparse.Namespace
 ) -> dict[str, Any]:
-    """Measures a quantised file: losses, divergence from the 16-bit file, replies."""
+    """Measure a quantised file: losses, divergence from the 16-bit file, replies."""
     examples: list[Example] = measured["examples"]
     exact, llm = (load(path, measured["context"], arguments) for path in (f16, small))
     divergences, limit = list[list[float]](), arguments.reply_tokens
 
     def logits_of(ids: list[int]) -> Any:
-        wanted, found = exact.logits(ids), llm.logits(ids)
+        reference, logits = exact.logits(ids), llm.logits(ids)
         counts = next(counts for row, counts in examples if row == ids)
-        apart = divergence(wanted, found)[:-1][counts[1:]]
-        divergences.append([round(one, 8) for one in apart.tolist()])
-        return import_module("torch").from_numpy(found)
+        apart = divergence(reference, logits)[:-1][counts[1:]]
+        divergences.append([round(value, 8) for value in apart.tolist()])
+        return import_module("torch").from_numpy(logits)
 
     losses = token_losses(small.name, logits_of, examples)
     reply = answer(llm, tokenizer, measured["chats"][0], limit)
-    # Sampled, as in use: greedy replies of a small model repeat themselves.
+    # Sampled, as in use: a small model's greedy replies repeat themselves.
     samples = [
         answer(llm, tokenizer, chat, limit, SAMPLE_TEMPERATURE) for chat in measured["asked"]
     ]

@@ -1,4 +1,4 @@
-"""The merged model: merged, saved for the converter, and measured as the reference."""
+"""Merging the model, saving it for the converter, and measuring it as the reference."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ from .heldout import Example, encode
 from .losses import torch_losses
 
 Written = tuple[Any, list[int]]
-"""Logits of a prompt and of the generated tokens, and these tokens."""
+"""Logits of a prompt and of its greedy reply, and the reply's tokens."""
 
 
 def merge(
@@ -29,7 +29,15 @@ def merge(
     stop: tuple[str, int],
     folder: Path,
 ) -> tuple[list[Written], list[Example], dict[str, Any], dict[str, list[list[float]]]]:
-    """Merges, saves and measures the model.
+    """Merge, save and measure the model.
+
+    Args:
+        folders: of the adapter, if there is one, and of the base.
+        chats: conversations that end with a user message.
+        ids: the tokens of these conversations.
+        heldout: held-out conversations; if empty, the model's own replies are used.
+        stop: text and number of the template's stop token.
+        folder: receives the merged model.
 
     Returns:
         Its greedy replies, the held-out examples, figures, and the examples' losses.
@@ -45,8 +53,8 @@ def merge(
         written = [write_greedily(model, row, ends, limit)[1] for row in rows]
         replies = [tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in written]
         heldout = [
-            [*chat, {"role": "assistant", "content": said}]
-            for chat, said in zip(chats, replies, strict=False)
+            [*chat, {"role": "assistant", "content": reply}]
+            for chat, reply in zip(chats, replies, strict=False)
         ]
     over, examples, longest = encode(tokenizer, heldout, stop[0], arguments.heldout_tokens)
     check_tokens(tokenizer, (row for row, _ in examples), embeddings)
@@ -64,16 +72,15 @@ def merge(
 
 
 def describe(examples: list[Example], longest: int) -> dict[str, Any]:
-    """Returns how many held-out texts and tokens are compared; warns if texts are cut.
+    """Return how many held-out texts and tokens are compared; warn if texts are cut.
 
     Args:
-        longest: tokens of the longest text before it was cut.
+        longest: length of the longest text, in tokens, before it was cut.
     """
     compared = max(len(row) for row, _ in examples)
     if compared < longest:
-        wrong = f"Compared are at most {compared} tokens of a text; the longest held-out one has"
-        unproven = f"{longest}, and what follows is not proven"
-        emit("warning", text=f"{wrong} {unproven}: raise --heldout-tokens for that.")
+        wrong = f"At most {compared} tokens of a held-out text are compared, and the longest has"
+        emit("warning", text=f"{wrong} {longest}; to compare all of it, raise --heldout-tokens.")
     return {
         "heldout_examples": len(examples),
         "heldout_tokens": sum(sum(counts[1:]) for _, counts in examples),
@@ -83,20 +90,20 @@ def describe(examples: list[Example], longest: int) -> dict[str, Any]:
 
 
 def load_model(base: Path, adapter: Path | None, dtype: str) -> Any:
-    """Loads the 16-bit base with its adapter, not merged; a 4-bit base would not convert."""
+    """Load the 16-bit base and attach the adapter unmerged; a 4-bit base could not be converted."""
     import torch
     from peft import PeftModel, get_peft_model_state_dict
     from safetensors import safe_open
 
     model = load_decoder(base, dtype=getattr(torch, dtype)).eval()
     if adapter:
-        # Checked first, since PEFT would read a pickle if there is no such file.
+        # Opened first, since PEFT would load a pickle if this file were missing.
         with safe_open(adapter / "adapter_model.safetensors", "pt") as file:
             saved = {name for name in file.keys() if "lora_" in name}  # noqa: SIM118
         model = PeftModel.from_pretrained(model, str(adapter)).eval()
         state = get_peft_model_state_dict(model, save_embedding_layers=False)
-        # PEFT only warns about matrices without a place in the base; the base would be exported
-        # unchanged.
+        # PEFT only warns about matrices that do not exist in the base, and the base would be
+        # exported unchanged.
         if astray := sorted(saved ^ {name for name in state if "lora_" in name}):
             wrong = f"{len(astray)} matrices of the adapter have no counterpart in the base, or the"
             wrong = f"{wrong} base's have none in it, such as {astray[0]}"
@@ -105,21 +112,21 @@ def load_model(base: Path, adapter: Path | None, dtype: str) -> Any:
 
 
 def check_origin(arguments: argparse.Namespace, adapter: Path) -> None:
-    """Checks that the base is the commit that the adapter was trained on, if both are known."""
+    """Check that the base is the commit that the adapter was trained on, if both are known."""
     config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
     name, revision = config.get("base_model_name_or_path"), str(config.get("revision"))
     if not re.fullmatch(HUB_ID, str(name)) or not arguments.base_revision:
         return
     if name != arguments.base:
         wrong = f"The adapter was trained on {name} and is merged into {arguments.base}"
-        emit("warning", text=f"{wrong}; see that they are the same model.")
+        emit("warning", text=f"{wrong}; check that they are the same model.")
     elif re.fullmatch(r"[0-9a-f]{40}", revision) and revision != arguments.base_revision:
         wrong = f"The adapter was trained on {name} at {revision}, and --base-revision is"
         raise JobError(f"{wrong} {arguments.base_revision}; merge it into the same commit.")
 
 
 def save_merged(model: Any, tokenizer: Any, folder: Path, origins: list[Path]) -> None:
-    """Saves the weights in 16 bits for the converter; the model keeps its own precision."""
+    """Save the weights in 16 bits for the converter; the loaded model keeps its precision."""
     import torch
 
     dtype = model.dtype
@@ -134,9 +141,9 @@ def save_merged(model: Any, tokenizer: Any, folder: Path, origins: list[Path]) -
 
 
 def keep_pieces(tokenizer: Any, folder: Path, origins: list[Path]) -> None:
-    """Copies the model file of a SentencePiece tokenizer, if there is one.
+    """Copy the model file of a SentencePiece tokenizer, if there is one.
 
-    The converter needs it and the list of added tokens; transformers writes neither.
+    The converter needs it, and the list of added tokens; transformers writes neither.
     """
     paths = [origin / "tokenizer.model" for origin in origins]
     pieces = next((path for path in paths if path.is_file()), None)
@@ -152,23 +159,28 @@ def keep_pieces(tokenizer: Any, folder: Path, origins: list[Path]) -> None:
 
 
 def write_greedily(model: Any, ids: list[int], ends: set[int], limit: int) -> Written:
-    """Generates greedily; returns the logits of prompt and reply, and the reply's tokens."""
+    """Generate greedily; return the logits of prompt and reply, and the reply's tokens.
+
+    Args:
+        ends: tokens that end the reply.
+        limit: tokens of a reply at most.
+    """
     import torch
 
-    rows, written, cache, given = [], [], None, ids
+    rows, written, cache, tokens = [], [], None, ids
     with torch.inference_mode():
         while True:
-            out = model(input_ids=torch.tensor([given]), past_key_values=cache, use_cache=True)
+            out = model(input_ids=torch.tensor([tokens]), past_key_values=cache, use_cache=True)
             rows.append(out.logits[0].float())
             if len(written) == limit or (written and written[-1] in ends):
                 return torch.cat(rows).numpy(), written
-            cache, given = out.past_key_values, [int(rows[-1][-1].argmax())]
-            written += given
+            cache, tokens = out.past_key_values, [int(rows[-1][-1].argmax())]
+            written += tokens
 
 
 def stop_tokens(model: Any, tokenizer: Any, stop: int) -> list[str]:
-    """Returns the stop tokens of the template, the tokenizer and the generation config."""
+    """Return the stop tokens of the template, the tokenizer and the generation config."""
     also = model.generation_config.eos_token_id if model.generation_config else None
     numbers = [stop, tokenizer.eos_token_id, *(also if isinstance(also, list) else [also])]
-    known = [number for number in numbers if number in range(len(tokenizer))]
-    return list(dict.fromkeys(map(tokenizer.convert_ids_to_tokens, known)))
+    valid = [number for number in numbers if number in range(len(tokenizer))]
+    return list(dict.fromkeys(map(tokenizer.convert_ids_to_tokens, valid)))

@@ -14,9 +14,10 @@ from ..common.events import emit
 from .texts import render, turns
 
 RECOGNISED = r"<start_of_turn>|<\|start_header_id\|>"
-"""Matches the chat templates that Ollama recognises by itself: Gemma's and Llama's, not Qwen's."""
+"""Matches the chat templates that Ollama recognises: Gemma's and Llama's, but not Qwen's."""
 ENDING = r'"""(?=\s*[\r\n])'
-"""Ends a text in a Modelfile wherever it ends a line; nothing escapes it."""
+"""Matches quotation marks at the end of a line, which end a text in a Modelfile. They cannot be
+escaped."""
 
 
 def write_modelfile(
@@ -26,10 +27,13 @@ def write_modelfile(
     chats: list[Messages],
     stops: list[str],
 ) -> None:
-    """Writes the Modelfile.
+    """Write the Modelfile.
 
-    A system prompt that SYSTEM cannot hold becomes the template's own default. Where Ollama knows
-    the template by itself, SYSTEM gets what comes nearest, with a warning.
+    A system prompt that SYSTEM cannot represent becomes the default of the template. If Ollama
+    recognises the template, SYSTEM gets the nearest text that it can represent, with a warning.
+
+    Args:
+        stops: texts of the stop tokens.
     """
     system = arguments.system
     template = ollama_template(tokenizer, chats, "" if holds(system) else system)
@@ -44,35 +48,35 @@ def write_modelfile(
         lines += [f"PARAMETER temperature {arguments.temperature:g}"]
     lines += [f'TEMPLATE """{template}"""'] if template else []
     if not holds(system) and not template:
-        wrong = (
-            "The Modelfile's SYSTEM is not the whole system prompt: Ollama drops characters that"
-        )
-        emit(
-            "warning", text=f'{wrong} have no glyph, and ends a text at a line that ends with """.'
-        )
+        wrong = "The Modelfile's SYSTEM differs from the system prompt: Ollama drops unprintable"
+        emit("warning", text=f'{wrong} characters, and ends a text at a line that ends with """.')
         system = nearest(system)
     lines += [f'SYSTEM """{system}"""'] if system and holds(system) else []
     (folder / "Modelfile").write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
 
 def holds(text: str) -> bool:
-    """Returns whether Ollama reads a text from a Modelfile as it is."""
+    """Return whether Ollama reads a text from a Modelfile unchanged."""
     shown = all(character.isprintable() or character in "\t\r\n" for character in text)
     return shown and not re.search(ENDING, text)
 
 
 def nearest(text: str) -> str:
-    """Returns a text that a Modelfile holds: other quotation marks, blanks and no hidden signs."""
-    kept = {
+    """Return a text that a Modelfile can represent.
+
+    Special spaces become blanks, other unprintable characters are dropped, and quotation marks
+    that would end the text are replaced.
+    """
+    replacements = {
         character: " " if unicodedata.category(character)[0] == "Z" else ""
         for character in set(text)
         if not character.isprintable() and character not in "\t\r\n"
     }
-    return re.sub(ENDING, "'''", text.translate(str.maketrans(kept)))
+    return re.sub(ENDING, "'''", text.translate(str.maketrans(replacements)))
 
 
 def go_string(text: str) -> str:
-    """Returns a text as a string of Go's template language, on one line."""
+    """Return a text as a string of Go's template language, on one line."""
     escapes = {"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
     def spelt(character: str) -> str:
@@ -83,16 +87,16 @@ def go_string(text: str) -> str:
 
 
 def ollama_template(tokenizer: Any, chats: list[Messages], system: str) -> str | None:
-    """Returns ChatML in Ollama's template language, if it renders the same prompts.
+    """Return ChatML in Ollama's template language; None if it would render other prompts.
 
     Args:
-        system: prompt where none is set.
+        system: the template's default system prompt; empty for none.
     """
     opening, closing = "<|im_start|>", "<|im_end|>\n"
     replying = f"{opening}assistant\n"
     first, _, rest = render(tokenizer, turns("A")).partition(f"{opening}user\nA{closing}")
     past = render(tokenizer, turns("A", "B", "C"))
-    # The template's text before a past reply and before the next one, such as an empty think block.
+    # What the template puts before past replies and before the next one, e.g. an empty think block.
     block = past.partition(replying)[2].partition(f"B{closing}")[0]
     coming = rest.removeprefix(replying)
 

@@ -1,4 +1,4 @@
-"""The checks that need no weights, made before paying for a training."""
+"""Checks that need no weights, run before a training is paid for."""
 
 import argparse
 import json
@@ -15,13 +15,13 @@ from .texts import load_tokenizer, make_prompts
 
 
 def preflight(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
-    """Proves without weights that llama.cpp reads template and tokenizer as the training does."""
+    """Check without weights that llama.cpp reads template and tokenizer as the training does."""
     folder = fetch(arguments, "base", weights=False)
     tokenizer = load_tokenizer(arguments, folder)
-    given = make_prompts(tokenizer, arguments.system)
+    prompts = make_prompts(tokenizer, arguments.system)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     check_kind(config, arguments.base)
-    check_tokens(tokenizer, given.ids, text_part(config).get("vocab_size"))
+    check_tokens(tokenizer, prompts.ids, text_part(config).get("vocab_size"))
     plain, target = work / "tokenizer", work / "vocabulary.gguf"
     tokenizer.save_pretrained(plain)
     keep_pieces(tokenizer, plain, [folder])
@@ -30,6 +30,6 @@ def preflight(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
         arguments.llama_cpp or fetch_converter(work),
         arguments.fallback_pre_tokenizer,
     )
-    begins = begins_with_bos(tokenizer, given.texts)
+    begins = begins_with_bos(tokenizer, prompts.texts)
     run_converter(converter, plain, target, fallback, begins, vocabulary_only=True)
-    return check_reading(load(target, 0, arguments), tokenizer, given.stop, given.texts)
+    return check_reading(load(target, 0, arguments), tokenizer, prompts.stop, prompts.texts)

@@ -14,18 +14,19 @@
 #   "pip==25.3",
 # ]
 # ///
-"""Merges an adapter into its 16-bit base, writes it as GGUF in 16 bits and quantised, with the
-adapter as a GGUF of its own, and proves that llama.cpp runs the same model.
+"""Merges an adapter into its 16-bit base, writes the model as 16-bit and quantised GGUF files and
+the adapter as a separate GGUF file, and checks that llama.cpp runs the same model.
 
-Without --adapter the base itself is exported in the same way. Files appear in --output, and on the
-Hub with --push-to, only when every check has passed (without the adapter's own file, and with a
-warning, if that one is not proven); export.json is written last, and the tag --push-tag is set
-last. Of the size of the 16-bit weights, it needs about 1.5 times as RAM with
---reference-dtype bfloat16, 2.5 times with float32, and 3 times as disk beside the base.
+Without --adapter, the base itself is exported in the same way. Files appear in --output, and with
+--push-to on the Hub, only when every check has passed. Only the adapter's separate file may fail
+its checks: it is then left out, with a warning. export.json is written last, and the tag --push-tag
+is set last. Relative to the size of the 16-bit weights, the export needs about 1.5 times as much
+RAM with --reference-dtype bfloat16, 2.5 times with float32, and 3 times as much disk in addition
+to the base.
 
-With --preflight it proves template and tokenizer alone, which needs no weights and takes seconds:
-before a training is paid for. With --keep DIR what was merged, converted and measured stays there
-when a tolerance is not kept, and the next call takes it from there.
+With --preflight, it only checks template and tokenizer. This needs no weights and takes seconds;
+run it before a training is paid for. With --keep DIR, intermediate files and measurements are kept
+there when a tolerance is exceeded, and the next call reuses them.
 
     python convert_gguf.py --base base --adapter adapter --name understudy --output export
 """
@@ -50,7 +51,7 @@ from .work import begin_work, keep
 
 REPORTED = ("base", "base_revision", "adapter", "adapter_revision", "quantisations", "context")
 REPORTED += ("temperature", "reference_dtype", "imatrix")
-"""Arguments that are written to export.json, besides the name."""
+"""Arguments that are written to export.json, in addition to the name."""
 PACKAGES = ("xllamacpp", "torch", "transformers", "peft")
 
 
@@ -77,9 +78,9 @@ def run(arguments: argparse.Namespace) -> None:
     except llama().LibraryError as error:
         raise JobError(str(error)) from None
     except (OSError, ValueError, RuntimeError, LookupError, TypeError) as error:
-        # What transformers, PEFT and llama.cpp raise for missing, broken or unsuitable files.
+        # Raised by transformers, PEFT and llama.cpp for missing, broken or unsuitable files.
         wrong = f"{arguments.base!r} was not exported ({type(error).__name__}: {short(error)})"
-        remedy = "check --base, --adapter, and the memory and space left"
+        remedy = "check --base, --adapter, and the free memory and disk space"
         raise JobError(f"{wrong}; {remedy}.") from error
     finally:
         if arguments.keep and (work / "measured.json").is_file():
@@ -94,7 +95,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def publish(arguments: argparse.Namespace, work: Path, result: dict[str, Any]) -> None:
-    """Moves the finished files out of the work folder and writes export.json last."""
+    """Move the finished files out of the work folder and writes export.json last."""
     arguments.output.mkdir(parents=True, exist_ok=True)
     for name in result["files"]:
         shutil.move(work / "done" / name, arguments.output / name)

@@ -1,4 +1,4 @@
-"""Download of models and of llama.cpp's converter."""
+"""Downloading models and llama.cpp's converter."""
 
 import argparse
 import re
@@ -11,33 +11,34 @@ from ..common.events import JobError, emit
 from ..common.hub import hub, patiently
 
 LLAMA_CPP_PYTHON = "0.3.36"
-"""The version whose source distribution holds the converter."""
+"""The version of llama-cpp-python whose source distribution the converter is taken from."""
 
 
 def fetch(arguments: argparse.Namespace, what: str, weights: bool = True) -> Path:
-    """Returns the folder of the base or adapter; downloads it at one commit if it is on the Hub.
+    """Return the folder of the base or adapter; download it at one commit if it is on the Hub.
 
     Args:
-        weights: whether to download them as well.
+        what: "base" or "adapter".
+        weights: whether to download the weights as well.
     """
-    api, given, revision = hub(), getattr(arguments, what), getattr(arguments, f"{what}_revision")
-    if Path(given).is_dir():
-        return Path(given)
+    api, model, revision = hub(), getattr(arguments, what), getattr(arguments, f"{what}_revision")
+    if Path(model).is_dir():
+        return Path(model)
     if not re.fullmatch(r"[0-9a-f]{40}", revision or ""):
-        looking, asked = f"looking up {given!r}", revision
-        info = patiently(arguments, looking, lambda: api.model_info(given, revision=asked))
+        looking, asked = f"looking up {model!r}", revision
+        info = patiently(arguments, looking, lambda: api.model_info(model, revision=asked))
         revision = info.sha
         setattr(arguments, f"{what}_revision", revision)
-    emit("progress", step=f"downloading {given}")
+    emit("progress", step=f"downloading {model}")
     kinds = ["*.json", "*.model", "*.jinja", "*.txt", *(["*.safetensors"] if weights else [])]
-    wanted = {"allow_patterns": kinds, "ignore_patterns": ["*/*", "consolidated*"]}
-    wanted["revision"] = revision
-    doing = f"downloading {given!r}"
-    return Path(patiently(arguments, doing, lambda: api.snapshot_download(given, **wanted)))
+    options = {"allow_patterns": kinds, "ignore_patterns": ["*/*", "consolidated*"]}
+    options["revision"] = revision
+    doing = f"downloading {model!r}"
+    return Path(patiently(arguments, doing, lambda: api.snapshot_download(model, **options)))
 
 
 def fetch_converter(folder: Path) -> Path:
-    """Extracts the converter from llama-cpp-python's sources; PyPI's gguf is too old for it."""
+    """Extract the converter from llama-cpp-python's sources; PyPI's gguf is too old for it."""
     name = f"llama_cpp_python-{LLAMA_CPP_PYTHON}"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     command += ["--no-binary=llama-cpp-python", f"--dest={folder}"]

@@ -1,4 +1,4 @@
-"""The tokenizer, and the prompts on which models and files are compared."""
+"""The tokenizer, and the prompts with which models and files are compared."""
 
 import argparse
 from importlib import import_module
@@ -26,7 +26,7 @@ def load_tokenizer(arguments: argparse.Namespace, folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     if not (folder / "tokenizer_config.json").is_file():
-        remedy = "put the one that was trained with there, as train_sft.py does"
+        remedy = "copy the one used in training there, as train_sft.py does"
         raise JobError(f"{str(folder)!r} has no tokenizer; {remedy}.")
     tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     if arguments.chat_template:
@@ -40,7 +40,7 @@ def load_tokenizer(arguments: argparse.Namespace, folder: Path) -> Any:
 
 
 def turns(*texts: str) -> Messages:
-    """Returns a chat in which user and assistant alternate."""
+    """Return a chat in which user and assistant alternate."""
     roles = ("user", "assistant")
     return [{"role": roles[number % 2], "content": text} for number, text in enumerate(texts)]
 
@@ -59,13 +59,13 @@ def tokenize(tokenizer: Any, chat: Messages, prompt: bool = True) -> Encoded:
 
 
 def make_chats(tokenizer: Any, system: str) -> list[Messages]:
-    """Returns chats that end with a user message, with a system prompt and without.
+    """Return chats that end with a user message, with and without a system prompt.
 
-    One variant is left out where the template does not support it.
+    Chats with a system prompt are left out if the template supports none and `system` is empty.
     """
     asked = [*map(turns, PROMPTS), turns(*TURNS)]
-    said = system or "You are a helpful assistant. Be brief."
-    heads: list[Messages] = [[{"role": "system", "content": said}], []]
+    content = system or "You are a helpful assistant. Be brief."
+    heads: list[Messages] = [[{"role": "system", "content": content}], []]
     try:
         render(tokenizer, heads[0] + asked[0])
     except JobError:
@@ -78,20 +78,20 @@ def make_chats(tokenizer: Any, system: str) -> list[Messages]:
 
 
 def find_stop(tokenizer: Any) -> tuple[str, int]:
-    """Returns the token with which the template ends a reply, and its number."""
+    """Return the text and number of the token with which the template ends a reply."""
     after = render(tokenizer, turns("A", "REPLY"), prompt=False).split("REPLY")[-1].lstrip()
-    known = {token.content: number for number, token in tokenizer.added_tokens_decoder.items()}
-    stop = max((text for text in known if after.startswith(text)), key=len, default="")
+    numbers = {token.content: number for number, token in tokenizer.added_tokens_decoder.items()}
+    stop = max((text for text in numbers if after.startswith(text)), key=len, default="")
     if not stop:
         wrong = f"The chat template ends a reply with {after[:20]!r}, which is no special token"
         raise JobError(f"{wrong}; give another --chat-template.")
-    return stop, known[stop]
+    return stop, numbers[stop]
 
 
 class Prompts(NamedTuple):
-    """What the merged model and its file are both given: chats, as text and as tokens.
+    """The prompts for the merged model and its files: chats, also as text and as tokens.
 
-    `stop` is the token with which a reply ends, and its number.
+    `stop` is the text and number of the token that ends a reply.
     """
 
     chats: list[Messages]
@@ -103,4 +103,4 @@ class Prompts(NamedTuple):
 def make_prompts(tokenizer: Any, system: str) -> Prompts:
     chats, stop = make_chats(tokenizer, system), find_stop(tokenizer)
     encoded = [tokenize(tokenizer, chat) for chat in chats]
-    return Prompts(chats, [one.text for one in encoded], [one.ids for one in encoded], stop)
+    return Prompts(chats, [chat.text for chat in encoded], [chat.ids for chat in encoded], stop)

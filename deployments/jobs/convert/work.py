@@ -1,4 +1,4 @@
-"""The work folder, which can be kept for the next call."""
+"""The work folder, which --keep preserves for the next call."""
 
 import argparse
 import hashlib
@@ -10,16 +10,16 @@ from pathlib import Path
 MEASURED_WITH = ("name", "dataset", "dataset_revision", "reference_dtype", "heldout_examples")
 MEASURED_WITH += ("heldout_tokens", "greedy_tokens", "reply_tokens", "fallback_pre_tokenizer")
 MEASURED_WITH += ("imatrix", "calibration_tokens")
-"""Arguments, besides files and models, that the measurements depend on."""
+"""Arguments that the measurements depend on, in addition to files and models."""
 
 
 def whole_file(arguments: argparse.Namespace, folder: Path) -> Path:
-    """Returns the path of the model in 16 bits."""
+    """Return the path of the 16-bit model."""
     return folder / f"{arguments.name}-f16.gguf"
 
 
 def adapter_file(arguments: argparse.Namespace, folder: Path) -> Path:
-    """Returns the path of the adapter in 16 bits."""
+    """Return the path of the 16-bit adapter."""
     return folder / f"{arguments.name}-lora-f16.gguf"
 
 
@@ -28,29 +28,32 @@ def quantised_file(arguments: argparse.Namespace, folder: Path, kind: str) -> Pa
 
 
 def identify(arguments: argparse.Namespace) -> str:
-    """Returns a hash of all that the measurements depend on, which excludes tolerances."""
+    """Return a hash of everything that the measurements depend on; tolerances are excluded."""
     digest, script = hashlib.sha256(), Path(__file__)
     texts = (arguments.chat_template, arguments.system_file, arguments.heldout)
     texts += (arguments.calibration,)
     for path in (script, script.with_name("llama_library.py"), *texts):
         digest.update(path.read_bytes() if path else b"-")
     for model in ("base", "adapter"):
-        given, listed = getattr(arguments, model), getattr(arguments, f"{model}_revision")
-        folder = Path(given or "-")
+        source, state = getattr(arguments, model), getattr(arguments, f"{model}_revision")
+        folder = Path(source or "-")
         if folder.is_dir():
             files = [(path.name, path.stat()) for path in folder.iterdir()]
-            listed = sorted((name, known.st_size, known.st_mtime_ns) for name, known in files)
-        digest.update(json.dumps([given, listed]).encode())
+            state = sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in files)
+        digest.update(json.dumps([source, state]).encode())
     digest.update(json.dumps([getattr(arguments, name) for name in MEASURED_WITH]).encode())
     return digest.hexdigest()[:24]
 
 
 def begin_work(arguments: argparse.Namespace) -> Path:
-    """Returns the work folder: what an earlier call kept of the same model, or an empty one."""
+    """Return the work folder: the one that an earlier call kept for the same model, or a new one.
+
+    Remove earlier results from the output folder.
+    """
     stale = (arguments.output / "export.json", whole_file(arguments, arguments.output))
     for path in (*stale, adapter_file(arguments, arguments.output)):
         path.unlink(missing_ok=True)
-    # Within the output, so that each finished file is moved atomically.
+    # Inside the output folder, so that each finished file is moved atomically.
     work = arguments.output / ".part"
     shutil.rmtree(work, ignore_errors=True)
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -64,7 +67,7 @@ def begin_work(arguments: argparse.Namespace) -> Path:
 
 
 def keep(arguments: argparse.Namespace, work: Path) -> None:
-    """Moves the work folder to --keep for the next call, replacing that of other models."""
+    """Move the work folder to --keep for the next call; replace everything that was kept there."""
     shutil.rmtree(arguments.keep, ignore_errors=True)
     arguments.keep.mkdir(parents=True, exist_ok=True)
     with suppress(OSError):

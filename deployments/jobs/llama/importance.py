@@ -1,6 +1,6 @@
-"""The importance matrix: how strongly a text drives each column of a model's matrices.
+"""The importance matrix: how strongly a text activates each column of a model's matrices.
 
-Source: tools/imatrix/imatrix.cpp of llama.cpp, whose program no ready-made build brings.
+Source: tools/imatrix/imatrix.cpp of llama.cpp. No prebuilt package contains that program.
 """
 
 from collections.abc import Iterable
@@ -14,17 +14,17 @@ from .interface import EVALUATED, LibraryError, Tensor, open_library
 from .model import Llama
 from .types import F32
 
-LEAST_ROWS = 16
-"""Tokens below which a batch is not counted, as in llama.cpp."""
-LEAST_SHARE = 1e-6
-"""Share of a matrix's mean that each column's importance has at least; rounding divides by it."""
+MIN_ROWS = 16
+"""Minimum number of tokens for a batch to count, as in llama.cpp."""
+MIN_SHARE = 1e-6
+"""Minimum importance of a column, as a share of its matrix's mean; rounding divides by it."""
 
 
 class Importance:
-    """Mean square of what comes into each column of each matrix, by the matrix's name."""
+    """Collects the mean square of the input to each column of each matrix, by matrix name."""
 
     def __init__(self, library: Path | None = None) -> None:
-        """Begin with nothing."""
+        """Start without any observations."""
         self._library = open_library(library)
         self._sums: dict[str, Any] = {}
         self._counts: dict[str, int] = {}
@@ -32,7 +32,14 @@ class Importance:
         self.watch = EVALUATED(self._see)
 
     def _see(self, address: int, asking: bool, _: Any) -> bool:
-        """Take what comes into a multiplication; nothing may be raised through llama.cpp."""
+        """Add the input of a matrix multiplication. No exception may propagate through llama.cpp.
+
+        Args:
+            asking: whether llama.cpp asks, before it computes a tensor, if it is wanted.
+
+        Returns:
+            If asking, whether the tensor is wanted; else false to abort the computation.
+        """
         try:
             tensor = Tensor.from_address(address)
             if self._library.ggml_op_name(tensor.op) != b"MUL_MAT":
@@ -40,9 +47,9 @@ class Importance:
             weights, coming = (Tensor.from_address(source) for source in tensor.src[:2])
             name = self._library.ggml_get_name(tensor.src[0])
             if name != weights.name:
-                raise LibraryError("its tensors have another form")
-            wanted = name.startswith(b"blk.") and name.endswith(b".weight")
-            if not wanted or coming.type != F32 or coming.ne[1] < LEAST_ROWS or weights.ne[2] > 1:
+                raise LibraryError("its tensors have another layout")
+            is_layer = name.startswith(b"blk.") and name.endswith(b".weight")
+            if not is_layer or coming.type != F32 or coming.ne[1] < MIN_ROWS or weights.ne[2] > 1:
                 return not asking
             if not asking:
                 self._add(name.decode(), coming)
@@ -63,29 +70,31 @@ class Importance:
         """Return the importance of each matrix's columns, as 32-bit floats.
 
         Raises:
-            LibraryError: this build of llama.cpp does not show what it computes.
+            LibraryError: this build of llama.cpp does not expose its intermediate results.
         """
         if self._wrong or not self._sums:
-            wrong = f"This llama.cpp does not show what it computes ({self._wrong or 'no matrix'})"
+            wrong = "This llama.cpp does not expose its intermediate results"
+            wrong = f"{wrong} ({self._wrong or 'no matrix was seen'})"
             raise LibraryError(f"{wrong}; export without --imatrix.")
-        found = {}
+        means = {}
         for name, sums in self._sums.items():
             mean = sums / self._counts[name]
-            found[name] = numpy.maximum(mean, LEAST_SHARE * mean.mean()).astype(numpy.float32)
-        return found
+            means[name] = numpy.maximum(mean, MIN_SHARE * mean.mean()).astype(numpy.float32)
+        return means
 
 
 def importance(
     path: Path, texts: Iterable[list[int]], context: int, threads: int, library: Path | None = None
 ) -> dict[str, Any]:
-    """Return the importance of the columns of a GGUF's matrices for some texts.
+    """Return how important the columns of a GGUF's matrices are for some texts.
 
     Args:
-        texts: as tokens; each is read from an empty context.
-        context: tokens of the longest.
+        texts: token ids; each text is read from an empty context.
+        context: length of the longest text, in tokens.
 
     Raises:
-        LibraryError: the file cannot be loaded, or this build does not show what it computes.
+        LibraryError: the file cannot be loaded, or this build of llama.cpp does not expose its
+            intermediate results.
     """
     seen = Importance(library)
     llama = Llama(path, context, threads, library, watch=seen.watch)

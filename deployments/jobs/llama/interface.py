@@ -1,4 +1,4 @@
-"""llama.cpp's C interface: its structures, its functions, and the library that has them."""
+"""llama.cpp's C interface: structures, function signatures, and loading of the library."""
 
 import ctypes
 from ctypes import (
@@ -22,7 +22,7 @@ from typing import Any
 
 
 class LibraryError(Exception):
-    """Something that llama.cpp cannot do; its text is one sentence."""
+    """Raised when llama.cpp cannot do something. Its text is one sentence."""
 
 
 class ModelParameters(ctypes.Structure):
@@ -98,7 +98,7 @@ class GgmlParameters(ctypes.Structure):
 
 
 class Tensor(ctypes.Structure):
-    """struct ggml_tensor, as far as its data."""
+    """struct ggml_tensor, up to its data and name."""
 
     _fields_ = (
         *(("type", c_int32), ("buffer", c_void_p)),
@@ -110,7 +110,8 @@ class Tensor(ctypes.Structure):
 
 
 EVALUATED = ctypes.CFUNCTYPE(c_bool, c_void_p, c_bool, c_void_p)
-"""ggml_backend_sched_eval_callback: asked before a tensor is computed, and called after it."""
+"""ggml_backend_sched_eval_callback: called before a tensor is computed, to ask whether it is
+wanted, and after it."""
 
 
 SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
@@ -192,18 +193,18 @@ SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
 
 
 _SILENT = ctypes.CFUNCTYPE(None, c_int32, c_char_p, c_void_p)(lambda *_: None)
-"""Takes llama.cpp's log; it must stay alive as long as the library does."""
+"""Discards llama.cpp's log. It must stay alive as long as the library does."""
 
 
 @cache
 def open_library(path: Path | None = None) -> Any:
-    """Return llama.cpp's shared library with the types of its functions.
+    """Load llama.cpp's shared library and declare the types of its functions.
 
     Args:
-        path: of the library; by default that of xllamacpp.
+        path: path of the library; None for xllamacpp's.
 
     Raises:
-        LibraryError: it cannot be loaded, or lacks a function.
+        LibraryError: the library cannot be loaded, or lacks a function.
     """
     try:
         _bring_openmp()
@@ -222,7 +223,7 @@ def open_library(path: Path | None = None) -> Any:
 
 
 def _bring_openmp() -> None:
-    """Load torch's own libgomp, which xllamacpp needs, where no compiler has brought one."""
+    """Load libgomp, which xllamacpp needs: torch's own if the system has none."""
     try:
         ctypes.CDLL("libgomp.so.1")
     except OSError:

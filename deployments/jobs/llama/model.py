@@ -1,4 +1,4 @@
-"""A GGUF file in memory."""
+"""A GGUF file loaded by llama.cpp: tokenizing, logits and generation."""
 
 import ctypes
 import os
@@ -13,9 +13,9 @@ from .interface import LibraryError, open_library
 from .types import F16
 
 BATCH = 512
-"""Tokens that are decoded at once."""
-LIKELY = 40
-"""Tokens of which one is drawn (llama.cpp's own top_k)."""
+"""Number of tokens that are decoded at once."""
+TOP_K = 40
+"""Number of likeliest tokens from which one is drawn (llama.cpp's default top_k)."""
 
 
 class Llama:
@@ -30,27 +30,28 @@ class Llama:
         adapter: Path | None = None,
         watch: Any = None,
     ) -> None:
-        """Load it.
+        """Load the file.
 
         Args:
-            context: tokens that a prompt and what is written after it may take together; 0 loads
-                the vocabulary alone.
-            adapter: GGUF file of a LoRA that is applied beside the weights.
-            watch: an EVALUATED, called for each tensor that is computed; the caller keeps it alive.
+            context: maximum length of a prompt and its continuation together, in tokens; 0 loads
+                only the vocabulary.
+            adapter: GGUF file of a LoRA that is applied to the weights.
+            watch: an EVALUATED, called for each tensor that is computed. The caller must keep it
+                alive.
 
         Raises:
-            LibraryError: a file cannot be loaded, or its context does not fit the memory.
+            LibraryError: a file cannot be loaded, or its context does not fit into memory.
         """
         self._library = lib = open_library(library)
         self._batch: Any = None
         self._context: Any = None
         parameters = lib.llama_model_default_params()
-        # What is proven is the file: on every machine by the same arithmetic.
+        # The CPU only, so that a file is checked with the same arithmetic on every machine.
         parameters.n_gpu_layers = 0
         parameters.vocab_only = context == 0
         self._model = lib.llama_model_load_from_file(os.fsencode(path), parameters)
         if not self._model:
-            remedy = "see that the file is whole and fits the memory"
+            remedy = "check that the file is complete and fits into memory"
             raise LibraryError(f"llama.cpp cannot load {path}; {remedy}.")
         self._vocabulary = lib.llama_model_get_vocab(self._model)
         self.vocabulary_size: int = lib.llama_vocab_n_tokens(self._vocabulary)
@@ -63,8 +64,8 @@ class Llama:
         settings.n_threads = settings.n_threads_batch = threads
         if watch:
             if (settings.type_k, settings.type_v) != (F16, F16):
-                remedy = "use that of the pinned xllamacpp"
-                raise LibraryError(f"This llama.cpp cannot be watched while it computes; {remedy}.")
+                wrong = "This llama.cpp does not expose its intermediate results"
+                raise LibraryError(f"{wrong}; use the one in the pinned xllamacpp.")
             settings.cb_eval = ctypes.cast(watch, c_void_p)
         self._context = lib.llama_init_from_model(self._model, settings)
         if not self._context:
@@ -78,15 +79,15 @@ class Llama:
 
     def _apply(self, adapter: Path) -> None:
         lib = self._library
-        # Freed with the model.
+        # The adapter is freed with the model.
         loaded = (c_void_p * 1)(lib.llama_adapter_lora_init(self._model, os.fsencode(adapter)))
         if not loaded[0] or lib.llama_set_adapters_lora(self._context, loaded, 1, (c_float * 1)(1)):
             self.close()
             wrong = f"llama.cpp cannot apply {adapter.name}"
-            raise LibraryError(f"{wrong}; see that the adapter belongs to this base.")
+            raise LibraryError(f"{wrong}; check that the adapter belongs to this base.")
 
     def close(self) -> None:
-        """Take it out of memory."""
+        """Free the memory."""
         if self._batch is not None:
             self._library.llama_batch_free(self._batch)
             self._library.llama_free(self._context)
@@ -94,18 +95,18 @@ class Llama:
         self._batch = self._model = None
 
     def reset(self) -> None:
-        """Forget all tokens."""
+        """Clear the context."""
         self._library.llama_memory_clear(self._library.llama_get_memory(self._context), True)
         self._length = 0
 
     def decode(self, ids: list[int]) -> Any:
-        """Return the logits after each of some tokens that follow those before.
+        """Append tokens to the context; return the logits after each of them.
 
         Returns:
-            An array of tokens by vocabulary.
+            An array of shape (tokens, vocabulary).
 
         Raises:
-            LibraryError: llama.cpp refuses them.
+            LibraryError: the tokens do not fit into the context, or llama.cpp cannot decode them.
         """
         parts, size, logits_at = [], (self.vocabulary_size,), self._library.llama_get_logits_ith
         for count in self._feed(ids):
@@ -114,20 +115,20 @@ class Llama:
         return numpy.concatenate(parts)
 
     def read(self, ids: list[int]) -> None:
-        """Decode a text, which nothing precedes, for what is seen of the computation."""
+        """Decode a text from an empty context without returning logits; `watch` is called."""
         self.reset()
         for _ in self._feed(ids):
             pass
 
     def _feed(self, ids: list[int]) -> Iterator[int]:
-        """Decode tokens in batches; yield how many each has."""
-        batch, most = self._batch, min(BATCH, self._room)
+        """Decode tokens in batches; yield the number of tokens in each."""
+        batch, size = self._batch, min(BATCH, self._room)
         if self._length + len(ids) > self._room:
-            # llama.cpp would end the process.
+            # Checked here, since llama.cpp would abort the process.
             wrong = f"A text of {self._length + len(ids)} tokens does not fit the {self._room}"
             raise LibraryError(f"{wrong} that are loaded; raise --heldout-tokens or --context.")
-        for start in range(0, len(ids), most):
-            part = ids[start : start + most]
+        for start in range(0, len(ids), size):
+            part = ids[start : start + size]
             for place, token in enumerate(part):
                 batch.token[place], batch.pos[place] = token, self._length + place
                 batch.n_seq_id[place], batch.seq_id[place][0], batch.logits[place] = 1, 0, 1
@@ -139,22 +140,23 @@ class Llama:
             yield len(part)
 
     def logits(self, ids: list[int]) -> Any:
-        """Return the logits after each token of a text, which nothing precedes."""
+        """Return the logits after each token of a text, decoded from an empty context."""
         self.reset()
         return self.decode(ids)
 
     def write(self, ids: list[int], limit: int, temperature: float = 0.0) -> list[int]:
-        """Return tokens after a prompt, up to and with the one that ends the generation.
+        """Generate tokens after a prompt, up to and including the one that ends the generation.
 
         Args:
-            temperature: 0 takes the likeliest token; else one of the 40 likeliest is drawn, always
-                the same way.
+            limit: maximum number of tokens.
+            temperature: 0 takes the likeliest token; otherwise one of the TOP_K likeliest is drawn,
+                with a fixed seed.
         """
         written: list[int] = []
         draw, row = numpy.random.default_rng(0), self.logits(ids)[-1]
         while len(written) < limit:
             if temperature:
-                likely = numpy.argsort(row)[-LIKELY:]
+                likely = numpy.argsort(row)[-TOP_K:]
                 weights = numpy.exp(
                     (row[likely] - row[likely[-1]]).astype(numpy.float64) / temperature
                 )
@@ -170,8 +172,8 @@ class Llama:
         """Return the tokens of a text.
 
         Args:
-            begin: whether llama.cpp puts before it what it puts before a prompt, such as a BOS.
-            special: whether special tokens in it are read as such; without it they are text.
+            begin: whether llama.cpp adds what it adds before a prompt, such as a BOS.
+            special: whether special tokens in the text are read as such, and not as plain text.
         """
         data = text.encode()
         room = (c_int32 * (len(data) + 16))()
@@ -181,11 +183,11 @@ class Llama:
         return list(room[: max(0, count)])
 
     def is_end(self, token: int) -> bool:
-        """Say whether a token ends a generation."""
+        """Return whether a token ends the generation."""
         return bool(self._library.llama_vocab_is_eog(self._vocabulary, token))
 
     def text_of(self, token: int) -> str:
-        """Return a token as the vocabulary has it; nothing for a number that is none."""
+        """Return a token's text in the vocabulary; empty for an invalid number."""
         if not 0 <= token < self.vocabulary_size:
             return ""
         return (self._library.llama_vocab_get_text(self._vocabulary, token) or b"").decode(
@@ -198,11 +200,11 @@ class Llama:
 
     @property
     def adds_bos(self) -> bool:
-        """Whether llama.cpp puts a BOS before a text."""
+        """Whether llama.cpp adds a BOS before a prompt."""
         return bool(self._library.llama_vocab_get_add_bos(self._vocabulary))
 
     def metadata(self, key: str) -> str | None:
-        """Return a text of the file's metadata."""
+        """Return a string of the file's metadata; None if the key is missing."""
         length = self._library.llama_model_meta_val_str(self._model, key.encode(), None, 0)
         if length < 0:
             return None

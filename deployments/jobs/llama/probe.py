@@ -1,4 +1,4 @@
-"""The proof that a build works on this machine."""
+"""A test of whether a build of llama.cpp works on this machine."""
 
 import ctypes
 import os
@@ -16,12 +16,13 @@ from .quantising import quantise
 from .types import F32
 
 PROBE_DIFFERENCE = 0.5
-"""Spread of the quantised model's errors against that of its logits, from which on a build computes
-something else; 0.14 is usual."""
+"""Error of the quantised model's logits, as a share of their standard deviation, from which a build
+is considered wrong; 0.14 is usual."""
 PROBE_TOKENS = 8
-"""Tokens that are written."""
+"""Number of tokens that are generated."""
 PROBE_SIGNAL_VARIABLE = "UNDERSTUDY_PROBE_SIGNAL"
-"""Name of a signal by which the probe kills itself, to see what its caller makes of that."""
+"""Environment variable with the name of a signal that the probe sends to itself; for tests of its
+caller."""
 
 
 def write_tiny(path: Path, library: Path | None = None) -> None:
@@ -65,17 +66,16 @@ def write_tiny(path: Path, library: Path | None = None) -> None:
     lib.gguf_free(file)
     lib.ggml_free(memory)
     if not written:
-        raise LibraryError(f"llama.cpp cannot write {path}; see that there is space left.")
+        raise LibraryError(f"llama.cpp cannot write {path}; check that the disk has space left.")
 
 
 def probe(library: Path | None = None) -> dict[str, Any]:
-    """Quantise a tiny model, load it, and decode a prompt and some tokens after it.
+    """Quantise a tiny model, load it, decode a prompt and generate some tokens.
 
-    A build that does not fit the CPU dies here of a signal, so this belongs into a process of its
-    own.
+    A build that does not fit the CPU dies of a signal here, so run this in a separate process.
 
     Raises:
-        LibraryError: it does not come to numbers.
+        LibraryError: llama.cpp cannot be used, or computes wrong numbers.
     """
     started = time.monotonic()
     if name := os.environ.get(PROBE_SIGNAL_VARIABLE):
@@ -86,17 +86,17 @@ def probe(library: Path | None = None) -> dict[str, Any]:
         quantise(whole, small, "q4_k_m", 2, library)
         exact, llama = Llama(whole, 128, 2, library), Llama(small, 128, 2, library)
         prompt = list(range(3, 67))
-        wanted, found = exact.logits(prompt), llama.logits(prompt)
-        difference = float((wanted - found).std() / wanted.std())
-        written = llama.write(prompt, PROBE_TOKENS)
+        expected, quantised = exact.logits(prompt), llama.logits(prompt)
+        difference = float((expected - quantised).std() / expected.std())
+        generated = llama.write(prompt, PROBE_TOKENS)
         exact.close()
         llama.close()
-    if not difference < PROBE_DIFFERENCE or len(written) != PROBE_TOKENS:
+    if not difference < PROBE_DIFFERENCE or len(generated) != PROBE_TOKENS:
         wrong = "llama.cpp computes wrong numbers here: quantised logits differ from those in 32"
         raise LibraryError(f"{wrong} bits by {difference:.3g} of their spread.")
     return {
         "event": "probe",
-        "tokens": len(prompt) + len(written),
+        "tokens": len(prompt) + len(generated),
         "logit_difference": round(difference, 4),
         "seconds": round(time.monotonic() - started, 2),
     }

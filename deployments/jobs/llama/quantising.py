@@ -1,4 +1,4 @@
-"""GGUF files with smaller weights."""
+"""Quantising of GGUF files."""
 
 import ctypes
 import os
@@ -14,9 +14,9 @@ from .interface import GgufParameters, LibraryError, open_library
 from .types import BF16, F16, F32, MIXTURES, NAMES, NARROWER, TYPES, choose_types
 
 ARRAY = 9
-"""Number of lists among the kinds of values of a GGUF file (enum gguf_type)."""
+"""The type of arrays among the values of a GGUF file (enum gguf_type)."""
 CHUNK = 4 * 2**20
-"""Numbers that one thread quantises at once: 16 MB as 32-bit floats."""
+"""Number of weights that a thread quantises at once: 16 MB as 32-bit floats."""
 
 
 def quantise(
@@ -27,18 +27,19 @@ def quantise(
     library: Path | None = None,
     importance: Mapping[str, Any] | None = None,
 ) -> dict[str, tuple[str, str]]:
-    """Write a 16-bit or 32-bit GGUF again with smaller weights, by llama.cpp's own choice of types.
+    """Quantise a 16-bit or 32-bit GGUF, with the types that llama.cpp itself would choose.
 
     Args:
         kind: one of MIXTURES.
-        importance: of the columns of each matrix, 32-bit floats; what matters more is rounded less.
+        importance: importance of the columns of each matrix, as 32-bit floats. More important
+            columns are rounded less.
 
     Returns:
-        Name of each matrix with the type that it got and the one that was meant, where its rows do
-        not divide by the blocks of that.
+        The matrices that got another type than intended: name → (type used, type intended). The
+        length of their rows is not a multiple of the intended type's block size.
 
     Raises:
-        LibraryError: the file cannot be read or is of a kind whose types are not known here.
+        LibraryError: the file cannot be read, or its architecture is not supported here.
     """
     lib, tensors = open_library(library), c_void_p()
     file = lib.gguf_init_from_file(
@@ -49,10 +50,10 @@ def quantise(
     try:
         matrices = _read(lib, file, tensors)
         dimensions = {matrix.name: matrix.dimensions for matrix in matrices}
-        meant = choose_types(kind, dimensions, guided=bool(importance), **_shape(lib, file))
+        intended = choose_types(kind, dimensions, guided=bool(importance), **_shape(lib, file))
         chosen = {
-            matrix.name: _fitting(lib, meant[matrix.name], matrix.columns)
-            if matrix.name in meant
+            matrix.name: _fitting(lib, intended[matrix.name], matrix.columns)
+            if matrix.name in intended
             else matrix.old
             for matrix in matrices
         }
@@ -67,12 +68,12 @@ def quantise(
     finally:
         lib.gguf_free(file)
         lib.ggml_free(tensors)
-    got = {name: NAMES[chosen[name]] for name in meant}
-    return {name: (got[name], meant[name]) for name in meant if got[name] != meant[name]}
+    got = {name: NAMES[chosen[name]] for name in intended}
+    return {name: (got[name], intended[name]) for name in intended if got[name] != intended[name]}
 
 
 class _Matrix(NamedTuple):
-    """A tensor of the source: its type, its place in the file and its form."""
+    """A tensor of the source: its type, its offset in the file and its shape."""
 
     name: str
     old: int
@@ -83,15 +84,15 @@ class _Matrix(NamedTuple):
 
 
 def _read(lib: Any, file: Any, tensors: Any) -> list[_Matrix]:
-    found = []
+    matrices = []
     for number in range(lib.gguf_get_n_tensors(file)):
         name = lib.gguf_get_tensor_name(file, number).decode()
         tensor = lib.ggml_get_tensor(tensors, name.encode())
         place = lib.gguf_get_data_offset(file) + lib.gguf_get_tensor_offset(file, number)
         rows, old = lib.ggml_nrows(tensor), lib.gguf_get_tensor_type(file, number)
         columns, dimensions = lib.ggml_nelements(tensor) // rows, lib.ggml_n_dims(tensor)
-        found.append(_Matrix(name, old, place, rows, columns, dimensions))
-    return found
+        matrices.append(_Matrix(name, old, place, rows, columns, dimensions))
+    return matrices
 
 
 def _head(
@@ -113,7 +114,7 @@ def _shape(lib: Any, file: Any) -> dict[str, Any]:
     def number(key: str, default: int) -> int:
         place = lib.gguf_find_key(file, key.encode())
         if place >= 0 and lib.gguf_get_kv_type(file, place) == ARRAY:
-            # One for each layer, as of LFM2 and Gemma 4; llama.cpp looks at the first as well.
+            # LFM2 and Gemma 4 have a value for each layer; llama.cpp uses the first, too.
             return int(ctypes.cast(lib.gguf_get_arr_data(file, place), POINTER(c_uint32))[0])
         return int(lib.gguf_get_val_u32(file, place)) if place >= 0 else default
 
@@ -139,7 +140,7 @@ def _fitting(lib: Any, kind: str, columns: int) -> int:
 
 
 class _Converter(NamedTuple):
-    """Reads matrices and rounds them, a few rows at a time."""
+    """Reads matrices and quantises them, some rows at a time."""
 
     lib: Any
     read: IO[bytes]
@@ -148,7 +149,7 @@ class _Converter(NamedTuple):
     importance: Mapping[str, Any]
 
     def pieces(self, matrix: _Matrix, new: int) -> Iterator[bytes]:
-        """Yield a matrix's bytes in another type."""
+        """Yield the bytes of a matrix, converted to the type `new`."""
         self.read.seek(matrix.place)
         width = self.lib.ggml_row_size(matrix.old, matrix.columns)
         rows, at_once = matrix.rows, max(1, CHUNK // matrix.columns)
@@ -157,7 +158,7 @@ class _Converter(NamedTuple):
                 yield self.read.read(width * min(at_once, rows - start))
             return
         if matrix.old not in (F32, F16, BF16):
-            raise LibraryError("The file is quantised already; quantise the 16-bit one.")
+            raise LibraryError("The file is already quantised; quantise the 16-bit one.")
         self.lib.ggml_quantize_init(new)
         for start in range(0, rows, at_once * self.threads):
             begins = range(start, min(rows, start + at_once * self.threads), at_once)
@@ -173,14 +174,14 @@ class _Converter(NamedTuple):
         else:
             widen = lib.ggml_fp16_to_fp32_row if matrix.old == F16 else lib.ggml_bf16_to_fp32_row
             widen(data, numbers.ctypes.data, numbers.size)
-        made = ctypes.create_string_buffer(lib.ggml_row_size(new, columns) * count)
+        quantised = ctypes.create_string_buffer(lib.ggml_row_size(new, columns) * count)
         if new == F16:
-            lib.ggml_fp32_to_fp16_row(numbers.ctypes.data, made, numbers.size)
+            lib.ggml_fp32_to_fp16_row(numbers.ctypes.data, quantised, numbers.size)
         else:
             weights = self.importance.get(matrix.name)
             guide = weights.ctypes.data if weights is not None and weights.size == columns else None
-            lib.ggml_quantize_chunk(new, numbers.ctypes.data, made, 0, count, columns, guide)
-        if not lib.ggml_validate_row_data(new, made, len(made)):
-            wrong = "A quantised matrix has a number that is none"
+            lib.ggml_quantize_chunk(new, numbers.ctypes.data, quantised, 0, count, columns, guide)
+        if not lib.ggml_validate_row_data(new, quantised, len(quantised)):
+            wrong = "A quantised matrix contains a value that is not a number"
             raise LibraryError(f"{wrong}; the model's weights are broken.")
-        return made.raw
+        return quantised.raw

@@ -1,4 +1,4 @@
-"""Prompts as llama.cpp's server makes them."""
+"""Prompts as llama.cpp's server renders them."""
 
 import json
 import urllib.request
@@ -9,14 +9,14 @@ from typing import Any
 from .interface import LibraryError
 
 _SERVERS: list[Any] = []
-"""Kept alive: taking one away can wait for ever. The process ends without it."""
+"""Servers are kept alive, since deleting one can block forever. The process exits without it."""
 
 
 def render(path: Path, chats: list[list[dict[str, str]]]) -> list[str]:
-    """Return the prompts that llama.cpp's server makes of conversations by a file's chat template.
+    """Return conversations as llama.cpp's server renders them with a file's chat template.
 
     Raises:
-        LibraryError: xllamacpp's server does not load the file, or cannot read the template.
+        LibraryError: xllamacpp's server cannot load the file or render the template.
     """
     try:
         xllamacpp: Any = import_module("xllamacpp")
@@ -29,8 +29,8 @@ def render(path: Path, chats: list[list[dict[str, str]]]) -> list[str]:
         prompts = []
         for chat in chats:
             body = json.dumps({"messages": chat}).encode()
-            asked = urllib.request.Request(f"{address}/apply-template", body, kind)
-            with urllib.request.urlopen(asked, timeout=60) as reply:
+            request = urllib.request.Request(f"{address}/apply-template", body, kind)
+            with urllib.request.urlopen(request, timeout=60) as reply:
                 prompts.append(str(json.load(reply)["prompt"]))
     except (ImportError, RuntimeError, OSError, KeyError) as error:
         wrong = f"llama.cpp's server cannot render the chat template of {path.name} ({error})"

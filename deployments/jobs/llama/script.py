@@ -1,9 +1,9 @@
-"""llama.cpp as far as an export needs it: decode, logits, tokens, quantisation, and the proof that
-a build works on this machine.
+"""The parts of llama.cpp that an export needs: decoding, logits, tokenizing, quantisation, and a
+test of whether a build works on this machine.
 
-It works on the shared library of xllamacpp, which is installed ready-made, and on the libllama of
-llama-cpp-python. Structures are passed whole, with room to spare after the fields that are used
-here, so that fields which a newer build appends do no harm.
+It works with the shared library of xllamacpp, which is prebuilt, and with the libllama of
+llama-cpp-python. Structures have spare room after the fields that are used here, so that fields
+that a newer build appends do no harm.
 
     python llama_library.py probe [--library libllama.so]
 
@@ -17,7 +17,7 @@ import os
 import sys
 from pathlib import Path
 
-from .importance import importance  # noqa: F401 - for the scripts beside this one
+from .importance import importance  # noqa: F401 - for the scripts that import this file
 from .interface import LibraryError
 from .model import Llama
 from .probe import probe
@@ -25,12 +25,12 @@ from .rendering import _SERVERS, render
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run the probe, render the conversations on standard input, or compute with an adapter."""
+    """Run the probe, render the conversations from standard input, or apply an adapter."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", 1)[0])
     actions = parser.add_subparsers(dest="action", required=True)
-    library = "shared library of llama.cpp; that of xllamacpp by default"
+    library = "shared library of llama.cpp; xllamacpp's by default"
     actions.add_parser("probe").add_argument("--library", type=Path, help=library)
-    file = "GGUF file; conversations come by standard input"
+    file = "GGUF file; conversations are read from standard input"
     actions.add_parser("render").add_argument("file", type=Path, help=file)
     applied = actions.add_parser("apply")
     applied.add_argument("file", type=Path, help="GGUF file of a base")

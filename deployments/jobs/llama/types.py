@@ -25,10 +25,10 @@ MIXTURES = {
     "q6_k": 18,
     "q8_0": 7,
 }
-"""Numbers of the files that can be made (enum llama_ftype)."""
+"""Numbers of the supported mixtures of types (enum llama_ftype)."""
 NARROWER = {"q2_k": "q4_0", "q3_k": "q4_0", "q4_k": "q5_0", "q5_k": "q5_1", "q6_k": "q8_0"}
-"""What takes the place of a type whose blocks of 256 do not divide a matrix's rows: types with
-blocks of 32."""
+"""Replacements for a type if a matrix's row length is not a multiple of its block size of 256. They
+have blocks of 32."""
 NEVER = (
     "_norm.weight",
     "ffn_gate_inp.weight",
@@ -39,22 +39,23 @@ NEVER = (
     "shortconv.conv.weight",
     ".position_embd",
 )
-"""Parts of the names of matrices that stay as they are."""
+"""Parts of the names of matrices that are not quantised."""
 
 
 def choose_types(
     kind: str, names: dict[str, int], layers: int, shared: int, large: bool, guided: bool = False
 ) -> dict[str, str]:
-    """Return the type that llama.cpp means each matrix of a dense model to have.
+    """Return the type that llama.cpp chooses for each matrix of a dense model.
 
     Source: llama_tensor_get_type_impl in src/llama-quant.cpp.
 
     Args:
-        names: the tensors' names with the number of their dimensions.
-        layers: blocks of the model.
-        shared: query heads that share one key head.
-        large: whether it is a model of about 70 billion parameters.
-        guided: whether there is an importance matrix.
+        kind: one of MIXTURES.
+        names: the tensors' names, each with its number of dimensions.
+        layers: number of the model's layers.
+        shared: number of query heads that share a key head.
+        large: whether the model has about 70 billion parameters.
+        guided: whether an importance matrix is used.
     """
     plain = kind.removesuffix("_m").removesuffix("_s")
     in_order = sorted(names, key=_place)

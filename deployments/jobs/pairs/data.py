@@ -1,4 +1,4 @@
-"""The pairs of both splits as tokens, proven; none of them is cut."""
+"""The pairs of both splits as tokens, with checks of what is compared. No pair is truncated."""
 
 import argparse
 import hashlib
@@ -20,7 +20,7 @@ ON_THE_HUB = {
     "validation": "pairs/validation.parquet",
     "heldout": "conversations/validation.parquet",
 }
-"""Where a dataset of Understudy has them."""
+"""The files of a dataset that Understudy published."""
 
 
 class Replies(NamedTuple):
@@ -43,11 +43,11 @@ class Learnt(NamedTuple):
 
 
 class PairData(NamedTuple):
-    """What the training works with.
+    """The data of a training.
 
     Args:
-        heldout: conversations that no training of the adapter has seen.
-        facts: for metrics.json.
+        heldout: conversations that the adapter was never trained on.
+        facts: figures for metrics.json.
     """
 
     tokenizer: Any
@@ -57,15 +57,15 @@ class PairData(NamedTuple):
 
 
 def prepare_pairs(arguments: argparse.Namespace) -> PairData:
-    """Reads, encodes and checks all data."""
+    """Read, encode and check all data."""
     files = find_pair_files(arguments)
-    read = {
+    table = {
         split: read_rows(files[split], ("prompt", "chosen", "rejected")) for split in PAIR_SPLITS
     }
     tokenizer, template = load_tokenizer(arguments)
     encoder = PairEncoder(tokenizer, template, arguments.reply_prefix)
     pairs, counts = dict[str, list[Replies]](), dict[str, dict[str, int]]()
-    for split, rows in read.items():
+    for split, rows in table.items():
         every = [encoder.pair(row, f"row {n} of {split}") for n, row in enumerate(rows, 1)]
         pairs[split] = [pair for pair in every if pair.longest <= arguments.max_length]
         longest = max(pair.longest for pair in every)
@@ -109,16 +109,17 @@ def find_pair_files(arguments: argparse.Namespace) -> dict[str, Path]:
         return files
     info = look_up_dataset(arguments)
     arguments.dataset_revision = info.sha
-    there = {sibling.rfilename for sibling in info.siblings}
-    if missing := [name for name in ON_THE_HUB.values() if name not in there]:
+    published = {sibling.rfilename for sibling in info.siblings}
+    if missing := [name for name in ON_THE_HUB.values() if name not in published]:
         wrong = f"Dataset {arguments.dataset!r} at {info.sha[:12]} has no {missing[0]}"
-        raise JobError(f"{wrong}; build it again with pairs (make repair, make preferences).")
+        remedy = "build it again with pairs (understudy repair, understudy preferences)"
+        raise JobError(f"{wrong}; {remedy}.")
     paths = download_files(arguments, info, list(ON_THE_HUB.values()))
     return dict(zip(ON_THE_HUB, paths, strict=True))
 
 
 def read_rows(path: Path, columns: tuple[str, ...]) -> list[list[Messages]]:
-    """Returns the columns of each row, composed and stripped as texts are learnt."""
+    """Return the columns of each row; texts are composed and stripped as for the training."""
     parquet = import_module("pyarrow.parquet")
     try:
         rows = parquet.read_table(path, columns=list(columns)).to_pylist()
@@ -141,19 +142,19 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[list[Messages]]:
 
 
 def is_chat(messages: Any, ends: bool) -> bool:
-    """Returns whether these are messages; of a chat that ends with a reply, also that it does."""
-    whole = bool(messages) and all(
+    """Return whether these are messages and, if `ends`, whether the last one is a reply."""
+    complete = bool(messages) and all(
         m and isinstance(m.get("role"), str) and isinstance(m.get("content"), str) for m in messages
     )
-    return whole and (not ends or messages[-1]["role"] == "assistant")
+    return complete and (not ends or messages[-1]["role"] == "assistant")
 
 
 class PairEncoder:
-    """Turns messages into tokens, and proves what is compared.
+    """Turns messages into tokens, and checks that the compared tokens are the two replies.
 
     Args:
-        template: with markers, if it has any.
-        prefix: that the template puts before each reply and that is learnt.
+        template: the chat template, with generation markers if it has any.
+        prefix: text that the template puts before each reply and that is learnt with it.
     """
 
     def __init__(self, tokenizer: Any, template: str, prefix: str) -> None:
@@ -174,7 +175,7 @@ class PairEncoder:
         return Replies(better[0], better[1], worse[1])
 
     def last_reply(self, chat: Messages, where: str) -> tuple[list[int], list[int]]:
-        """Returns what stands before the last reply, and that reply with its stop token."""
+        """Return the tokens before the last reply, and those of the reply with its stop token."""
         ids, marks = self.marked(chat, where)
         end = len(marks) - marks[::-1].index(True) if True in marks else 0
         start = end
@@ -190,15 +191,19 @@ class PairEncoder:
         self.stops.add(after[0])
         return ids[:start], reply
 
-    def conversations(self, rows: list[list[Messages]], most: int, limit: int) -> list[Learnt]:
-        """Returns held-out conversations, evenly spaced, up to the length that is trained."""
-        found = []
-        for row in rows[:: max(1, len(rows) // max(1, most))][:most]:
+    def conversations(self, rows: list[list[Messages]], count: int, limit: int) -> list[Learnt]:
+        """Return some held-out conversations, evenly spaced and cut to `limit` tokens.
+
+        Args:
+            count: maximum number of conversations.
+        """
+        chosen = []
+        for row in rows[:: max(1, len(rows) // max(1, count))][:count]:
             ids, marks = self.marked(row[0], "the held-out conversations")
             labels = [token if mark else -100 for token, mark in zip(ids, marks, strict=True)]
             if any(label != -100 for label in labels[:limit]):
-                found.append(Learnt(ids[:limit], labels[:limit]))
-        return found
+                chosen.append(Learnt(ids[:limit], labels[:limit]))
+        return chosen
 
     def marked(self, chat: Messages, where: str) -> tuple[list[int], list[bool]]:
         wrong = (import_module("jinja2").TemplateError, TypeError, ValueError)
@@ -206,7 +211,7 @@ class PairEncoder:
             encoded = encode_chat(self.tokenizer, chat, self.template)
         except wrong as error:
             failed = f"The chat template cannot render {where} ({short(error)})"
-            raise JobError(f"{failed}; mend it or give another --chat-template.") from None
+            raise JobError(f"{failed}; correct it or give another --chat-template.") from None
         if is_marked(self.template):
             return encoded.ids, encoded.learnt
         spans = find_replies(self.tokenizer, chat, self.template, encoded.text)
@@ -219,29 +224,29 @@ def check_pair_base(
     pairs: dict[str, list[Replies]],
     heldout: list[Learnt],
 ) -> None:
-    """Checks that the base has an embedding for every token and is made for the longest pair."""
+    """Check that the base has an embedding for every token and that its context is long enough."""
     config = fetch_config(arguments)
     parts = [part for rows in pairs.values() for pair in rows for part in pair]
     check_tokens(
-        tokenizer, [*parts, *(one.ids for one in heldout)], text_part(config).get("vocab_size")
+        tokenizer, [*parts, *(chat.ids for chat in heldout)], text_part(config).get("vocab_size")
     )
     longest, context = max(p.longest for rows in pairs.values() for p in rows), context_of(config)
     if context is not None and longest > context:
-        wrong = f"The longest pair takes {longest} tokens, and the base was made for {context}"
+        wrong = f"The longest pair takes {longest} tokens, and the base's context is {context}"
         raise JobError(f"{wrong}; lower --max-length to {context}.", 2)
 
 
 def identify_pairs(
     arguments: argparse.Namespace, data: PairData, adapter: str, cuda: bool, arithmetic: str
 ) -> str:
-    """Returns a hash of everything that determines the trained weights.
+    """Return a hash of everything that determines the trained weights.
 
     Args:
-        adapter: checksum of the weights that are continued.
+        adapter: checksum of the adapter that is trained further.
     """
     free = {"train", "validation", "heldout", "dataset", "dataset_revision", "base", "output"}
     free |= {"adapter", "adapter_revision", "chat_template", "save_steps", "push_to", "push_tag"}
     free |= {"public", "retry_seconds", "trackio_project", "trackio_space", "base_revision"}
     knobs = {name: value for name, value in vars(arguments).items() if name not in free}
-    said = [data.pairs, knobs, adapter, cuda, arithmetic]
-    return hashlib.sha256(repr(said).encode()).hexdigest()
+    inputs = [data.pairs, knobs, adapter, cuda, arithmetic]
+    return hashlib.sha256(repr(inputs).encode()).hexdigest()

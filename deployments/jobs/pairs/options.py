@@ -1,4 +1,4 @@
-"""The arguments of the preference training script."""
+"""The command-line arguments of the preference training script."""
 
 import argparse
 from collections.abc import Callable
@@ -21,9 +21,9 @@ PAIR_TRAINER = (
 )
 """Options that are stored under TRL's names and passed on unchanged."""
 BETAS = {"dpo": 5.0, "kto": 0.1}
-"""How strongly the adapter is held to where it begins. DPO's loss is normalised by length, so that
-its rewards are of one token: 5 is what Tulu 3 chose for that loss (arXiv 2411.15124, 5.1.2). KTO's
-are of whole replies, and 0.1 is its authors' (arXiv 2402.01306)."""
+"""How strongly the adapter is kept close to the reference, by loss. DPO's loss is normalised by
+length, so its rewards are per token: Tulu 3 chose 5 for it (arXiv 2411.15124, 5.1.2). KTO's rewards
+are per reply, and its authors chose 0.1 (arXiv 2402.01306)."""
 
 
 def parse_pair_arguments(argv: list[str] | None, description: str) -> argparse.Namespace:
@@ -49,30 +49,30 @@ def add_pair_inputs(add: Callable[..., Any]) -> None:
     columns = "'prompt', 'chosen' and 'rejected'"
     add("--train", type=Path, help=f"parquet file of pairs, with columns {columns}")
     add("--validation", type=Path, help="the same, never trained on")
-    heldout = "parquet file with a 'messages' column: conversations that nothing was trained on"
+    heldout = "parquet file with a 'messages' column: conversations that were never trained on"
     add("--heldout", type=Path, help=heldout)
     add("--dataset", help="instead of the files: a dataset id on the Hub with pairs")
     add("--dataset-revision", help="its commit")
     add("--base", required=True, help="model folder, or a model id on the Hub")
     add("--base-revision", help="its commit")
-    add("--adapter", required=True, help="folder or Hub id of the adapter that is continued")
+    add("--adapter", required=True, help="folder or Hub id of the adapter to train further")
     add("--adapter-revision", help="its commit")
-    template = "the chat template that the adapter was trained with, as train_sft.py takes it"
+    template = "the chat template that the adapter was trained with, as for train_sft.py"
     add("--chat-template", help=template)
-    prefix = "text the template itself puts before each reply and has learnt, such as a think block"
+    prefix = "text that the template puts before each reply and that is learnt, e.g. a think block"
     add("--reply-prefix", default="", help=prefix)
-    longest = "tokens of a prompt and its longer reply; a longer pair is left out"
+    longest = "maximum tokens of a prompt and its longer reply; longer pairs are left out"
     add("--max-length", type=count, required=True, help=longest)
 
 
 def add_pair_knobs(add: Callable[..., Any]) -> None:
     loss = "dpo compares the replies of a pair; kto judges each reply alone"
     add("--loss", choices=sorted(BETAS), default="dpo", help=loss)
-    beta = f"how strongly the adapter is held to where it begins (default: {BETAS})"
+    beta = f"how strongly the adapter is kept close to the reference (default: {BETAS})"
     add("--beta", type=float, help=beta)
     epochs = {"dest": "num_train_epochs", "type": float, "default": 1.0}
     add("--epochs", **epochs, help="passes over the pairs")
-    steps = "exact number of optimiser steps; -1 leaves it to --epochs"
+    steps = "exact number of optimiser steps; -1 uses --epochs"
     add("--max-steps", type=int, default=-1, help=steps)
     batch = {"dest": "per_device_train_batch_size", "type": count, "default": 2}
     add("--batch-size", **batch, help="pairs (dpo) or replies (kto) on the device at once")
@@ -86,15 +86,17 @@ def add_pair_knobs(add: Callable[..., Any]) -> None:
     add("--optimizer", dest="optim", default="adamw_torch", help="transformers' optim")
     switch = {"dest": "activation_checkpointing", "action": argparse.BooleanOptionalAction}
     add("--gradient-checkpointing", **switch, default=True)
-    offload = "keep what gradient checkpointing keeps in the machine's memory, not the GPU's"
+    offload = (
+        "keep the activations of gradient checkpointing in the machine's memory, not the GPU's"
+    )
     add("--offload-checkpoints", action="store_true", help=offload)
-    add("--qlora", action="store_true", help="4-bit base where CUDA is present")
+    add("--qlora", action="store_true", help="4-bit base if CUDA is available")
     add("--attention", default="sdpa", help="transformers' attn_implementation")
-    when = "when the loss on validation pairs is taken, besides before training"
+    when = "when the loss on validation pairs is measured, in addition to before the training"
     add("--evaluate", choices=["epoch", "end"], default="end", help=when)
-    held = "held-out conversations whose loss is measured before and after; 0 measures none"
+    held = "number of held-out conversations whose loss is measured before and after"
     add("--heldout-examples", type=int, default=64, help=held)
-    prompts = "validation prompts that are answered before and after, for the length of replies"
-    add("--reply-prompts", type=int, default=8, help=f"{prompts}; 0 asks none")
-    add("--reply-tokens", type=count, default=256, help="most tokens of such a reply")
+    prompts = "number of validation prompts answered before and after, to measure reply lengths"
+    add("--reply-prompts", type=int, default=8, help=prompts)
+    add("--reply-tokens", type=count, default=256, help="maximum tokens of such a reply")
     add("--seed", type=int, default=0)

@@ -11,13 +11,13 @@ from .data import PairData
 from .measures import rewards
 
 LATEST_STEPS = 5
-"""Over which the last training loss is averaged."""
+"""Number of last steps over which the final training loss is averaged."""
 
 
 def compare(
     data: PairData, before: dict[str, Any], after: dict[str, Any], per_token: bool
 ) -> dict[str, Any]:
-    """Returns the figures before and after, and what the held-out pairs say."""
+    """Return the figures before and after, and the rewards of the validation pairs."""
     probabilities = before.pop("log_probabilities"), after.pop("log_probabilities")
     accuracy, margin = rewards(data.pairs["validation"], *probabilities, per_token)
     measured = {"reward_accuracy": round(accuracy, 4), "reward_margin": round(margin, 4)}
@@ -25,7 +25,7 @@ def compare(
 
 
 def write_pair_metrics(trainer: Any, arguments: argparse.Namespace, facts: dict[str, Any]) -> float:
-    """Writes metrics.json and returns the last loss on validation pairs."""
+    """Write metrics.json; return the last loss on validation pairs."""
     log = trainer.state.log_history
     curve, checks = (
         [{"step": e["step"], "loss": round(e[key], 4)} for e in log if key in e]

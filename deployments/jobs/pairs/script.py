@@ -14,13 +14,13 @@
 #   "trackio==0.43.0",
 # ]
 # ///
-"""Continues an adapter with pairs of a better and a worse reply, by DPO or KTO.
+"""Trains an adapter further with pairs of a better and a worse reply, by DPO or KTO.
 
-The reference is the adapter as it is given. Before the weights are loaded, pairs that --max-length
-has no room for are left out and counted, and it is proven on the tokens that both replies of a pair
-follow the same prompt and end with their stop token. Before and after, it measures on held-out data
-which reply is preferred, the loss of the supervised training, and how long replies are. A run that
-was stopped continues from its newest checkpoint. metrics.json is written last.
+The reference is the adapter as given. Before the weights are loaded, pairs longer than --max-length
+are left out and counted, and the tokens are checked: both replies of a pair must follow the same
+prompt and end with their stop token. Before and after the training, the script measures on held-out
+data which reply is preferred, the loss of the supervised training, and how long replies are. A run
+that was stopped continues from its newest checkpoint. metrics.json is written last.
 
     OMP_NUM_THREADS=1 python train_pairs.py --train pairs/train.parquet \\
         --validation pairs/validation.parquet --heldout conversations/validation.parquet \\
@@ -42,7 +42,7 @@ from ..train.stages import close_training, open_training, start_from
 from ..train.steps import run
 from ..train.trainer import check_tools
 from .data import identify_pairs, prepare_pairs
-from .measures import look
+from .measures import measure_adapter
 from .options import parse_pair_arguments
 from .result import compare, write_pair_metrics
 from .trainer import build_pair_trainer, configure_pairs, fetch_adapter
@@ -65,10 +65,10 @@ def train_pairs(arguments: argparse.Namespace) -> None:
     with failures_explained(arguments):
         checkpoint = start_from(arguments, opened, identity)
         trainer = build_pair_trainer(config, data, arguments, adapter)
-        # A checkpoint is loaded later: what is measured now is the adapter as it was given.
-        before = look(trainer, data, arguments, "before")
+        # A checkpoint is loaded only by `run`, so this measures the adapter as given.
+        before = measure_adapter(trainer, data, arguments, "before")
         facts |= run(trainer, arguments, checkpoint, identity)
-        after = look(trainer, data, arguments, "after")
+        after = measure_adapter(trainer, data, arguments, "after")
         facts |= compare(data, before, after, arguments.loss == "dpo")
         facts["files"] = save(trainer, data.tokenizer, arguments.output)
         facts["seconds"] = round(time.monotonic() - opened.started, 1)

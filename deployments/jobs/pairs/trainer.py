@@ -1,4 +1,4 @@
-"""TRL's trainers for preferences, given tokens that were proven before."""
+"""TRL's trainers for preferences, set up with the tokens that were checked before."""
 
 import argparse
 import random
@@ -19,7 +19,7 @@ def configure_pairs(arguments: argparse.Namespace, cuda: bool, arithmetic: str) 
 
     knobs: dict[str, Any] = {name: getattr(arguments, name) for name in PAIR_TRAINER} | {
         "beta": arguments.beta,
-        # Nothing is cut: what does not fit was left out before.
+        # Nothing is truncated: pairs that are too long were left out before.
         "max_length": None,
         "use_cpu": not cuda,
         "bf16": arithmetic == "bfloat16",
@@ -55,23 +55,23 @@ def configure_pairs(arguments: argparse.Namespace, cuda: bool, arithmetic: str) 
 
 
 def fetch_adapter(arguments: argparse.Namespace) -> Path:
-    """Returns the folder of the adapter; downloads it at one commit if it is on the Hub."""
-    given = arguments.adapter
-    if not Path(given).is_dir():
-        asked, api = arguments.adapter_revision, hub()
-        looking = f"looking up {given!r}"
-        info = patiently(arguments, looking, lambda: api.model_info(given, revision=asked))
+    """Return the folder of the adapter; download it at one commit if it is on the Hub."""
+    adapter = arguments.adapter
+    if not Path(adapter).is_dir():
+        revision, api = arguments.adapter_revision, hub()
+        looking = f"looking up {adapter!r}"
+        info = patiently(arguments, looking, lambda: api.model_info(adapter, revision=revision))
         arguments.adapter_revision = info.sha
-        wanted = {"revision": info.sha, "allow_patterns": ["adapter_*"]}
-        doing = f"downloading {given!r}"
-        found = patiently(arguments, doing, lambda: api.snapshot_download(given, **wanted))
-        return checked(Path(found), given)
-    return checked(Path(given), given)
+        options = {"revision": info.sha, "allow_patterns": ["adapter_*"]}
+        doing = f"downloading {adapter!r}"
+        folder = patiently(arguments, doing, lambda: api.snapshot_download(adapter, **options))
+        return checked(Path(folder), adapter)
+    return checked(Path(adapter), adapter)
 
 
-def checked(folder: Path, given: str) -> Path:
+def checked(folder: Path, adapter: str) -> Path:
     if not (folder / "adapter_model.safetensors").is_file():
-        wrong = f"{given!r} has no adapter_model.safetensors"
+        wrong = f"{adapter!r} has no adapter_model.safetensors"
         raise JobError(f"{wrong}; give the result of train_sft.py with --adapter.")
     return folder
 
@@ -79,7 +79,7 @@ def checked(folder: Path, given: str) -> Path:
 def build_pair_trainer(
     config: Any, data: PairData, arguments: argparse.Namespace, adapter: Path
 ) -> Any:
-    """Builds the trainer. TRL keeps a copy of the adapter as it is now, which is the reference."""
+    """Build the trainer. TRL copies the adapter as it is now and uses the copy as the reference."""
     import torch
     from datasets import Dataset
     from peft import PeftModel
@@ -90,7 +90,7 @@ def build_pair_trainer(
     kind: Any = KTOTrainer if kto else DPOTrainer
 
     class Prepared(kind):
-        """Takes tokens; TRL would render and tokenize texts itself."""
+        """Accepts tokens, while TRL would render and tokenize texts itself."""
 
         def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
             return dataset
@@ -115,21 +115,21 @@ def build_pair_trainer(
         wrong = f"Training of {arguments.base!r} with its adapter cannot be set up"
         raise JobError(f"{wrong}: {short(error)}.") from None
     if "ref" not in trainer.model.peft_config:
-        raise JobError("TRL keeps no copy of the adapter to compare with; report this.")
+        raise JobError("TRL made no copy of the adapter as the reference; report this.")
     trainer.remove_callback(PrinterCallback)
     like_supervised(trainer, arguments)
     return trainer
 
 
 def like_supervised(trainer: Any, arguments: argparse.Namespace) -> None:
-    """Has a preference trainer compute, report and save as the supervised one does."""
+    """Make a preference trainer compute, report and save in the same way as the supervised one."""
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:
             # 16 bits would lose small updates.
             parameter.data = parameter.data.float()
     trainer.model.peft_config["default"].base_model_name_or_path = named(arguments.base)
     trainer.create_model_card = lambda *_, **__: None
-    # Losses by reply, which the events hold.
+    # The events need losses by reply; this trainer measures none.
     trainer.reply_losses = {}
     saving = trainer.model.save_pretrained
     trainer.model.save_pretrained = partial(
@@ -145,10 +145,10 @@ def dpo_rows(pairs: list[Replies]) -> list[dict[str, Any]]:
 
 
 def kto_rows(pairs: list[Replies], arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Returns the replies by themselves: each chosen one beside the rejected one of another pair.
+    """Return single replies for KTO: each chosen one is followed by another pair's rejected one.
 
-    TRL reads them in this order, and takes the replies of a batch with each other's prompts to
-    estimate how far the model has moved.
+    TRL reads them in this order. To estimate how far the model has moved from the reference, it
+    combines the prompts of a batch with each other's replies.
     """
     order = random.Random(arguments.seed).sample(pairs, len(pairs))
     rows: list[dict[str, Any]] = []

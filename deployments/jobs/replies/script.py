@@ -1,5 +1,5 @@
-"""How well a GGUF file expects given replies: the loss of each reply's tokens, in nats, after the
-conversation that leads to it.
+"""Measures how well a GGUF file predicts given replies: the loss of each reply's tokens, in nats,
+after the conversation that leads to it.
 
     python reply_losses.py --file understudy-q4_k_m.gguf --replies replies.json --output folder
 
@@ -17,7 +17,7 @@ from ..common.events import JobError, emit
 from ..convert.llama_cpp import llama, load
 
 PART = 512
-"""Tokens of a prompt that are decoded at once; their logits are of no use here."""
+"""Number of a prompt's tokens that are decoded at once. Their logits are not used."""
 
 
 def main(words: list[str] | None = None) -> int:
@@ -25,7 +25,8 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--file", type=Path, required=True, help="GGUF file")
     parser.add_argument("--replies", type=Path, required=True, help="conversations as JSON")
     parser.add_argument("--output", type=Path, required=True, help="folder for losses.json")
-    parser.add_argument("--library", type=Path, help="of llama.cpp; that of xllamacpp by default")
+    library = "shared library of llama.cpp; xllamacpp's by default"
+    parser.add_argument("--library", type=Path, help=library)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args(words)
     try:
@@ -35,16 +36,16 @@ def main(words: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     arguments.output.mkdir(parents=True, exist_ok=True)
-    found = {"losses": losses, "tokens": sum(map(len, losses))}
-    (arguments.output / "losses.json").write_text(json.dumps(found), encoding="utf-8")
-    emit("finished", **{"replies": len(losses), "tokens": found["tokens"]})
+    result = {"losses": losses, "tokens": sum(map(len, losses))}
+    (arguments.output / "losses.json").write_text(json.dumps(result), encoding="utf-8")
+    emit("finished", **{"replies": len(losses), "tokens": result["tokens"]})
     return 0
 
 
 def reply_losses(
     arguments: argparse.Namespace, chats: list[list[dict[str, str]]]
 ) -> list[list[float]]:
-    """Returns the loss of each token of each conversation's last message."""
+    """Return the loss of each token of each conversation's last message."""
     prompts = llama().render(arguments.file, [chat[:-1] for chat in chats])
     vocabulary = load(arguments.file, 0, arguments)
     read = [
@@ -68,24 +69,24 @@ def reply_losses(
 
 
 def of_reply(logits: Any, reply: list[int]) -> list[float]:
-    """Returns the losses of a reply's tokens.
+    """Return the losses of a reply's tokens, in nats.
 
     Args:
-        logits: before each of them.
+        logits: for each token, the logits from which it is predicted.
     """
     import numpy
 
     rows = logits.astype("float64")
     shifted = rows - rows.max(1, keepdims=True)
     taken = shifted[numpy.arange(len(reply)), reply]
-    found = numpy.log(numpy.exp(shifted).sum(1)) - taken
-    if not numpy.isfinite(found).all():
+    losses = numpy.log(numpy.exp(shifted).sum(1)) - taken
+    if not numpy.isfinite(losses).all():
         raise JobError("A loss is not finite; the file's weights are damaged: export it again.")
-    return [round(float(loss), 6) for loss in found]
+    return [round(float(loss), 6) for loss in losses]
 
 
 if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # taking llama.cpp's server away can wait for ever
+    os._exit(code)  # deleting llama.cpp's server can block forever

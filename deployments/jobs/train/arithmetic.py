@@ -1,4 +1,4 @@
-"""CPU arithmetic: 32 bits, or 16 where that is faster with the same loss."""
+"""Arithmetic on a CPU: 32 bits, or 16 if that is faster at the same loss."""
 
 import argparse
 import json
@@ -13,22 +13,23 @@ from ..common.models import load_decoder
 from .data import Example
 
 TRIAL_TOKENS, TRIAL_LOSS = 512, 0.01
-"""Tokens for the comparison, and the allowed difference in loss: a tenth of the tolerance for a
-quantised file."""
+"""Number of tokens for the comparison, and the allowed difference in loss, in nats: a tenth of the
+tolerance for a quantised file."""
 TRIAL_PARAMETERS = 50_000_000
-"""Smaller models spend little of their time on multiplication."""
+"""Number of parameters below which no comparison is made: smaller models spend little of their time
+on multiplication."""
 
 
 def choose_arithmetic(arguments: argparse.Namespace, example: Example) -> str:
-    """Chooses the arithmetic for training on a CPU; 16 bits need AVX512-BF16 or AMX.
+    """Choose the arithmetic for training on a CPU; 16 bits need AVX512-BF16 or AMX.
 
-    The choice is stored beside the checkpoints, since a resumed run must use the same.
+    The choice is stored next to the checkpoints, since a resumed run must use the same one.
     """
     import torch
 
-    kept = arguments.output / "arithmetic.json"
-    if kept.is_file():
-        return str(json.loads(kept.read_text(encoding="utf-8"))["arithmetic"])
+    record = arguments.output / "arithmetic.json"
+    if record.is_file():
+        return str(json.loads(record.read_text(encoding="utf-8"))["arithmetic"])
     facts: dict[str, Any] = {"arithmetic": "float32"}
     if cpu_flags() & {"avx512_bf16", "amx_bf16"}:
         options = {"attn_implementation": arguments.attention, "dtype": torch.float32}
@@ -38,7 +39,7 @@ def choose_arithmetic(arguments: argparse.Namespace, example: Example) -> str:
         facts = compare_arithmetic(model, torch.tensor(example.ids[:TRIAL_TOKENS]).long()[None])
         emit("arithmetic", **facts)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    write_json(kept, facts)
+    write_json(record, facts)
     return str(facts["arithmetic"])
 
 
@@ -59,7 +60,7 @@ def compare_arithmetic(model: Any, ids: Any) -> dict[str, Any]:
 
     times: dict[bool, float] = {}
     losses: dict[bool, float] = {}
-    # The first turn warms up. The shorter of the other two is the less disturbed one.
+    # The first turn is a warm-up. Of the other two, the faster one was disturbed less.
     for turn in range(3):
         for narrow in (False, True):
             seconds, losses[narrow] = take(narrow)

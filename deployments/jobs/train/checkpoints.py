@@ -1,4 +1,4 @@
-"""Checkpoints, local and on a branch of the repository, from which a run resumes."""
+"""Checkpoints from which a run resumes: on disk, and on a branch of the Hub repository."""
 
 import argparse
 import hashlib
@@ -22,7 +22,7 @@ FREE = {
 """Options that may differ between a run and the one that resumes from its checkpoint. Base and data
 are compared by content."""
 COMPLETE = "complete.json"
-"""Written last into a checkpoint."""
+"""The file that is written last into a checkpoint."""
 UNUSED = ("README.md", "training_args.bin")
 """Files of a checkpoint that no run reads."""
 
@@ -34,7 +34,7 @@ def branch_of(arguments: argparse.Namespace) -> str:
 def identify(
     arguments: argparse.Namespace, examples: dict[str, list[Example]], cuda: bool, arithmetic: str
 ) -> str:
-    """Returns a hash of everything that determines the trained weights."""
+    """Return a hash of everything that determines the trained weights."""
     digest = hashlib.sha256()
     for rows in examples.values():
         for example in rows:
@@ -43,21 +43,24 @@ def identify(
     base: Any = [arguments.base, arguments.base_revision]
     if Path(arguments.base).is_dir():
         files = [(path.name, path.stat()) for path in Path(arguments.base).iterdir()]
-        base = sorted((name, known.st_size, known.st_mtime_ns) for name, known in files)
+        base = sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in files)
     knobs = {name: value for name, value in vars(arguments).items() if name not in FREE}
     digest.update(json.dumps([knobs, base, cuda, arithmetic], sort_keys=True).encode())
     return digest.hexdigest()
 
 
 def find_checkpoint(arguments: argparse.Namespace, identity: str) -> dict[str, Any] | None:
-    """Returns the facts of the newest complete checkpoint with the same arguments and data."""
+    """Return the facts of the newest complete checkpoint with the same arguments and data.
+
+    None, with a warning if there are others, if there is no such checkpoint.
+    """
     paths = arguments.output.glob(f"checkpoint-*/{COMPLETE}")
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    fitting = [facts for facts in found if facts["identity"] == identity]
-    if found and not fitting:
-        wrong = "The checkpoint that is there was made with other arguments or data"
-        emit("warning", text=f"{wrong}; training starts afresh.")
-    return max(fitting, key=lambda facts: facts["step"]) if fitting else None
+    checkpoints = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    matches = [facts for facts in checkpoints if facts["identity"] == identity]
+    if checkpoints and not matches:
+        wrong = "The existing checkpoint was made with other arguments or data"
+        emit("warning", text=f"{wrong}; training starts from the beginning.")
+    return max(matches, key=lambda facts: facts["step"]) if matches else None
 
 
 def remove_checkpoints(arguments: argparse.Namespace, but: Path | None = None) -> None:
@@ -67,16 +70,16 @@ def remove_checkpoints(arguments: argparse.Namespace, but: Path | None = None) -
 
 
 def push_checkpoint(arguments: argparse.Namespace, folder: Path, step: int) -> None:
-    """Replaces the checkpoint on the branch; a failure is only a warning."""
+    """Replace the checkpoint on the branch; warn if that fails."""
     repo, branch = arguments.push_to, branch_of(arguments)
-    files = {f"checkpoint/{path.name}": path for path in folder.iterdir()}
-    wanted = {name: path for name, path in files.items() if path.name not in UNUSED}
-    making = f"making the branch {branch!r}"
+    paths = [path for path in folder.iterdir() if path.name not in UNUSED]
+    files = {f"checkpoint/{path.name}": path for path in paths}
+    making = f"creating the branch {branch!r}"
     try:
         patiently(
             arguments, making, lambda: hub().create_branch(repo, branch=branch, exist_ok=True)
         )
-        commit(arguments, branch, wanted, f"Checkpoint at step {step}")
+        commit(arguments, branch, files, f"Checkpoint at step {step}")
     except JobError as error:
         emit("warning", text=f"The checkpoint at step {step} is not on the Hub. {error.args[0]}")
     else:
@@ -84,12 +87,12 @@ def push_checkpoint(arguments: argparse.Namespace, folder: Path, step: int) -> N
 
 
 def fetch_checkpoint(arguments: argparse.Namespace, revision: str) -> None:
-    """Downloads the checkpoint of an earlier job into this job's output."""
+    """Download the checkpoint of an earlier job into this job's output."""
     api, repo, part = hub(), arguments.push_to, arguments.output / ".fetched"
     doing = f"downloading the checkpoint from {repo!r}"
     shutil.rmtree(part, ignore_errors=True)
-    there = patiently(arguments, doing, lambda: api.list_repo_files(repo, revision=revision))
-    names = [name for name in there if name.startswith("checkpoint/")]
+    files = patiently(arguments, doing, lambda: api.list_repo_files(repo, revision=revision))
+    names = [name for name in files if name.startswith("checkpoint/")]
     place = {"revision": revision, "local_dir": part}
     for name in names:
         patiently(arguments, doing, lambda name=name: api.hf_hub_download(repo, name, **place))

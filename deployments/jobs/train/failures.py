@@ -1,4 +1,4 @@
-"""Why a training failed, in one sentence."""
+"""Errors of a training as sentences for the user."""
 
 import argparse
 from collections.abc import Generator
@@ -12,7 +12,7 @@ from .soundness import DivergedError
 
 @contextmanager
 def failures_explained(arguments: argparse.Namespace) -> Generator[None]:
-    """Says in one sentence why a training failed; of one that diverged, no checkpoint is kept."""
+    """Turn errors of a training into a JobError. If it diverged, remove its checkpoints."""
     torch = import_module("torch")
     try:
         yield
@@ -22,10 +22,10 @@ def failures_explained(arguments: argparse.Namespace) -> Generator[None]:
             remove_branch(arguments)
         raise
     except torch.OutOfMemoryError:
-        wrong = f"The GPU's memory does not suffice for --max-length {arguments.max_length}"
+        wrong = f"The GPU's memory is too small for --max-length {arguments.max_length}"
         lower = "lower --max-length, add --offload-checkpoints, set --lora-dropout 0"
         raise JobError(f"{wrong}; {lower}, or take a larger GPU.") from None
     except OSError as error:
-        look = f"check {str(arguments.output)!r} and the space left there"
+        look = f"check {str(arguments.output)!r} and the free disk space there"
         wrong = f"Training stopped ({short(error)})"
-        raise JobError(f"{wrong}; {look}, and run the same again.") from None
+        raise JobError(f"{wrong}; {look}, and run the same command again.") from None

@@ -1,4 +1,4 @@
-"""The labels: encoded, counted and truncated."""
+"""The examples with their labels: encoded, counted, truncated and checked."""
 
 import argparse
 import math
@@ -17,7 +17,7 @@ from .windows import trimmed, windows_of
 
 
 def prepare(arguments: argparse.Namespace) -> tuple[Any, dict[str, list[Example]], dict[str, Any]]:
-    """Reads, encodes and checks all data; returns tokenizer, examples and facts about them."""
+    """Read, encode and check all data; return tokenizer, examples and facts about them."""
     files, examples = find_files(arguments), dict[str, list[Example]]()
     rows: dict[str, list[Row]] = {}
     for split in SPLITS:
@@ -45,15 +45,15 @@ def prepare(arguments: argparse.Namespace) -> tuple[Any, dict[str, list[Example]
     last = max(at for at, message in enumerate(sample) if message["role"] == "assistant")
     prompt = tokenizer.apply_chat_template(sample[:last], **asked) if last else ""
     if used != trained or not trained.startswith(prompt):
-        wrong = "The chat template in use later renders past replies otherwise than the one that is"
-        emit("warning", text=f"{wrong} trained with; choose another --chat-template.")
+        wrong = "The chat template for use renders past replies differently from the one for"
+        emit("warning", text=f"{wrong} training; choose another --chat-template.")
     return tokenizer, examples, facts | {"truncation": truncation}
 
 
 def check_base(
     arguments: argparse.Namespace, tokenizer: Any, examples: dict[str, list[Example]]
 ) -> None:
-    """Checks the base's kind, that it has an embedding for every token, and its context."""
+    """Check the base's kind, that it has an embedding for every token, and its context."""
     config = fetch_config(arguments)
     check_kind(config, arguments.base)
     rows = [example.ids for split in SPLITS for example in examples[split]]
@@ -64,7 +64,7 @@ def check_base(
         emit("warning", text=f"{more}; the data use none of them.")
     longest = max(map(len, rows))
     if context is not None and longest > context:
-        wrong = f"The longest example takes {longest} tokens, and the base was made for {context}"
+        wrong = f"The longest example takes {longest} tokens, and the base's context is {context}"
         remedy = f"lower --max-length to {context}, give a base with a longer context, or state"
         raise JobError(f"{wrong}; {remedy} a scaling (rope_parameters) in its config.json.", 2)
 
@@ -72,9 +72,13 @@ def check_base(
 def encode(
     rows: list[Row], tokenizer: Any, template: str, where: str, arguments: argparse.Namespace
 ) -> tuple[list[Row], list[Example]]:
-    """Encodes rows; of whole conversations, those that are too long become windows."""
+    """Encode rows; complete conversations that are too long are cut into windows.
+
+    Returns:
+        The rows, or windows of them, and their examples.
+    """
     wrong = (import_module("jinja2").TemplateError, TypeError, ValueError)
-    made, examples, marked = list[Row](), list[Example](), is_marked(template)
+    encoded_rows, examples, marked = list[Row](), list[Example](), is_marked(template)
 
     def tokens_of(messages: Messages) -> tuple[list[int], list[bool]]:
         encoded = encode_chat(tokenizer, messages, template)
@@ -84,23 +88,24 @@ def encode(
         return encoded.ids, within(encoded.text, spans, encoded.places)
 
     for number, row in enumerate(rows, 1):
-        whole = arguments.learn == "slices"
         try:
-            parts = [row] if whole else windows_of(trimmed(row), tokens_of, arguments.max_length)
+            parts = [row]
+            if arguments.learn != "slices":
+                parts = windows_of(trimmed(row), tokens_of, arguments.max_length)
             examples += [label(*tokens_of(part.messages), part) for part in parts]
         except wrong as error:
             failed = f"The chat template cannot render row {number} of {where} ({short(error)})"
-            raise JobError(f"{failed}; mend it or give another --chat-template.") from None
-        made += parts
-    return made, examples
+            raise JobError(f"{failed}; correct it or give another --chat-template.") from None
+        encoded_rows += parts
+    return encoded_rows, examples
 
 
 def label(ids: list[int], marks: list[bool], row: Row) -> Example:
-    """Returns an example of a row, in which a reply is a run of marked tokens."""
+    """Return the example of a row; each run of marked tokens is a reply."""
     numpy = import_module("numpy")
     tokens, learnt = numpy.asarray(ids, dtype=numpy.int32), numpy.asarray(marks, dtype=bool)
     begins = learnt & ~numpy.concatenate([[False], learnt[:-1]])
-    # Of a template that marks more runs than there are replies, the proof says what is wrong.
+    # If the template marks more runs than there are replies, `check_labels` reports it.
     run = numpy.where(learnt, begins.cumsum(), 0)
     times = numpy.asarray([0, *row.times, *[1] * len(ids)], dtype=numpy.int32)[run]
     labels = numpy.where(times > 0, tokens, numpy.int32(-100))
@@ -113,15 +118,25 @@ def check_lengths(
     examples: dict[str, list[Example]],
     arguments: argparse.Namespace,
 ) -> dict[str, Any]:
-    """Counts and truncates what exceeds --max-length; drops examples left without a reply."""
+    """Truncate examples to --max-length, and drop those left without a reply.
+
+    Args:
+        splits, examples: rows and examples of each split; both are changed in place.
+
+    Returns:
+        Counts for each split.
+
+    Raises:
+        JobError: more examples would be truncated than --allow-truncated, or none is left.
+    """
     counts: dict[str, dict[str, Any]] = {}
     limit = arguments.max_length
-    for name, whole in examples.items():
-        lengths = [len(example.ids) for example in whole]
-        with_reply = [bool((example.labels[:limit] != -100).any()) for example in whole]
+    for name, full in examples.items():
+        lengths = [len(example.ids) for example in full]
+        with_reply = [bool((example.labels[:limit] != -100).any()) for example in full]
         kept = [number for number, learns in enumerate(with_reply) if learns]
         splits[name] = [splits[name][number] for number in kept]
-        examples[name] = [Example(*(column[:limit] for column in whole[at])) for at in kept]
+        examples[name] = [Example(*(column[:limit] for column in full[at])) for at in kept]
         cut_share = sum(max(0, length - limit) for length in lengths) / sum(lengths)
         counts[name] = {
             "examples": len(lengths),
@@ -129,7 +144,7 @@ def check_lengths(
             "longest": max(lengths),
             "tokens": sum(lengths),
             "cut_token_share": round(cut_share, 4),
-            "without_reply": len(whole) - len(kept),
+            "without_reply": len(full) - len(kept),
         }
     emit("truncation", max_length=limit, **counts)
     for name, part in counts.items():
@@ -140,8 +155,8 @@ def check_lengths(
         share, allowed = part["truncated"] / part["examples"], arguments.allow_truncated
         if share > allowed:
             cut = f"{part['truncated']} of {part['examples']} {name} examples {longest}"
-            wrong = f"--max-length {limit} would cut {cut} and --allow-truncated is {allowed:g}"
+            wrong = f"--max-length {limit} would cut {cut}, and --allow-truncated is {allowed:g}"
             enough = math.ceil(share * 100) / 100
-            advice = f"raise it, or allow that with --allow-truncated {enough}"
+            advice = f"raise --max-length, or allow it with --allow-truncated {enough}"
             raise JobError(f"{wrong}; {advice}.", 2)
     return counts

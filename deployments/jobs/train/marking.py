@@ -8,20 +8,20 @@ from ..common.events import JobError
 from ..common.quoting import Span, control_tokens, encode_chat
 
 ASKED = "QUESTION"
-"""A user's message by which it is seen what a template writes between a message and its reply."""
+"""A user message, rendered to see what a template writes between a message and its reply."""
 
 
 def find_replies(tokenizer: Any, chat: Messages, template: str, text: str) -> list[Span]:
-    """Returns the characters of each reply with its stop token.
+    """Return start and end of each reply, including its stop token, in the rendered text.
 
-    A reply begins where the prompt for it ends. That a template renders a past reply otherwise than
-    the prompt for it, as Qwen3's does with think blocks, is an error.
+    A reply starts where the prompt for it ends. A template that renders a past reply differently
+    from the prompt for it, as Qwen3's does with think blocks, is an error.
 
     Args:
         text: the rendered conversation.
 
     Raises:
-        JobError: a reply does not follow its prompt, or no control token follows it.
+        JobError: a reply does not follow its prompt, or is not followed by a control token.
     """
     asked = encode_chat(tokenizer, [{"role": "user", "content": ASKED}], template, prompt=True)
     between = asked.text.rpartition(ASKED)[2]
@@ -35,8 +35,8 @@ def find_replies(tokenizer: Any, chat: Messages, template: str, text: str) -> li
         begin = start + len(text[start:]) - len(text[start:].lstrip())
         end = stop.match(text, begin + len(message["content"]))
         if prompt not in text[at:] or not text.startswith(message["content"], begin) or not end:
-            wrong = "The chat template does not write a past reply as it asks for one, and does not"
-            wrong = f"{wrong} mark the assistant's replies with {{% generation %}}"
+            wrong = "The chat template renders a past reply differently from the prompt for it, and"
+            wrong = f"{wrong} does not mark the assistant's replies with {{% generation %}}"
             raise JobError(f"{wrong}; mark them (docs/training.md), or give another template.")
         at = end.end()
         spans.append((start, at))

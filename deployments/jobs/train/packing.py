@@ -1,4 +1,4 @@
-"""Packing: several short examples in one row, which do not see each other."""
+"""Packing: several short examples share a row without seeing each other."""
 
 from typing import Any
 
@@ -6,23 +6,23 @@ from ..common.events import emit, short
 from .data import Example
 
 PROBE = 48
-"""Tokens of each of the two examples by which it is seen whether a model keeps them apart."""
+"""Number of tokens of each of the two examples with which a model is tested."""
 LEAK = 1e-2
-"""Largest change of a logit that is rounding: an example that is seen changes some by more."""
+"""Change of a logit from which on the model sees the other example; smaller ones are rounding."""
 
 
 def pack(dataset: Any, examples: list[Example]) -> Any:
-    """Returns rows of several examples, none longer than the longest example."""
+    """Return rows of several examples, none longer than the longest example."""
     from trl import pack_dataset
 
     return pack_dataset(dataset, max(len(example.ids) for example in examples))
 
 
 def keeps_apart(model: Any, collator: Any, example: Example) -> bool:
-    """Returns whether a model computes the second example of a row without seeing the first.
+    """Return whether a model computes the second example of a row without seeing the first.
 
-    Whether it does depends on its layers, on the attention and on the kernels that are installed.
-    The logits of the second example must stay the same when the first has other tokens.
+    This depends on its layers, on the attention and on the installed kernels. The logits of the
+    second example must not change when the first one has other tokens.
     """
     import torch
 
@@ -39,15 +39,16 @@ def keeps_apart(model: Any, collator: Any, example: Example) -> bool:
             with torch.no_grad():
                 logits.append(model(**batch, use_cache=False).logits[0, len(ids) :].float())
         except (ValueError, ImportError, NotImplementedError) as error:
-            # What transformers says of linear attention without the kernels for it.
-            emit("fallback", text=f"This base cannot be packed here ({short(error)}).")
+            # Raised by transformers for linear attention if its kernels are not installed.
+            text = f"Packing is not possible with this base here ({short(error)}); it is ignored."
+            emit("fallback", text=text)
             break
     model.train(training)
     if len(logits) < 2:
         return False
     apart = bool((logits[0] - logits[1]).abs().max() < LEAK)
     if not apart:
-        wrong = "In a packed row this base lets an example see the one before it"
+        wrong = "With this base, an example in a packed row sees the one before it"
         emit("fallback", text=f"{wrong}; --packing is ignored.")
     return apart
 

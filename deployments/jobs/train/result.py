@@ -1,4 +1,4 @@
-"""The result: adapter, tokenizer, log and metrics."""
+"""The result of a training: adapter, tokenizer, log and metrics."""
 
 import argparse
 import shutil
@@ -13,7 +13,7 @@ PACKAGES = ("torch", "transformers", "trl", "peft", "datasets")
 
 
 def save(trainer: Any, tokenizer: Any, output: Path) -> dict[str, dict[str, Any]]:
-    """Writes adapter, tokenizer, template and log; returns their sizes and hashes."""
+    """Write adapter, tokenizer, template and log; return their sizes and hashes."""
     part = output / ".part"
     shutil.rmtree(part, ignore_errors=True)
     trainer.model.save_pretrained(part)
@@ -29,7 +29,7 @@ def save(trainer: Any, tokenizer: Any, output: Path) -> dict[str, dict[str, Any]
 
 
 def write_metrics(trainer: Any, arguments: argparse.Namespace, facts: dict[str, Any]) -> float:
-    """Writes metrics.json and returns the last validation loss."""
+    """Write metrics.json; return the last validation loss."""
     log = trainer.state.log_history
     curve, checks = (
         [{"step": e["step"], "loss": round(e[key], 4)} for e in log if key in e]
@@ -45,7 +45,7 @@ def write_metrics(trainer: Any, arguments: argparse.Namespace, facts: dict[str, 
         "method": "qlora" if arguments.qlora and not trainer.args.use_cpu else "lora",
         "arithmetic": "bfloat16" if trainer.args.bf16 else "float32",
         "trainable_parameters": sum(trainable),
-        # Base, dataset, their revisions, and every knob.
+        # Base, dataset, their revisions, and all other options.
         **{name: named(value) for name, value in vars(arguments).items()},
         "versions": {name: version(name) for name in PACKAGES},
         "validation_by_reply": next((e["by_reply"] for e in log[::-1] if "by_reply" in e), {}),

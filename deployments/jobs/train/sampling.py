@@ -1,16 +1,14 @@
-"""The order of the rows: batches of rows of about the same length, the same order in a resumed
-run."""
+"""The order of the rows: batches of about the same length, in the same order in a resumed run."""
 
 from collections.abc import Iterator
 from typing import Any
 
 
 def grouped(lengths: list[int], batch: int, seed: int) -> Any:
-    """Returns a sampler in which the rows of a batch are about equally long, so that little is
-    padding.
+    """Return a sampler that puts rows of about the same length into a batch, to avoid padding.
 
-    transformers' own takes its order from the state of PyTorch's generator, which a resumed run
-    does not have at the beginning of an epoch.
+    Its order depends only on the seed and the epoch. That of transformers' own sampler depends on
+    the state of PyTorch's generator, which is different in a resumed run.
     """
     import torch
     from transformers.trainer_pt_utils import LengthGroupedSampler

@@ -14,14 +14,14 @@
 #   "trackio==0.43.0",
 # ]
 # ///
-"""Trains a LoRA adapter on conversations, learning the assistant's replies alone; QLoRA (4-bit
-base) on a GPU with --qlora.
+"""Trains a LoRA adapter on conversations, of which only the assistant's replies are learnt. With
+--qlora, it uses a 4-bit base on a GPU.
 
-Before the weights are loaded it counts what --max-length would cut and proves, on the labels that
-are trained, that exactly the assistant's texts and their stop token are learnt. A run that was
-stopped continues from its newest checkpoint, in --output or, with --push-to, on the Hub.
-metrics.json is written last: an --output without it is not finished; a --push-to is finished when
---push-tag is there.
+Before the weights are loaded, the script counts what --max-length would cut, and checks on the
+labels that exactly the assistant's texts and their stop tokens are learnt. A run that was stopped
+continues from its newest checkpoint, in --output or, with --push-to, on the Hub. metrics.json is
+written last: an --output without it is not finished. A --push-to is finished when --push-tag is
+set.
 
     OMP_NUM_THREADS=1 python train_sft.py --train t.parquet --validation v.parquet \\
         --base base --output adapter --max-length 1024

@@ -1,4 +1,4 @@
-"""What every training begins and ends with: repository, checkpoint, delivery."""
+"""The first and last stages of every training: repository, checkpoint, delivery."""
 
 import argparse
 import os
@@ -18,18 +18,22 @@ from .checkpoints import (
 
 
 class Opened(NamedTuple):
-    """When the work began, and the branches of the repository, with their commits."""
+    """An opened training: its start on the monotonic clock, and the repository's branches.
+
+    Args:
+        branches: name → commit.
+    """
 
     started: float
     branches: dict[str, str]
 
 
 def open_training(arguments: argparse.Namespace) -> Opened | None:
-    """Opens the repository; returns None if the result is there already."""
+    """Open the repository; return None if the result already exists."""
     started = time.monotonic()
     silence_libraries()
-    # Makes the memory that the 16-bit weights used before quantisation available to the training,
-    # which matters on a GPU of 24 GB.
+    # Lets the training use the memory that the 16-bit weights occupied before quantisation, which
+    # matters on a GPU with 24 GB.
     os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     bound_silence()
     if arguments.trackio_project and (space := arguments.trackio_space):
@@ -46,7 +50,7 @@ def open_training(arguments: argparse.Namespace) -> Opened | None:
 def start_from(
     arguments: argparse.Namespace, opened: Opened, identity: str
 ) -> dict[str, Any] | None:
-    """Makes the output's folder and returns the checkpoint to resume from, if there is one."""
+    """Create the output folder; return the checkpoint to resume from, or None."""
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / "metrics.json").unlink(missing_ok=True)
     branch = branch_of(arguments)
@@ -58,12 +62,12 @@ def start_from(
 def close_training(
     arguments: argparse.Namespace, facts: dict[str, Any], loss: float, kind: str
 ) -> None:
-    """Delivers the adapter and removes what only a run that resumes needs.
+    """Deliver the adapter, and remove what only a resumed run needs.
 
     Args:
-        facts: `files` and `seconds` of it.
-        loss: on the validation data, at the end.
-        kind: what the commit calls the result.
+        facts: includes `files` and `seconds`.
+        loss: the last validation loss.
+        kind: name of the result in the commit's title.
     """
     if arguments.push_to:
         deliver(arguments, [*facts["files"], "metrics.json"], kind)

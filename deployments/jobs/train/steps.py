@@ -14,7 +14,7 @@ from .weighting import by_reply
 def run(
     trainer: Any, arguments: argparse.Namespace, checkpoint: dict[str, Any] | None, identity: str
 ) -> dict[str, Any]:
-    """Trains, from a checkpoint if there is one; returns speed, memory and the first loss."""
+    """Train, from a checkpoint if there is one; return speed, memory and the first loss."""
     import torch
     from transformers import TrainerState
 
@@ -30,11 +30,11 @@ def run(
         before = max((entry.get("num_tokens", 0) for entry in state.log_history), default=0)
         trainer._total_train_tokens = before
     else:
-        # train() starts a new log, so this figure is kept here.
+        # Kept here, since train() starts a new log.
         first = kept["validation_loss_first"] = trainer.evaluate()["eval_loss"]
     started = time.monotonic()
     if state and state.global_step >= state.max_steps:
-        # All steps are done; train() would add one where the last epoch is incomplete.
+        # All steps are done; train() would add one if the last epoch is incomplete.
         trainer.state = state
         trainer._load_from_checkpoint(str(folder))
     else:
@@ -54,10 +54,10 @@ def run(
 
 
 def report_progress(trainer: Any, arguments: argparse.Namespace, kept: dict[str, Any]) -> None:
-    """Replaces transformers' output with one JSON line per step, and handles the checkpoints.
+    """Replace transformers' output with one JSON line per step, and handle the checkpoints.
 
     Args:
-        kept: facts written into each checkpoint; more may be added later.
+        kept: facts that are written into each checkpoint; the caller may add more later.
     """
     from transformers import TrainerCallback
 

@@ -13,10 +13,11 @@ from ..common.hub import HUB_ID, hub, patiently
 
 
 def load_tokenizer(arguments: argparse.Namespace) -> tuple[Any, str]:
-    """Returns the tokenizer, and a chat template with generation markers for the training.
+    """Return the tokenizer, and a chat template with generation markers for the training.
 
-    The markers say which tokens are the assistant's. The tokenizer's own template has none, since
-    inference programs do not know them. A template that TRL does not know is returned as it is.
+    The markers tell which tokens are the assistant's. They are removed from the tokenizer's own
+    template, since inference programs do not know them. For a template that TRL does not know, the
+    training template has no markers, either.
     """
     base, name = Path(arguments.base), arguments.chat_template
     is_id = not base.exists() and re.fullmatch(HUB_ID, arguments.base)
@@ -25,38 +26,38 @@ def load_tokenizer(arguments: argparse.Namespace) -> tuple[Any, str]:
         raise JobError(f"{wrong} like 'Qwen/Qwen3-4B'; correct --base.")
     from trl import chat_template_utils
 
-    shipped = Path(chat_template_utils.__file__).parent / "chat_templates"
-    own = Path(name) if name and Path(name).is_file() else shipped / f"{name}.jinja"
-    if name and not own.is_file():
-        names = sorted(path.stem for path in shipped.glob("*.jinja"))
+    trl_templates = Path(chat_template_utils.__file__).parent / "chat_templates"
+    file = Path(name) if name and Path(name).is_file() else trl_templates / f"{name}.jinja"
+    if name and not file.is_file():
+        names = sorted(path.stem for path in trl_templates.glob("*.jinja"))
         listed = ", ".join(stem for stem in names if not stem.endswith("_training"))
         wrong = f"Chat template {name!r} is neither a file nor one of TRL's ({listed})"
         raise JobError(f"{wrong}; correct --chat-template.")
     try:
         tokenizer = fetch_tokenizer(arguments)
-        given = own.read_text(encoding="utf-8") if name else tokenizer.chat_template
+        source = file.read_text(encoding="utf-8") if name else tokenizer.chat_template
     except (OSError, ValueError) as error:
         wrong = f"Tokenizer or chat template cannot be read ({short(error)})"
         raise JobError(f"{wrong}; correct --base or --chat-template.") from None
-    tokenizer.chat_template = given["default"] if isinstance(given, dict) else given
+    tokenizer.chat_template = source["default"] if isinstance(source, dict) else source
     if not tokenizer.chat_template:
         remedy = "give one of TRL's, or a file, with --chat-template"
         raise JobError(f"{arguments.base!r} has no chat template; {remedy}.")
     marked = chat_template_utils.has_generation_markers(tokenizer.chat_template)
     template = str(tokenizer.chat_template)
     if not marked:
-        # Of a template that TRL does not know the replies are found where their prompts end.
+        # Without markers, `find_replies` finds the replies by their prompts.
         with suppress(ValueError, TypeError):
             template = str(chat_template_utils.get_training_chat_template(tokenizer) or template)
     if marked:
         tokenizer.chat_template = without_markers(template)
-    used = without_clock(str(tokenizer.chat_template))
-    tokenizer.chat_template = fold_system(used, tokenizer)
+    inference = without_clock(str(tokenizer.chat_template))
+    tokenizer.chat_template = fold_system(inference, tokenizer)
     return tokenizer, fold_system(without_clock(template), tokenizer)
 
 
 def fetch_tokenizer(arguments: argparse.Namespace) -> Any:
-    """Loads the base's tokenizer; records the commit of a base on the Hub in the arguments."""
+    """Load the base's tokenizer; record the commit of a base on the Hub in the arguments."""
     from transformers import AutoTokenizer
 
     base, doing = arguments.base, f"loading the tokenizer of {arguments.base!r}"

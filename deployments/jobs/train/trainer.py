@@ -18,11 +18,11 @@ from .packing import keeps_apart, pack
 from .weighting import Collator, trainer_of
 
 COLUMNS = ("input_ids", "labels", "replies", "times")
-"""Of the trainer's datasets, in the order of an Example."""
+"""Columns of the trainer's datasets, in the order of an Example's fields."""
 
 
 def check_tools(arguments: argparse.Namespace, cuda: bool) -> None:
-    """Checks the packages that options need; warns about options that need a GPU."""
+    """Check that packages needed by options are installed; warn about options that need a GPU."""
     eight_bit = "8bit" in arguments.optim or "bnb" in arguments.optim
     needed = {
         "trackio": (arguments.trackio_project, "--trackio-project needs"),
@@ -31,16 +31,16 @@ def check_tools(arguments: argparse.Namespace, cuda: bool) -> None:
             "--qlora and 8-bit optimisers need",
         ),
     }
-    for package, (wanted, option) in needed.items():
+    for package, (is_needed, option) in needed.items():
         try:
-            if wanted:
+            if is_needed:
                 import_module(package)
         except ImportError as error:
             wrong = f"{option} {package}, which cannot be loaded ({short(error)})"
             remedy = f"run this script with 'uv run', or install {package}"
             raise JobError(f"{wrong}; {remedy}.") from None
     if arguments.qlora and not cuda:
-        wrong = "--qlora needs CUDA, which is not here"
+        wrong = "--qlora needs CUDA, which is not available"
         emit("fallback", text=f"{wrong}; the base stays in 32 bits and a plain LoRA is trained.")
     if arguments.offload_checkpoints and not (cuda and arguments.activation_checkpointing):
         wrong = "--offload-checkpoints needs CUDA and gradient checkpointing"
@@ -56,10 +56,10 @@ def configure(arguments: argparse.Namespace, cuda: bool, arithmetic: str) -> Any
         "dataloader_pin_memory": cuda,
         "disable_tqdm": True,
         "logging_steps": 1,
-        # By default a loss of NaN is logged as 0, and left out of a validation loss.
+        # By default, NaN losses are logged as 0 and excluded from the validation loss.
         "logging_nan_inf_filter": False,
         "per_device_eval_batch_size": arguments.per_device_train_batch_size,
-        # Examples come tokenized, cut and packed.
+        # Examples are already tokenized, truncated and packed.
         "max_length": None,
         "dataset_kwargs": {"skip_prepare_dataset": True},
         "padding_free": arguments.packing,
@@ -95,8 +95,9 @@ def build_trainer(
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
     if config.use_cpu:
-        # TRL scores every position where a new number of positions means a new compilation; on a
-        # CPU it does not, and the replies alone take a fifth less time.
+        # By default TRL scores every position, since another number of positions would need another
+        # compilation. On a CPU nothing is compiled, and scoring only the replies takes a fifth less
+        # time.
         scoring: Any = import_module("trl.trainer.utils")
         scoring._use_triton = lambda _: True
     try:
@@ -140,8 +141,7 @@ def lora_of(model: Any, arguments: argparse.Namespace) -> Any:
     lora["target_modules"] = names[0] if names == ["all-linear"] else names
     lora["revision"] = arguments.base_revision
     if model.config.get_text_config() is not model.config:
-        # A vision model: the layers of its vision tower have the same names as those of its
-        # decoder.
+        # A vision model, whose vision tower has layers of the same names as the decoder.
         parts = model.named_modules()
         decoder = next(name for name, part in parts if part is model.get_decoder())
         lora["exclude_modules"] = rf"(?!{re.escape(decoder)}\.).*"
@@ -149,19 +149,19 @@ def lora_of(model: Any, arguments: argparse.Namespace) -> Any:
 
 
 def adjust(trainer: Any, arguments: argparse.Namespace) -> None:
-    """Changes what TRL and PEFT would train and save otherwise than it is wanted."""
+    """Override how TRL and PEFT train and save the adapter by default."""
     from transformers import PrinterCallback
 
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:
-            # On a 4-bit base TRL stores them in 16 bits, which lose small updates, and PEFT in 32
+            # On a 4-bit base, TRL stores them in 16 bits, which lose small updates; PEFT uses 32
             # when it loads a checkpoint.
             parameter.data = parameter.data.float()
-    # Part of every saved adapter.
+    # Saved with every adapter; must not contain folders of this machine.
     trainer.model.peft_config["default"].base_model_name_or_path = named(arguments.base)
     trainer.remove_callback(PrinterCallback)
-    # TRL would overwrite a README.md in --output with one, and PEFT would ask the Hub for the
-    # base's vocabulary at each checkpoint.
+    # TRL would overwrite a README.md in --output, and PEFT would ask the Hub for the base's
+    # vocabulary at each checkpoint.
     trainer.create_model_card = lambda *_, **__: None
     saving = trainer.model.save_pretrained
     trainer.model.save_pretrained = partial(saving, save_embedding_layers=False)
@@ -172,7 +172,7 @@ def load_model(arguments: argparse.Namespace, cuda: bool) -> Any:
     from transformers import BitsAndBytesConfig
 
     loading: dict[str, Any] = {"attn_implementation": arguments.attention}
-    # On a CPU the weights stay in 32 bits, even with 16-bit arithmetic (choose_arithmetic).
+    # On a CPU, the weights stay in 32 bits even with 16-bit arithmetic (choose_arithmetic).
     loading["dtype"] = torch.bfloat16 if cuda else torch.float32
     loading["device_map"] = {"": 0} if cuda else None
     if arguments.qlora and cuda:
@@ -190,15 +190,15 @@ def load_model(arguments: argparse.Namespace, cuda: bool) -> Any:
 
 
 def check_prepared(dataset: Any, examples: list[Example]) -> None:
-    """Checks that the trainer's examples, packed or not, are those that were checked before."""
+    """Check that the trainer's examples, packed or not, equal those that were checked before."""
 
     def bytes_of(columns: Iterable[Any]) -> bytes:
         return b"".join(column.astype("int32").tobytes() for column in columns)
 
-    there = Counter(bytes_of(example) for example in examples)
+    counts = Counter(bytes_of(example) for example in examples)
     for row in dataset.with_format("numpy"):
         ends = row["seq_lengths"].cumsum() if "seq_lengths" in row else [len(row["input_ids"])]
         for start, end in zip([0, *ends], ends, strict=False):
-            there[bytes_of(row[name][start:end] for name in COLUMNS)] -= 1
-    if any(there.values()):
-        raise JobError("TRL prepared other examples than those that were checked; report this.")
+            counts[bytes_of(row[name][start:end] for name in COLUMNS)] -= 1
+    if any(counts.values()):
+        raise JobError("TRL's examples differ from those that were checked; report this.")

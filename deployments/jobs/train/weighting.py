@@ -1,5 +1,5 @@
-"""The trainer: each learnt token counts as often as its example says, and the validation loss is
-known by the number of a reply."""
+"""The trainer: it weights each learnt token as its example says, and measures the validation loss
+by the position of the reply in its conversation."""
 
 from collections import defaultdict
 from importlib import import_module
@@ -9,22 +9,22 @@ from .sampling import grouped
 
 
 def trainer_of() -> Any:
-    """Returns the class of the trainer, which is TRL's with another weight for each token."""
+    """Return the trainer's class: TRL's, with a weight for each token."""
     from trl import SFTTrainer
 
     class ConversationTrainer(SFTTrainer):
-        # The loss is divided by what counts in the whole step, not in a batch of it.
+        # The loss is divided by the weight of all tokens of a step, not of each of its batches.
         loss_is_scaled_for_ga = True
 
         def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
             self.reply_losses: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
             self.counted_losses = [0.0, 0.0]
-            found: Any = super().evaluation_loop(*args, **kwargs)
-            # transformers' is the mean of the batches' means, in which a token of a short window
-            # counts more than one of a long conversation, and which depends on the batch size.
+            output: Any = super().evaluation_loop(*args, **kwargs)
+            # transformers averages the means of the batches. This depends on the batch size, and a
+            # token of a short window would count more than one of a long conversation.
             loss, tokens = self.counted_losses
-            found.metrics["eval_loss"] = loss / tokens
-            return found
+            output.metrics["eval_loss"] = loss / tokens
+            return output
 
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
             knobs: Any = self.args
@@ -66,14 +66,14 @@ def trainer_of() -> Any:
 
 
 class Collator:
-    """TRL's, and the columns that it does not know."""
+    """Collates a batch with TRL's collator, and adds the columns that TRL does not know."""
 
-    def __init__(self, known: Any) -> None:
-        self.known = known
+    def __init__(self, collator: Any) -> None:
+        self.collator = collator
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         torch = import_module("torch")
-        batch = self.known(examples)
+        batch = self.collator(examples)
         for name in ("times", "replies"):
             rows = [torch.as_tensor(example[name]) for example in examples]
             if len(batch["labels"]) == 1:  # without padding, all examples are in one row
@@ -81,24 +81,29 @@ class Collator:
             batch[name] = torch.zeros_like(batch["labels"])
             for place, row in enumerate(rows):
                 batch[name][place, : len(row)] = row
-        # Of packed examples, the first token of each is not predicted.
+        # The first token of each packed example is not predicted.
         batch["times"][batch["labels"] == -100] = 0
         return batch
 
 
-def add_losses(found: dict[int, list[float]], replies: Any, log_probs: Any) -> None:
-    """Adds up the losses of a batch, and their number, by the number of the reply."""
+def add_losses(totals: dict[int, list[float]], replies: Any, log_probs: Any) -> None:
+    """Add the losses of a batch to the totals.
+
+    Args:
+        totals: reply number → sum and count of its tokens' losses.
+        replies: for each token, the number of its reply; 0 if it is not learnt.
+    """
     learnt = replies > 0
     numbers, losses = replies[learnt].tolist(), (-log_probs[learnt].float()).tolist()
     for number, loss in zip(numbers, losses, strict=True):
-        found[number][0] += loss
-        found[number][1] += 1
+        totals[number][0] += loss
+        totals[number][1] += 1
 
 
-def by_reply(found: dict[int, list[float]]) -> dict[str, float]:
-    """Returns the mean loss of the first reply, of the second and third, of the next four, ..."""
+def by_reply(totals: dict[int, list[float]]) -> dict[str, float]:
+    """Return the mean loss of the first reply, of the second and third, of the next four, ..."""
     groups: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for number, (loss, count) in found.items():
+    for number, (loss, count) in totals.items():
         group = groups[number.bit_length()]
         group[0], group[1] = group[0] + loss, group[1] + count
     names = {bits: (2 ** (bits - 1), 2**bits - 1) for bits in groups}

@@ -1,4 +1,4 @@
-"""Windows of a conversation that is longer than --max-length: each reply is learnt in one."""
+"""Cutting a conversation longer than --max-length into windows: each reply is learnt in one."""
 
 from collections.abc import Callable, Iterable
 from itertools import accumulate, groupby
@@ -8,12 +8,12 @@ from ..common.dataset import Messages
 from .data import Row
 
 CONTEXT = 0.25
-"""Share of a window, beside the system prompt, for exchanges before the first that is learnt. They
-are computed again, so a larger share costs more; a smaller one leaves a reply less to refer to."""
+"""Share of a window, without the system prompt, for exchanges before the first learnt one. They are
+computed again, so a larger share costs more; a smaller share gives replies less context."""
 
 
 def trimmed(row: Row) -> Row:
-    """Returns a row without what follows its last learnt reply."""
+    """Return a row without the messages after its last learnt reply."""
     last = max(number for number, times in enumerate(row.times) if times)
     places = [at for at, message in enumerate(row.messages) if message["role"] == "assistant"]
     return Row(row.messages[: places[last] + 1], row.times[: last + 1], row.before)
@@ -22,12 +22,12 @@ def trimmed(row: Row) -> Row:
 def windows_of(
     row: Row, encode: Callable[[Messages], tuple[Any, Iterable[bool]]], limit: int
 ) -> list[Row]:
-    """Cuts a row into windows of at most `limit` tokens.
+    """Cut a row into windows of at most `limit` tokens.
 
-    Only a reply that does not fit together with the system prompt and its own message is longer.
+    A window is longer only if a single exchange with the system prompt exceeds the limit.
 
     Args:
-        encode: returns tokens, and which of them are a reply's.
+        encode: returns the tokens of messages, and for each whether it is part of a reply.
     """
     ids, marks = encode(row.messages)
     head, exchanges = split_up(row.messages)
@@ -35,7 +35,7 @@ def windows_of(
     ends = [
         end for end, (marked, _) in zip(accumulate(n for _, n in runs), runs, strict=True) if marked
     ]
-    # Where the template does not mark every reply, the proof of the labels says so.
+    # If the template does not mark every reply, `check_labels` reports it.
     if len(ids) <= limit or len(exchanges) == 1 or len(ends) != len(exchanges):
         return [row]
     frame = max(0, len(encode(head + exchanges[1])[0]) - ends[1] + ends[0])
@@ -57,7 +57,7 @@ def windows_of(
         while end < last and size(start, end + 1) <= limit:
             end += 1
         while True:
-            # The sizes are those in the whole conversation, which a part can differ from a little.
+            # `size` is computed from the full conversation; a part can differ a little from it.
             messages = head + [m for exchange in exchanges[start:end] for m in exchange]
             if len(encode(messages)[0]) <= limit or end - start == 1:
                 break
@@ -69,7 +69,7 @@ def windows_of(
 
 
 def split_up(messages: Messages) -> tuple[Messages, list[Messages]]:
-    """Returns the system messages at the beginning, and the exchanges, which end with a reply."""
+    """Return the system messages at the start, and the exchanges; each ends with a reply."""
     first = next(at for at, message in enumerate(messages) if message["role"] != "system")
     exchanges = list[Messages]([[]])
     for message in messages[first:]:

@@ -1,4 +1,4 @@
-"""The proof that the saved folder holds the model of the file."""
+"""Checks that the saved folder contains the same model as the file."""
 
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,21 @@ PROMPTS = [
     "\n\n\tThanks  !",
 ]
 MAX_DIVERGENCE, MIN_AGREEMENT = 0.01, 0.95
-"""How far rounding to 16 bits may move the next token's distribution (KL, nats per token), and the
-share of positions at which the likeliest token must stay the same."""
+"""How much rounding to 16 bits may change the next token's distribution (KL, nats per token), and
+the share of positions at which the likeliest token must stay the same."""
 ROUNDING = 2.0**-8
-"""The weights are dequantised values rounded to 8 bits of mantissa."""
+"""Largest relative change of a weight by rounding to bfloat16, whose significand has 8 bits."""
 
 
 def prove(model: Any, tokenizer: Any, stops: list[int], output: Path) -> dict[str, Any]:
-    """Loads the folder as a user would and compares it with the model read from the file."""
+    """Load the folder as a user would, and compare it with the model that was read from the file.
+
+    Returns:
+        The figures of the comparison.
+
+    Raises:
+        JobError: the folder contains a different model.
+    """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -28,7 +35,7 @@ def prove(model: Any, tokenizer: Any, stops: list[int], output: Path) -> dict[st
     ).eval()
     cutter: Any = AutoTokenizer.from_pretrained(output, trust_remote_code=False)
     if cutter.chat_template != tokenizer.chat_template:
-        raise JobError("The saved chat template is another than the file's; report this.")
+        raise JobError("The saved chat template differs from the file's; report this.")
     chats = []
     for text in PROMPTS:
         chat = [{"role": "user", "content": text}]
@@ -36,10 +43,10 @@ def prove(model: Any, tokenizer: Any, stops: list[int], output: Path) -> dict[st
         chats.append(tokenizer.apply_chat_template(chat, **asked))
     for text in [*PROMPTS, *chats]:
         if cutter(text)["input_ids"] != tokenizer(text)["input_ids"]:
-            wrong = f"The saved tokenizer cuts {text[:40]!r} otherwise than the file's"
+            wrong = f"The saved tokenizer and the file's tokenize {text[:40]!r} differently"
             raise JobError(f"{wrong}; report this.")
     if tied(again) != tied(model):
-        wrong = "The saved model ties its output layer to its embedding otherwise than the file's"
+        wrong = "Only one of the saved model and the file's ties its output layer to its embedding"
         raise JobError(f"{wrong}; report this.")
     ends = again.generation_config.eos_token_id
     if stops and ends not in (stops, stops[0]):
@@ -58,16 +65,16 @@ def prove(model: Any, tokenizer: Any, stops: list[int], output: Path) -> dict[st
 
 
 def tied(model: Any) -> bool:
-    """Returns whether the output layer is the embedding."""
+    """Return whether the output layer shares its weights with the embedding."""
     head, table = model.get_output_embeddings(), model.get_input_embeddings()
     return head is not None and head.weight.data_ptr() == table.weight.data_ptr()
 
 
 def compare_weights(model: Any, again: Any) -> float:
-    """Returns the largest relative difference of a saved weight.
+    """Return the largest relative difference of a saved weight.
 
     Raises:
-        JobError: it is more than rounding explains.
+        JobError: the difference is larger than rounding explains.
     """
     rounded = dict(again.named_parameters())
     furthest = max(
@@ -81,10 +88,10 @@ def compare_weights(model: Any, again: Any) -> float:
 
 
 def compare_answers(model: Any, again: Any, tokenizer: Any, chats: list[str]) -> dict[str, Any]:
-    """Compares the logits of both models.
+    """Compare the logits of both models.
 
     Raises:
-        JobError: they differ by more than is allowed.
+        JobError: they differ by more than MAX_DIVERGENCE or MIN_AGREEMENT allows.
     """
     import torch
 
@@ -92,7 +99,7 @@ def compare_answers(model: Any, again: Any, tokenizer: Any, chats: list[str]) ->
     with torch.inference_mode():
         for text in chats:
             ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
-            old, new = (each(input_ids=ids).logits[0].float() for each in (model, again))
+            old, new = (side(input_ids=ids).logits[0].float() for side in (model, again))
             same += int((old.argmax(-1) == new.argmax(-1)).sum())
             logs, options = (new.log_softmax(-1), old.log_softmax(-1)), {"log_target": True}
             apart += float(torch.nn.functional.kl_div(*logs, reduction="sum", **options))
@@ -101,12 +108,10 @@ def compare_answers(model: Any, again: Any, tokenizer: Any, chats: list[str]) ->
             positions += len(old)
     agreement, divergence = round(same / positions, 4), round(apart / positions, 6)
     if divergence > MAX_DIVERGENCE or agreement < MIN_AGREEMENT:
-        found = (
-            f"{divergence} nats a token (at most {MAX_DIVERGENCE}), the likeliest token alike at"
-        )
-        share = f"{100 * agreement:.1f} % of {positions} positions"
+        figures = f"{divergence} nats a token (at most {MAX_DIVERGENCE}), the same likeliest token"
+        share = f"at {100 * agreement:.1f} % of {positions} positions"
         least = f"(at least {100 * MIN_AGREEMENT:.0f} %)"
-        wrong = f"The saved model answers otherwise than the file's: {found} {share} {least}"
+        wrong = f"The saved model answers differently from the file's: {figures} {share} {least}"
         raise JobError(f"{wrong}; give a folder or a Hub id.")
     return {
         "positions_compared": positions,

