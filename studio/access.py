@@ -1,7 +1,7 @@
-"""Who may use the studio: names it answers to, the token, and what its pages may load.
+"""Access control of the studio: the host names that it answers to, the token, and the security headers of its pages.
 
-A page from elsewhere must neither read it, under a name of its own that points to this machine (DNS rebinding), nor post to it (CSRF). A browser that
-comes from elsewhere names its own host or origin, and both are checked.
+A foreign page must neither read the studio through a host name that resolves to this machine (DNS rebinding), nor post to it (CSRF). In both cases the
+browser sends the foreign host or origin, and both are checked.
 """
 
 import hashlib
@@ -19,10 +19,10 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SAFE = ("GET", "HEAD", "OPTIONS")
 TOKEN = "token"
 COOKIE_SECONDS = 30 * 24 * 3600
-"""That a browser stays admitted."""
+"""Seconds for which a browser stays admitted."""
 
-KEPT = ("/static/", "/shared/")
-"""What a browser may keep, and asks about before it uses it again: it holds nothing of anybody's."""
+CACHEABLE = ("/static/", "/shared/")
+"""Paths that a browser may cache if it revalidates them: they contain no user data."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
@@ -30,7 +30,7 @@ HEADERS = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    "referrer-policy": "same-origin",  # with no-referrer, a form of our own would name no origin
+    "referrer-policy": "same-origin",  # with no-referrer, the studio's own forms would send no origin
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
@@ -39,12 +39,12 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class Access:
-    """Who is let in.
+    """The rules by which requests are admitted.
 
     Args:
-        token: that a browser must have been shown once; none lets in everybody who reaches the address, which is this machine alone then.
-        hosts: names that the studio answers to, without ports.
-        addresses: whether it answers to any numeric address too, which no name server can give away.
+        token: the token that a browser must have sent once. None admits everybody who reaches the address; the studio then listens on this machine only.
+        hosts: host names that the studio answers to, without ports.
+        addresses: whether it also answers to any numeric address. DNS rebinding cannot use these, because it needs a name.
     """
 
     token: str | None = None
@@ -53,33 +53,33 @@ class Access:
 
     @property
     def cookie(self) -> str:
-        """Name of the cookie; the cookies of a host are shared by all its ports."""
+        """Name of the cookie. It depends on the token, because all ports of a host share their cookies."""
         return f"understudy_studio_{self._digest('name')[:8]}"
 
     def proof(self) -> str:
-        """Return the cookie's value, from which the token cannot be found."""
+        """Return the cookie's value, from which the token cannot be derived."""
         return self._digest("cookie")
 
     def _digest(self, purpose: str) -> str:
         return hmac.new((self.token or "").encode(), purpose.encode(), hashlib.sha256).hexdigest()
 
     def answers_to(self, host: str | None) -> bool:
-        """Say whether the studio has a name."""
+        """Return whether the studio answers to a host name."""
         if host is None:
             return False
         return host in self.hosts or (self.addresses and is_address(host))
 
-    def shown(self, token: str) -> bool:
-        """Say whether a token is the right one, in the same time for each wrong one."""
+    def accepts(self, token: str) -> bool:
+        """Return whether a token is correct. The comparison takes the same time for every wrong token."""
         return self.token is not None and hmac.compare_digest(token.encode(), self.token.encode())
 
     def admits(self, request: Request) -> bool:
-        """Say whether a request comes from a browser that has shown the token."""
+        """Return whether a request comes from a browser that has sent the token before."""
         return self.token is None or hmac.compare_digest(request.cookies.get(self.cookie, "").encode(), self.proof().encode())
 
 
 def is_address(host: str) -> bool:
-    """Say whether a host is a numeric address."""
+    """Return whether a host is a numeric address."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -88,7 +88,7 @@ def is_address(host: str) -> bool:
 
 
 def host_of(netloc: str) -> str | None:
-    """Return the host of `host:port`, in lower case; none where that is malformed."""
+    """Return the host of `host:port` in lower case; None if it is malformed."""
     try:
         parts = urlsplit(f"//{netloc}")
         _ = parts.port
@@ -98,23 +98,23 @@ def host_of(netloc: str) -> str | None:
 
 
 class Guard:
-    """Answers in place of the application where a request is not let in, and sends the headers that keep pages apart."""
+    """Middleware that refuses requests which are not admitted, and adds the security headers to every response."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
-        """Stand before an application."""
+        """Wrap an application."""
         self.app, self.access = app, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it."""
+        """Pass a request on, or refuse it."""
         if scope["type"] != "http":
-            return  # there are no web sockets
+            return  # the studio uses no web sockets
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
-                if scope["path"].startswith(KEPT):
+                if scope["path"].startswith(CACHEABLE):
                     headers["cache-control"] = "no-cache"
             await send(message)
 
@@ -123,18 +123,18 @@ class Guard:
     def _refusal(self, request: Request) -> Response | None:
         host = request.headers.get("host", "")
         if not self.access.answers_to(host_of(host)):
-            return _said(421, f"The studio does not answer to the name {host[:80]!r}. Open it at the address that it printed, or set UNDERSTUDY_STUDIO.")
+            return _sentence(421, f"The studio does not answer to the name {host[:80]!r}. Open it at the address that it printed, or set UNDERSTUDY_STUDIO.")
         if request.method not in SAFE and not _is_own(request, host):
-            return _said(403, "This request comes from a page that is not the studio's. Open the studio and do it there.")
-        given = request.query_params.get(TOKEN)
-        if given is not None and self.access.shown(given):
+            return _sentence(403, "This request comes from a page that is not the studio's. Open the studio and do it there.")
+        token = request.query_params.get(TOKEN)
+        if token is not None and self.access.accepts(token):
             return self._admitted(request)
         if not self.access.admits(request):
-            return _said(401, "The studio asks for its token. Open the link that `understudy studio` printed when it started.")
+            return _sentence(401, "The studio asks for its token. Open the link that `understudy studio` printed when it started.")
         return None
 
     def _admitted(self, request: Request) -> Response:
-        """Give the browser its cookie, and take the token out of the address, where others could read it."""
+        """Set the browser's cookie, and redirect to the address without the token, where others could read it."""
         query = urlencode([(name, value) for name, value in request.query_params.multi_items() if name != TOKEN])
         answer = RedirectResponse(f"/{request.url.path.lstrip('/')}{query and f'?{query}'}", 303)
         secure = request.url.scheme == "https"
@@ -143,7 +143,7 @@ class Guard:
 
 
 def _is_own(request: Request, host: str) -> bool:
-    """Say whether a page of the studio sends a request; every browser names the origin of one that changes something."""
+    """Return whether a page of the studio sent a request. Browsers send the origin with every request that can change something."""
     origin = request.headers.get("origin", "")
     try:
         named = urlsplit(origin)
@@ -152,5 +152,5 @@ def _is_own(request: Request, host: str) -> bool:
     return named.scheme in ("http", "https") and named.netloc == host
 
 
-def _said(code: int, sentence: str) -> Response:
+def _sentence(code: int, sentence: str) -> Response:
     return PlainTextResponse(f"{sentence}\n", code)

@@ -1,4 +1,4 @@
-"""The application: its pages over a data root, behind the guard of `studio/access.py`."""
+"""The web application: the studio's pages for a data root, behind the guard of `studio/access.py`."""
 
 from collections.abc import Callable
 
@@ -20,9 +20,9 @@ from studio.chat_models import Company
 from studio.pages import HERE, page
 
 SHARED = {"tokens.css": CODE / "core/page_tokens.css"}
-"""Style sheets that the static pages have too."""
+"""Style sheets that are shared with the static reports: name → file."""
 PAGES = (home, live, batches, conversations, comparing, labelling, evaluations, chat)
-"""Modules with `routes`."""
+"""Modules whose `routes` make up the application."""
 
 
 def build_app(
@@ -33,12 +33,12 @@ def build_app(
     waiting: Callable[[], list[Waiting]] = list,
     settings: str = "config/pipeline.yaml",
 ) -> Starlette:
-    """Return the studio over a data root.
+    """Return the studio's application for a data root.
 
     Args:
-        token: that a browser must show once, as `?token=…`; none lets in everybody who reaches the address.
-        hosts, addresses: what it answers to; see `Access`.
-        waiting: returns what needs a person that no file of the data root says, such as a run that waits in the Prefect UI.
+        token: the token that a browser must send once, as `?token=…`; None admits everybody who reaches the address.
+        hosts, addresses: the names that it answers to; see `Access`.
+        waiting: returns tasks for a person that are not recorded in the data root, such as a run that waits for input in the Prefect UI.
         settings: path of the settings file, whose models, judges and budget apply to chats.
     """
     app = Starlette(
@@ -62,7 +62,7 @@ def _shared(request: Request) -> Response:
 
 
 def _failed(request: Request, error: Exception) -> Response:
-    """Say what is wrong on a page of its own; nothing of the program's inside is shown."""
+    """Return an error page with one sentence; internals of the program are not shown."""
     if isinstance(error, HTTPException):
         said = "There is no such page, or what it showed was removed." if error.status_code == 404 else str(error.detail)
         return page(request, "failed", error.status_code, title="Not found" if error.status_code == 404 else "Not possible", said=said)

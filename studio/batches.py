@@ -1,4 +1,4 @@
-"""A batch of assessments: looked through, searched, exported."""
+"""Pages of a batch of assessments: browse, search, export."""
 
 import csv
 import io
@@ -21,11 +21,11 @@ from core.views.choosing import ANSWERS, ORDERS, OUTCOMES, Wanted, chosen, excer
 from studio.pages import number_of, page, query_of, store_of
 
 ROWS = 50
-"""Of a page."""
+"""Number of rows on a page."""
 
 
 def show_batch(request: Request) -> Response:
-    """Show a batch: its rows as they were asked for, and what they came to."""
+    """Show a batch: the rows that match the filters, and their figures."""
     batch, wanted = _asked(request)
     rows = chosen(batch, wanted)
     at = number_of(request, "page", 1, max(1, -(-len(rows) // ROWS)))
@@ -49,7 +49,7 @@ def show_batch(request: Request) -> Response:
 
 
 def export_csv(request: Request) -> Response:
-    """Return the rows that were asked for as a table for a spreadsheet."""
+    """Return the rows that match the filters as a CSV table."""
     batch, wanted = _asked(request)
     rows = chosen(batch, wanted)
     criteria = sorted({name for row in batch.rows for result in row.results if result for name in result.answers})
@@ -60,34 +60,34 @@ def export_csv(request: Request) -> Response:
     table.writerow([*head, *criteria, *(f"persona.{name}" for name in dimensions)])
     for row in rows:
         result = view_of(row, wanted.view)
-        said = (
+        verdict = (
             [result.outcome, "" if result.score is None else round(result.score, 4), row.exchanges, *map(" ".join, (result.failed_gates, result.failed_checks))]
             if result
             else ["", "", row.exchanges, "", ""]
         )
         answers = [result.answers.get(name, "") if result else "" for name in criteria]
         traits = [", ".join(row.traits.get(name, ())) for name in dimensions]
-        table.writerow([_cell(value) for value in (row.id, row.name, row.path, *said, result.errors if result else "", *answers, *traits)])
+        table.writerow([_cell(value) for value in (row.id, row.name, row.path, *verdict, result.errors if result else "", *answers, *traits)])
     return _download(file.getvalue().encode(), f"{batch.name}.csv", "text/csv; charset=utf-8")
 
 
 def export_lines(request: Request) -> Response:
-    """Return the rows that were asked for with all that was said and held, a JSON object a line."""
+    """Return the rows that match the filters with transcripts and assessments, one JSON object per line."""
     batch, wanted = _asked(request)
     store, rows = store_of(request), chosen(batch, wanted)
 
     def lines() -> Iterator[bytes]:
         for row in rows:
-            held = store.load(row.assessment, Assessment).model_dump(mode="json") if row.result else None
-            said = store.load(row.path, Transcript).model_dump(mode="json")
-            yield json.dumps({"path": row.path, "transcript": said, "assessment": held}).encode() + b"\n"
+            assessment = store.load(row.assessment, Assessment).model_dump(mode="json") if row.result else None
+            transcript = store.load(row.path, Transcript).model_dump(mode="json")
+            yield json.dumps({"path": row.path, "transcript": transcript, "assessment": assessment}).encode() + b"\n"
 
     headers = {"content-disposition": f'attachment; filename="{batch.name}.jsonl"'}
     return StreamingResponse(lines(), media_type="application/jsonl", headers=headers)
 
 
 def export_page(request: Request) -> Response:
-    """Return the whole batch as one file that is read without a server."""
+    """Return the complete batch as one HTML file that can be read without a server."""
     store, batch = store_of(request), _asked(request)[0]
     if batch.pack is None or not batch.by:
         raise HTTPException(404)
@@ -111,7 +111,7 @@ def _asked(request: Request) -> tuple[Batch, Wanted]:
 
 
 def neighbours_in(request: Request, name: str) -> list[Row]:
-    """Return the rows among which a conversation is looked at: those of a batch, by the filters in the address."""
+    """Return the rows of a batch that match the filters in the address; a conversation's page leads to its neighbours among them."""
     query: dict[str, list[str]] = {}
     for key, value in request.query_params.multi_items():
         query.setdefault(key, []).append(value)

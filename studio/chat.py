@@ -1,4 +1,4 @@
-"""Chat: base, prompted base and understudy answer the same message of a person, side by side."""
+"""Chat pages: base, prompted base and understudy answer a person's message side by side."""
 
 import json
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ def company_of(request: Request) -> Company:
 
 
 def overview(request: Request) -> Response:
-    """Show the chats, who can be talked to, and what to do where nobody can."""
+    """Show the chats, the domains with models to chat with, and for the other domains what to do."""
     able, unable = {}, {}
     for domain in sorted(domains()):
         try:
@@ -37,14 +37,14 @@ def overview(request: Request) -> Response:
 
 
 async def begin(request: Request) -> Response:
-    """Begin a chat."""
+    """Start a chat."""
     form = await form_of(request)
     return await run_in_threadpool(_begin, request, form.get("domain", ""))
 
 
 def _begin(request: Request, domain: str) -> Response:
     playing = company_of(request).players(load_pack(domain).name)
-    chat = begin_chat(store_of(request), domain, [one.player for one in playing])
+    chat = begin_chat(store_of(request), domain, [plays.player for plays in playing])
     return RedirectResponse(f"/chat/{chat.id}", 303)
 
 
@@ -54,73 +54,76 @@ def show(request: Request) -> Response:
     pack = load_pack(chat.domain)
     judged = {}
     for player in chat.players:
-        place = f"{FOLDER}/{chat.id}/judged/{quote(player.name, safe='')}.json"
-        if store.exists(place):
-            judged[player.name] = store.load_json(place)
+        path = f"{FOLDER}/{chat.id}/judged/{quote(player.name, safe='')}.json"
+        if store.exists(path):
+            judged[player.name] = store.load_json(path)
     names = {key: item.head.name for key, item in pack.rubric.criteria.items()}
     notice = pack.notice or pack.intended_use
     return page(request, "chat", chat=chat, turns=turns(store, chat), judged=judged, names=names, notice=notice, kept=request.query_params.get("kept", ""))
 
 
 async def message(request: Request) -> Response:
-    """Keep what the person wrote; each player is asked for its answer then."""
+    """Store the person's message. The page then requests an answer from each player."""
     form = await form_of(request)
     number = await run_in_threadpool(say, store_of(request), _chat(request), form.get("text", ""))
     return JSONResponse({"number": number})
 
 
 async def reply(request: Request) -> Response:
-    """Stream a player's answer, and keep as much of it as came; a second request for it, meanwhile or later, gets that one and pays for no other."""
+    """Stream a player's answer, and store as much of it as arrived.
+
+    A second request for the same answer, at the same time or later, gets the stored one and pays for no other.
+    """
     store, chat, (number, player) = store_of(request), _chat(request), _place(request)
     text = next((turn.text for turn in turns(store, chat) if turn.number == number), None)
-    if text is None or player not in {one.name for one in chat.players}:
+    if text is None or player not in {known.name for known in chat.players}:
         raise HTTPException(404)
 
     async def pieces() -> AsyncIterator[str]:
         async with owning(store, f"{FOLDER}/{chat.id}/{number}-{quote(player, safe='')}", float("inf")):
-            found = turns(store, chat)[number - 1].replies.get(player)
-            if found and found.ended in ("stop", "length"):
-                yield json.dumps({"piece": found.text}) + "\n"
+            answer = turns(store, chat)[number - 1].replies.get(player)
+            if answer and answer.ended in ("stop", "length"):
+                yield json.dumps({"piece": answer.text}) + "\n"
             else:
-                said, ended = list[str](), list[str]()
+                received, ended = list[str](), list[str]()
                 try:
                     async for piece in company_of(request).reply(chat, number, player, text, ended):
-                        said.append(piece)
+                        received.append(piece)
                         yield json.dumps({"piece": piece}) + "\n"
-                    found = Said.model_validate({"text": "".join(said).strip(), "ended": ended[-1] if ended else "stop"})
+                    answer = Said.model_validate({"text": "".join(received).strip(), "ended": ended[-1] if ended else "stop"})
                 except UnderstudyError as error:
-                    found = Said(text="".join(said).strip(), ended="failed", why=reason_of(error))
-                except BaseException:  # the person stopped it, or the studio is stopped
-                    keep_reply(store, chat, number, player, Said(text="".join(said).strip(), ended="stopped"))
+                    answer = Said(text="".join(received).strip(), ended="failed", why=reason_of(error))
+                except BaseException:  # the person or the studio stopped it
+                    keep_reply(store, chat, number, player, Said(text="".join(received).strip(), ended="stopped"))
                     raise
-                keep_reply(store, chat, number, player, found)
-            yield json.dumps({"ended": found.ended, "why": found.why}) + "\n"
+                keep_reply(store, chat, number, player, answer)
+            yield json.dumps({"ended": answer.ended, "why": answer.why}) + "\n"
 
     return StreamingResponse(pieces(), media_type="application/x-ndjson")
 
 
 async def marking(request: Request) -> Response:
-    """Keep a thumb and a note."""
+    """Store a thumb and a note on an answer."""
     form, (number, player) = await form_of(request), _place(request)
     thumb = {"1": 1, "-1": -1, "0": 0}.get(form.get("thumb", "0"))
     chat = _chat(request)
-    if thumb is None or player not in {one.name for one in chat.players}:
+    if thumb is None or player not in {known.name for known in chat.players}:
         raise TranscriptError(f"{form.get('thumb', '')[:10]!r} is not a mark. Allowed: 1, 0 and -1, of a player of the chat.")
     await run_in_threadpool(mark, store_of(request), chat, number, player, thumb, form.get("note", ""))
     return JSONResponse({"said": "Kept."})
 
 
 async def judge(request: Request) -> Response:
-    """Have the judges of the settings judge the conversation with a player."""
+    """Let the judges of the settings assess the conversation with a player."""
     form, chat = await form_of(request), _chat(request)
     store, name = store_of(request), f"{FOLDER}/{chat.id}/judged/{quote(form.get('player', ''), safe='')}"
-    async with owning(store, name):  # a second click is refused, not paid
+    async with owning(store, name):  # a second click is refused, and not paid for
         store.write_json(f"{name}.json", await company_of(request).judge(chat, form.get("player", "")))
     return RedirectResponse(f"/chat/{chat.id}#judged", 303)
 
 
 async def keep(request: Request) -> Response:
-    """Make a training conversation, or a persona of an evaluation, of a chat that was read."""
+    """Turn a chat into a training conversation or an evaluation persona, once the person confirms that they have read it."""
     form = await form_of(request)
     return await run_in_threadpool(_keep, request, form)
 

@@ -1,4 +1,4 @@
-"""Who answers in a chat: GGUF files that are played here, started when they are first asked, and models of the settings, whose calls are on a bill."""
+"""The models that answer in a chat: GGUF files that run on this machine from their first message on, and models of the settings, whose calls are billed."""
 
 import asyncio
 from collections import OrderedDict
@@ -26,16 +26,18 @@ if TYPE_CHECKING:
     from blocks.llama_process import LlamaProcess
 
 SERVERS = 2
-"""GGUF files that are held in memory at once: the base's and the understudy's. Another one takes the place of the one that was asked longest ago."""
+"""Number of GGUF files in memory at once: the base's and the understudy's. A further one replaces the least recently used."""
 PROMPTED = "prompted base"
 
 
 @dataclass(frozen=True)
 class Plays:
-    """A player and what plays it: a GGUF, or the name of a model.
+    """A player, and the GGUF file or the model that plays it.
 
     Args:
-        about: what is known of it, in one line.
+        path: the GGUF file; None for a model of the settings.
+        model: name of the model; empty for a GGUF file.
+        about: a line about it for the person.
     """
 
     player: Player
@@ -49,7 +51,8 @@ class Company:
     """The models of a studio.
 
     Args:
-        settings: path of the settings file: its evaluation.arms, models, judges and budget apply.
+        settings: path of the settings file, whose evaluation.arms, models, judges and budget apply.
+        servers: the running llama.cpp servers by GGUF file, the least recently used first.
     """
 
     store: Store
@@ -57,36 +60,39 @@ class Company:
     servers: "OrderedDict[Path, LlamaProcess]" = field(default_factory=OrderedDict)
 
     def players(self, domain: str) -> list[Plays]:
-        """Return who answers in a domain: the models that evaluation.arms names, or the files of the latest export.
+        """Return the players of a domain: the models that evaluation.arms names, or the files of the latest export.
 
         Raises:
-            UnderstudyError: there is neither; it says what to do.
+            UnderstudyError: there is neither; the message says what to do.
         """
         pack, config = load_pack(domain), load_settings(self.settings)
         prompts = {SYSTEM: pack.system(), ASSISTANT: pack.instructions(ASSISTANT)}
         arms = {name: read_arm(name, text) for name, text in config.evaluation.arms.items()}
         named = {name: words for name, words in arms.items() if words.literal and words.prompt in prompts}
         if BASE in named and len(named) > 1:
-            return [Plays(Player(name=name, model=one.model, system=prompts[one.prompt]), None, one.model, one.model) for name, one in named.items()]
+            return [Plays(Player(name=name, model=arm.model, system=prompts[arm.prompt]), None, arm.model, arm.model) for name, arm in named.items()]
         from blocks.chat_parts import find_parts
 
         base, understudy = find_parts(pack, None, BASE)
         played = ((BASE, base, understudy.system), (PROMPTED, base, prompts[ASSISTANT]), (UNDERSTUDY, understudy, understudy.system))
-        under = {PROMPTED: ", under the detailed prompt that the training data is written with"}
-        return [Plays(Player(name=name, model=part.path.name, system=system), part.path, "", part.about + under.get(name, "")) for name, part, system in played]
+        notes = {PROMPTED: ", with the detailed prompt that the training data is written with"}
+        return [Plays(Player(name=name, model=part.path.name, system=system), part.path, "", part.about + notes.get(name, "")) for name, part, system in played]
 
     async def reply(self, chat: Chat, number: int, name: str, text: str, ended: list[str]) -> AsyncIterator[str]:
-        """Yield a player's answer to a message, piece by piece where it is played here.
+        """Yield a player's answer to a message; in pieces if it is a GGUF file, and as a whole otherwise.
 
         Args:
-            ended: takes how it ended.
+            number: number of the message in the chat.
+            name: name of the player.
+            text: the message.
+            ended: receives how the answer ended, "stop" or "length".
 
         Raises:
-            UnderstudyError: no answer came.
+            UnderstudyError: no answer arrived.
         """
-        plays = next(one for one in self.players(chat.domain) if one.player.name == name)
-        said = history(self.store, chat, number, name)
-        messages = [part for user, assistant in said for part in (("user", user), ("assistant", assistant))] + [("user", text)]
+        plays = next(plays for plays in self.players(chat.domain) if plays.player.name == name)
+        exchanges = history(self.store, chat, number, name)
+        messages = [part for user, assistant in exchanges for part in (("user", user), ("assistant", assistant))] + [("user", text)]
         config = load_settings(self.settings)
         if plays.path:
             async for piece in self._played(plays.path, plays.player.system, messages, config, ended):
@@ -130,15 +136,15 @@ class Company:
         return self.servers[path]
 
     def stop(self) -> None:
-        """Stop what is played here, and free its memory."""
+        """Stop all llama.cpp servers and free their memory."""
         while self.servers:
             self.servers.popitem()[1].stop()
 
     async def open(self, domain: str, name: str, run: str) -> ChatModel:
-        """Return a model of the settings, whose calls are limited, retried, and billed within the budget.
+        """Return a model of the settings. Its calls are rate-limited, retried, and billed to `run` within the budget.
 
         Raises:
-            UnderstudyError: it cannot be asked, or the budget cannot be kept.
+            UnderstudyError: the model cannot be used, or has no price, so that the budget cannot be enforced.
         """
         from blocks.chat import choose, load_chat_model
 
@@ -153,10 +159,10 @@ class Company:
         return Run(name, pack, config, self.store, {}, Ledger(self.store, name, config.budget))
 
     async def judge(self, chat: Chat, player: str) -> "Any":
-        """Return what the judges of the settings say of the conversation with a player.
+        """Return the assessment of the conversation with a player by the judges of the settings.
 
         Raises:
-            UnderstudyError: nothing was said, or a judge cannot be asked.
+            UnderstudyError: the conversation is empty, or a judge cannot be used.
         """
         from blocks.tokens import count_tokens
         from core.imports.chats import transcript_of
@@ -167,13 +173,14 @@ class Company:
         transcript = transcript_of(self.store, chat, player)
         names = config.roles.bound("assessment")["judge"]
         models = [await self.open(chat.domain, name, f"chat-{chat.domain}") for name in names]
-        contexts = [JudgeContext(pack, one, transcript, config.assessment.judging, config.assessment.max_tokens, count=count_tokens) for one in models]
-        found = await asyncio.gather(*(assess(context) for context in contexts))
-        if len(found) == 1:
-            return found[0]
-        return combine_judges(pack, {one.judge: one for one in found}, config.assessment.panel, len(transcript.exchanges))
+        contexts = [JudgeContext(pack, model, transcript, config.assessment.judging, config.assessment.max_tokens, count=count_tokens) for model in models]
+        assessments = await asyncio.gather(*(assess(context) for context in contexts))
+        if len(assessments) == 1:
+            return assessments[0]
+        by_judge = {assessment.judge: assessment for assessment in assessments}
+        return combine_judges(pack, by_judge, config.assessment.panel, len(transcript.exchanges))
 
 
 def reason_of(error: BaseException) -> str:
-    """Return what a person is to know of a reply that did not come."""
+    """Return why a reply did not arrive, as a sentence for the person."""
     return str(error) if isinstance(error, UnderstudyError) else f"The model did not answer ({type(error).__name__}). Send the message again."

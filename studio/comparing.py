@@ -1,4 +1,4 @@
-"""Two batches side by side, and pass rates over time."""
+"""Pages that compare two batches, and that show pass rates over time."""
 
 from collections.abc import Sequence
 
@@ -13,11 +13,11 @@ from core.views.home import Entry, entries
 from studio.pages import page, store_of
 
 PICTURE_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-"""Of an image, which has its colours within itself and runs nothing."""
+"""Content-Security-Policy of the SVG picture: it may use its inline styles and nothing else."""
 
 
 def show_compared(request: Request) -> Response:
-    """Show two batches side by side; until both are chosen, what there is to choose."""
+    """Show two batches side by side, or the batches to choose from until two are chosen."""
     store = store_of(request)
     names = [request.query_params.get(part, "") for part in ("a", "b")]
     choices = [
@@ -37,7 +37,7 @@ def show_trend(request: Request) -> Response:
 
 
 def trend_words(points: Sequence[Entry]) -> str:
-    """Return what the picture shows, for those who cannot see it."""
+    """Return the alternative text of the picture."""
     return f"Pass rates of {len(points)} nights and batches with their 95 % intervals, as in the table below."
 
 

@@ -1,4 +1,4 @@
-"""An evaluation: the verdict and what follows, conversations side by side, and pairs for a person to compare."""
+"""Pages of an evaluation: verdict and next steps, conversations side by side, and pairs for a person to compare."""
 
 from urllib.parse import quote
 
@@ -25,34 +25,34 @@ def show_evaluation(request: Request) -> Response:
 
 
 def side_by_side(request: Request) -> Response:
-    """Show the arms' conversations with one persona beside each other."""
+    """Show the arms' conversations with one persona side by side."""
     from core.views.evaluations import evaluation_page
 
     found, parts = evaluation_page(store_of(request), request.path_params["name"]), request.path_params
     place = next((at for at, pair in enumerate(found.pairs) if (pair.persona, pair.trial) == (parts["persona"], parts["trial"])), None)
     if place is None:
         raise HTTPException(404)
-    around = [found.pairs[at] if 0 <= at < len(found.pairs) else None for at in (place - 1, place + 1)]
+    before, after = (found.pairs[at] if 0 <= at < len(found.pairs) else None for at in (place - 1, place + 1))
     rows = max((len(side.conversation.transcript.exchanges) for side in found.pairs[place].sides if side.conversation), default=0)
-    return page(request, "evaluation_pair", it=found, pair=found.pairs[place], place=place + 1, before=around[0], after=around[1], rows=rows)
+    return page(request, "evaluation_pair", it=found, pair=found.pairs[place], place=place + 1, before=before, after=after, rows=rows)
 
 
 async def begin(request: Request) -> Response:
-    """Lead a person to the first pair that is open."""
+    """Redirect a person to the first pair without an answer."""
     form = await form_of(request)
     return await run_in_threadpool(_begin, request, check_person(form.get("person", "")), form.get("arm", ""), form.get("round", "1"))
 
 
-def _begin(request: Request, person: str, arm: str, asked: str) -> Response:
+def _begin(request: Request, person: str, arm: str, reading: str) -> Response:
     from core.views.evaluations import next_reading
 
     store, name = store_of(request), request.path_params["name"]
-    number = next_reading(store, name, arm, person, second=asked == "2")
+    number = next_reading(store, name, arm, person, second=reading == "2")
     return RedirectResponse(_address(name, arm, person, number) if number else _result(name, arm, person), 303)
 
 
 def pair(request: Request) -> Response:
-    """Show two conversations, as A and B."""
+    """Show two conversations as A and B, without the names of their arms."""
     from core.views.evaluations import prefer_page
 
     (name, arm, person), number = _named(request), request.path_params["number"]
@@ -63,7 +63,7 @@ def pair(request: Request) -> Response:
 
 
 async def answer(request: Request) -> Response:
-    """Keep what a person prefers, and show the next pair."""
+    """Store which conversation a person prefers, and show the next pair."""
     form = await form_of(request)
     return await run_in_threadpool(_answer, request, form)
 
@@ -83,14 +83,14 @@ def _answer(request: Request, form: dict[str, str]) -> Response:
 
 
 def result(request: Request) -> Response:
-    """Show what a person's preferences come to, which tells the arms."""
+    """Show the result of a person's preferences, including which conversation was of which arm."""
     from core.views.evaluations import notes_of, people_preferences, people_sentence, read_evaluation
 
     (name, arm, person), store = _named(request), store_of(request)
     record, _ = read_evaluation(store, name)
     found = [
-        (who, people_sentence(one, arm), notes_of(one, record.comparison.base, arm))
-        for who, one in people_preferences(store, record, f"evaluations/{name}", arm)
+        (who, people_sentence(preferences, arm), notes_of(preferences, record.comparison.base, arm))
+        for who, preferences in people_preferences(store, record, f"evaluations/{name}", arm)
     ]
     return page(request, "preferred", name=name, arm=arm, base=record.comparison.base, person=person, found=found)
 

@@ -1,4 +1,4 @@
-"""Home: what was made, what is being made, and what needs a person."""
+"""The home page: results, running work, and tasks for a person."""
 
 import time
 
@@ -11,11 +11,11 @@ from core.views.live import running, speaking
 from studio.pages import number_of, page, store_of
 
 ENTRIES = 40
-"""Of a page."""
+"""Number of entries on a page."""
 
 
 def home(request: Request) -> Response:
-    """Show what there is, the last first."""
+    """Show all entries, the latest first."""
     store, now = store_of(request), time.time()
     everything = entries(store)
     kind, domain = request.query_params.get("kind", ""), request.query_params.get("domain", "")

@@ -1,4 +1,4 @@
-"""Labels: samples to be labelled by several people, a conversation beside its criteria, and what was learnt."""
+"""Label pages: samples that several people label, a conversation next to its criteria, and the agreement of people and judge."""
 
 from urllib.parse import quote
 
@@ -15,13 +15,14 @@ from core.packs.pack import Pack, load_pack
 from studio.forms import body_of, form_of, whole_number
 from studio.pages import page, store_of
 
-LARGEST_SAMPLE = 1_000
-LARGEST_SHEET = 8_000_000
-"""Bytes of a sheet."""
+MAX_SAMPLE = 1_000
+"""Maximum number of conversations in a sample."""
+MAX_SHEET = 8_000_000
+"""Maximum size of a sheet in bytes."""
 
 
 def overview(request: Request) -> Response:
-    """Show the samples, their people, and what a new one can be drawn of."""
+    """Show the samples, their people, and the sources of a new sample."""
     from core.judging.review import SAMPLE
     from core.views.labelling import label_sources, sample_rows
 
@@ -39,12 +40,12 @@ def _draw(request: Request, form: dict[str, str]) -> Response:
     from core.reports.review_files import make_sample
 
     domain, _, source = form.get("source", "").partition(" ")
-    size = whole_number(form.get("size", ""), 1, LARGEST_SAMPLE)
+    size = whole_number(form.get("size", ""), 1, MAX_SAMPLE)
     return RedirectResponse(f"/labels/{quote(make_sample(store_of(request), load_pack(domain), source, size), safe='')}", 303)
 
 
 def sample(request: Request) -> Response:
-    """Show a sample: who labels, how far they are, and how to begin."""
+    """Show a sample: its people, their progress, and a form to start labelling."""
     from core.views.labelling import of_old_rubric, sample_row
 
     row = sample_row(store_of(request), request.path_params["name"])
@@ -52,21 +53,21 @@ def sample(request: Request) -> Response:
 
 
 async def begin(request: Request) -> Response:
-    """Lead a person to the first conversation that is open."""
+    """Redirect a person to their first conversation with missing answers."""
     form = await form_of(request)
     return await run_in_threadpool(_begin, request, form.get("person", ""))
 
 
-def _begin(request: Request, named: str) -> Response:
+def _begin(request: Request, text: str) -> Response:
     from core.views.labelling import first_open
 
-    store, name, person = store_of(request), request.path_params["name"], check_person(named)
+    store, name, person = store_of(request), request.path_params["name"], check_person(text)
     number = first_open(store, _pack(request), name, person)
     return RedirectResponse(_address(name, person, number), 303)
 
 
 def conversation(request: Request) -> Response:
-    """Show a conversation to be labelled."""
+    """Show a conversation to label."""
     from core.views.labelling import label_page
 
     name, person, number = _named(request)
@@ -74,7 +75,7 @@ def conversation(request: Request) -> Response:
 
 
 async def answer(request: Request) -> Response:
-    """Keep an answer or a reason; it is on the disk when this returns."""
+    """Store an answer or a reason; it is on disk before this returns."""
     form = await form_of(request)
     return await run_in_threadpool(_answer, request, form)
 
@@ -85,38 +86,38 @@ def _answer(request: Request, form: dict[str, str]) -> Response:
     if criterion is None or form.get("answer", "") not in ("", "YES", "NO", "NA"):
         raise ReviewError(f"{form.get('criterion', '')[:20]!r} and {form.get('answer', '')[:20]!r} are not a criterion and an answer. Reload the page.")
     given = Given.model_validate({"answer": form.get("answer") or None, "reason": form.get("reason", "")})
-    return _said(request, give(store_of(request), name, person, number, criterion, given))
+    return _labels_response(request, give(store_of(request), name, person, number, criterion, given))
 
 
 def take_back(request: Request) -> Response:
-    """Take a person's last answer back."""
+    """Undo a person's last answer."""
     name, person, number = _named(request)
-    return _said(request, undo(store_of(request), name, person, number))
+    return _labels_response(request, undo(store_of(request), name, person, number))
 
 
-def _said(request: Request, said: PersonLabels) -> Response:
-    """Answer a script with all that the person has said, and a form with the page."""
+def _labels_response(request: Request, labels: PersonLabels) -> Response:
+    """Return the person's labels to a script, or redirect a form to the page."""
     if "application/json" in request.headers.get("accept", ""):
-        return JSONResponse({"given": {key: one.model_dump() for key, one in said.given.items()}})
+        return JSONResponse({"given": {key: label.model_dump() for key, label in labels.given.items()}})
     return RedirectResponse(_address(*_named(request)), 303)
 
 
 def learnt(request: Request) -> Response:
-    """Show what was learnt; who has not finished is asked first, since it tells what the judge said."""
+    """Show how people and judge agree. Ask for confirmation first if somebody has not finished, because the page reveals the judge's answers."""
     from core.views.labelling import sample_row, unfinished
 
     name, store = request.path_params["name"], store_of(request)
-    row, asked = sample_row(store, name), request.query_params
-    if unfinished(row) and "anyway" not in asked:
-        return page(request, "learnt_early", row=row, unfinished=unfinished(row), you=asked.get("person", ""))
+    row, query = sample_row(store, name), request.query_params
+    if unfinished(row) and "anyway" not in query:
+        return page(request, "learnt_early", row=row, unfinished=unfinished(row), you=query.get("person", ""))
     from core.views.learnt import learnt_page
 
-    found = learnt_page(store, load_pack(row.sample.domain), name, asked.get("person", ""))
-    return page(request, "learnt", row=row, found=found, made=asked.get("made", ""))
+    found = learnt_page(store, load_pack(row.sample.domain), name, query.get("person", ""))
+    return page(request, "learnt", row=row, found=found, made=query.get("made", ""))
 
 
 async def golden(request: Request) -> Response:
-    """Make a golden conversation of a label."""
+    """Make a golden conversation from a person's labels."""
     form = await form_of(request)
     return await run_in_threadpool(_golden, request, form)
 
@@ -131,7 +132,7 @@ def _golden(request: Request, form: dict[str, str]) -> Response:
 
 
 def sheet(request: Request) -> Response:
-    """Give the labels of all people as CSV."""
+    """Return the labels of all people as CSV."""
     store, name = store_of(request), request.path_params["name"]
     drawn, rubric = read_sample(store, name), _pack(request).rubric
     rows = list(zip(drawn.transcripts, drawn.lengths, strict=True))
@@ -140,8 +141,8 @@ def sheet(request: Request) -> Response:
 
 
 async def take_sheet(request: Request) -> Response:
-    """Keep the labels of a sheet that somebody filled in elsewhere."""
-    data = await body_of(request, LARGEST_SHEET)
+    """Store the labels of a sheet that somebody filled in elsewhere."""
+    data = await body_of(request, MAX_SHEET)
     return await run_in_threadpool(_take_sheet, request, data)
 
 
@@ -153,7 +154,7 @@ def _take_sheet(request: Request, data: bytes) -> Response:
     for person, labels in read_sheets(text_of(data), dict(zip(drawn.transcripts, drawn.lengths, strict=True)), rubric).items():
         who = check_person(person or request.query_params.get("person", ""))
         taken[who] = take_labels(store, name, who, labels, rubric)
-    return JSONResponse({"said": "; ".join(f"{count} labels of {person}" for person, count in taken.items()) + " were taken."})
+    return JSONResponse({"said": "; ".join(f"{count} labels of {person}" for person, count in taken.items()) + " were stored."})
 
 
 def _pack(request: Request) -> Pack:

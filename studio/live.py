@@ -1,4 +1,4 @@
-"""Live: runs, conversations and verdicts as they come. A small script asks for the page again and puts in what has changed."""
+"""Live pages: runs, conversations and verdicts as they arrive. A small script reloads the page and replaces what has changed."""
 
 import time
 from urllib.parse import quote
@@ -13,19 +13,19 @@ from studio.pages import page, store_of
 
 
 def live(request: Request) -> Response:
-    """Show what is being made."""
+    """Show running work, and conversations and verdicts in progress."""
     store, now = store_of(request), time.time()
     return page(request, "live", running=running(store, now), speaking=speaking(store, now), judging=judging(store))
 
 
 def live_conversation(request: Request) -> Response:
-    """Show a conversation as far as it is; once it has ended, its lasting page."""
+    """Show a conversation in progress; redirect to its permanent page once it has ended."""
     store, name = store_of(request), request.path_params["name"]
     it = open_speaking(store, name, time.time())
     if it is None:
-        places = [f"{folder}/{name}.json" for folder in store.names("transcripts")]
-        if made := sorted(store.states(places)):
-            return RedirectResponse(f"/conversations/{quote(made[0])}", 303)
+        paths = [f"{folder}/{name}.json" for folder in store.names("transcripts")]
+        if existing := sorted(store.states(paths)):
+            return RedirectResponse(f"/conversations/{quote(existing[0])}", 303)
         raise HTTPException(404)
     card, _ = card_of_speaking(it)
     return page(request, "live_conversation", it=it, card=card, notes=steering_notes(store, it))

@@ -1,4 +1,4 @@
-"""How a page is made: the one environment of the studio's templates, which escapes every value, and what all pages have in common."""
+"""Rendering of pages: the environment of the studio's templates, which escapes every value, and the filters that all pages share."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -19,7 +19,7 @@ from core.views.text import marked, rendered, visible
 
 HERE = Path(__file__).parent
 NAV = (("/", "Home"), ("/live", "Live"), ("/labels", "Labels"), ("/chat", "Chat"))
-"""Address and name of what every page leads to."""
+"""Address and name of each link in the navigation."""
 
 _ALIGNED = re.compile(r'<(t[hd]) style="text-align:(left|right|center)">')
 
@@ -33,35 +33,41 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> H
     """Return a page.
 
     Args:
-        template: its file below `studio/templates/`, without `.html.j2`.
+        template: name of a file in `studio/templates/`, without `.html.j2`.
+        status: HTTP status.
+        values: the template's variables.
     """
     text = _environment().get_template(f"{template}.html.j2").render(request=request, path=request.url.path, nav=NAV, address=address, **values)
     return HTMLResponse(text, status)
 
 
 def query_of(request: Request, without: Collection[str] = ()) -> list[tuple[str, str]]:
-    """Return what an address asks for, to be asked for again; empty filters of a form are left out."""
+    """Return the query of an address, for further links; empty filters of a form are left out."""
     return [(name, value) for name, value in request.query_params.multi_items() if name not in without and value]
 
 
 def address(path: str, query: Sequence[tuple[str, str]] = (), **changes: Any) -> str:
-    """Return an address with a query; what is changed to nothing is left out."""
+    """Return an address with a query.
+
+    Args:
+        changes: parameters to set in the query; None or an empty text removes a parameter.
+    """
     kept = [(name, value) for name, value in query if name not in changes]
-    asked = urlencode([*kept, *((name, str(value)) for name, value in changes.items() if value not in (None, ""))])
-    return f"{quote(path)}{asked and f'?{asked}'}"
+    text = urlencode([*kept, *((name, str(value)) for name, value in changes.items() if value not in (None, ""))])
+    return f"{quote(path)}{text and f'?{text}'}"
 
 
 def number_of(request: Request, name: str, least: int, most: int, first: int = 1) -> int:
-    """Return a number of an address, within its bounds."""
-    given = request.query_params.get(name, "")
-    return min(max(int(given), least), most) if given.isascii() and given.isdecimal() and len(given) < 10 else first
+    """Return a number of an address's query, clipped to its bounds; `first` if it is missing or not a number."""
+    text = request.query_params.get(name, "")
+    return min(max(int(text), least), most) if text.isascii() and text.isdecimal() and len(text) < 10 else first
 
 
 @cache
 def _environment() -> Environment:
-    made = Environment(loader=FileSystemLoader(HERE / "templates"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True)
-    made.finalize = _shown
-    made.filters |= {
+    environment = Environment(loader=FileSystemLoader(HERE / "templates"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True)
+    environment.finalize = _shown
+    environment.filters |= {
         "part": part,
         "day": day,
         "since": since,
@@ -72,51 +78,51 @@ def _environment() -> Environment:
         "marked": marked,
         "report_html": report_html,
     }
-    return made
+    return environment
 
 
 def _shown(value: Any) -> Any:
-    """Return a text in which nothing is obeyed that turns the direction of writing, or the like."""
+    """Return a text with invisible control characters, such as those that change the direction of writing, made visible."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def part(text: str) -> str:
-    """Return a text as one part of an address."""
+    """Return a text encoded as one segment of an address."""
     return quote(text, safe="")
 
 
 def words(name: str) -> str:
-    """Return a name with underscores as people write it."""
+    """Return a name with blanks instead of underscores."""
     return name.replace("_", " ")
 
 
 def day(seconds: float | None) -> str:
-    """Return a time as people read it, in UTC."""
+    """Return a time in seconds since the epoch as date and time, in UTC."""
     return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def since(seconds: float) -> str:
-    """Return how long ago a time is, roughly."""
-    gone = max(0.0, datetime.now(UTC).timestamp() - seconds)
+    """Return roughly how long ago a time was, such as "3 h ago"."""
+    elapsed = max(0.0, datetime.now(UTC).timestamp() - seconds)
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if gone >= size:
-            return f"{gone / size:.0f} {unit} ago"
+        if elapsed >= size:
+            return f"{elapsed / size:.0f} {unit} ago"
     return "now"
 
 
 def duration(seconds: float) -> str:
-    """Return how long something takes, roughly."""
+    """Return a duration, rounded, such as "5 min"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def usd(amount: float | None) -> str:
-    """Return money."""
+    """Return an amount in USD, with more decimals if it is small."""
     return "" if amount is None else f"{amount:,.2f} USD" if amount >= 0.1 or amount == 0 else f"{amount:.4f} USD"
 
 
 def report_html(text: str) -> Markup:
-    """Return our own Markdown, a criterion or a report, as HTML; HTML, images and links that stand in it are shown and not obeyed."""
-    made = MarkdownIt("js-default", {"linkify": False}).disable(["image", "link", "autolink"]).render(visible(text))
-    return Markup(_ALIGNED.sub(r'<\1 class="\2">', made))  # style attributes are not obeyed
+    """Return the Markdown of a criterion or a report as HTML. HTML, images and links in it are shown as plain text."""
+    html = MarkdownIt("js-default", {"linkify": False}).disable(["image", "link", "autolink"]).render(visible(text))
+    return Markup(_ALIGNED.sub(r'<\1 class="\2">', html))  # the studio's policy forbids style attributes

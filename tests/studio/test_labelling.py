@@ -113,7 +113,7 @@ def test_a_sheet_goes_out_and_comes_back(client, store, name):
     label_all(client, name, "Ben", 1, no=("CQ1",))
     sheet = client.get(f"/labels/{name}/sheet.csv").content.replace(b'"NO"', b'"YES"')
     taken = client.post(f"/labels/{name}/sheet.csv", content=sheet, headers=SCRIPT)
-    assert taken.json()["said"] == f"{len(DUE)} labels of Anna; {len(DUE)} labels of Ben were taken."
+    assert taken.json()["said"] == f"{len(DUE)} labels of Anna; {len(DUE)} labels of Ben were stored."
     assert labels_of(store, name, "Ben", PACK.rubric).answers == labels_of(store, name, "Anna", PACK.rubric).answers
     assert client.post(f"/labels/{name}/sheet.csv", content=b"nonsense", headers=SCRIPT).status_code == 422
 
