@@ -1,4 +1,4 @@
-// Sends a message, and shows the answers of all players as they are written. Every answer is kept by the studio, also where it is stopped.
+// Sends a message, and shows all players' answers as they arrive. The studio stores every answer, even one that was stopped.
 const root = document.getElementById("chat");
 const form = document.getElementById("say");
 const status = document.getElementById("status");
@@ -41,7 +41,7 @@ async function hear(number, player, reply, signal) {
       for (const line of lines) {
         const event = JSON.parse(line);
         if ("piece" in event) said.append(event.piece);
-        else state.textContent = { length: "Cut off at the longest reply.", failed: event.why }[event.ended] ?? "";
+        else state.textContent = { length: "Cut off at the maximum length.", failed: event.why }[event.ended] ?? "";
       }
     }
   } catch (error) {
@@ -64,9 +64,9 @@ form.addEventListener("submit", async (event) => {
     const replies = turn(number, text);
     await Promise.all(players.map((player, place) => hear(number, player, replies[place], stopping.signal)));
     status.textContent = "All have answered.";
-    setTimeout(() => { if (!form.elements.text.value) location.reload(); }, 400); // with marks, and what can be done with the chat
+    setTimeout(() => { if (!form.elements.text.value) location.reload(); }, 400); // shows the marks and the forms for judging and keeping the chat
   } catch {
-    status.textContent = "The message was not taken: the studio does not answer, or it is too long.";
+    status.textContent = "The message was not sent: the studio does not answer, or the message is too long.";
   } finally {
     stopping = null;
     stop.hidden = true;

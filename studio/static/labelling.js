@@ -1,16 +1,16 @@
-// One criterion at a time, with keys. An answer goes to the studio at once; until it is on the disk there, it is kept in this browser and sent again.
+// Shows one criterion at a time, with keyboard shortcuts. An answer is sent to the studio at once. It stays in this browser, and is sent again, until the studio has stored it.
 const root = document.getElementById("labelling");
 const address = root.dataset.address;
 const sections = [...root.querySelectorAll("[data-criterion]")];
 const end = document.getElementById("end");
 const kept = document.getElementById("kept");
 const keys = document.getElementById("keys");
-const WAITING = "understudy-labels"; // of all conversations: who moves on takes along what is under way
+const WAITING = "understudy-labels"; // one queue for all conversations, so that unsent answers survive a change of the page
 const RETRY = 2000;
 let current = 0;
 let sending = null;
 let lost = false;
-const past = []; // sections with what was answered before, the latest last
+const past = []; // sections and their previous answers, the latest last
 
 document.body.classList.add("scripted");
 document.getElementById("picks").hidden = false;
@@ -71,7 +71,7 @@ function send(what) {
   flush();
 }
 
-// what is done is sent in its order, one after the other
+// requests are sent one after the other, in order
 function flush() {
   sending ??= work().finally(() => { sending = null; });
 }
@@ -94,11 +94,11 @@ async function work() {
     keep(waiting().filter((one) => one.id !== id));
     if (!answer.ok) {
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      say(`Not taken: ${page.querySelector("main p")?.textContent ?? answer.status}`, true);
+      say(`Not accepted: ${page.querySelector("main p")?.textContent ?? answer.status}`, true);
     } else if (undo === "studio" && to === address) {
       taken((await answer.json()).given);
     } else if (!waiting().length) {
-      say(undo ? "Taken back." : "Kept.");
+      say(undo ? "Undone." : "Kept.");
     }
   }
 }
@@ -109,14 +109,14 @@ function undo() {
     draw(...last);
     show(sections.indexOf(last[0]));
   }
-  send({ undo: last ? "page" : "studio" }); // what was answered before this page was opened, the studio knows
+  send({ undo: last ? "page" : "studio" }); // answers from before this page was opened are undone by the studio
 }
 
 function taken(given) {
   const changed = sections.findIndex((section) => answerOf(section) !== (given[idOf(section)]?.answer ?? ""));
-  if (changed < 0 || waiting().length) return say("There is nothing to take back.");
+  if (changed < 0 || waiting().length) return say("There is nothing to undo.");
   draw(sections[changed], given[idOf(sections[changed])]?.answer ?? "");
-  say("Taken back.");
+  say("Undone.");
   show(changed);
 }
 

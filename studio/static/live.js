@@ -1,4 +1,4 @@
-// Asks for the page again every other second, and puts in the parts that have changed. What is open stays open, and a reader is not scrolled away.
+// Reloads the page every two seconds and replaces the parts that have changed. Open details stay open, and the scroll position is kept.
 
 const EVERY = 2000;
 const follow = document.getElementById("follow");
@@ -34,7 +34,7 @@ async function look() {
 }
 
 async function keep() {
-  if (follow?.checked && !document.hidden) await look().catch(() => {}); // the studio was stopped: it may come back
+  if (follow?.checked && !document.hidden) await look().catch(() => {}); // the studio may be restarted
   setTimeout(keep, EVERY);
 }
 

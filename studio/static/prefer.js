@@ -1,4 +1,4 @@
-// Keys for a pair: the buttons do the same.
+// Keyboard shortcuts for the buttons of a pair.
 const form = document.getElementById("prefer");
 const keys = document.getElementById("keys");
 keys.checked = localStorage.getItem("understudy-keys") !== "off";

@@ -1,4 +1,4 @@
-// Sends a filled-in sheet as it is, and says what came of it.
+// Uploads a filled-in sheet, and shows the studio's answer.
 const form = document.getElementById("import");
 const said = document.getElementById("said");
 form.hidden = false;
@@ -11,9 +11,9 @@ form.addEventListener("submit", async (event) => {
       said.textContent = (await answer.json()).said;
     } else {
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      said.textContent = page.querySelector("main p")?.textContent ?? "The sheet was not taken.";
+      said.textContent = page.querySelector("main p")?.textContent ?? "The sheet was not imported.";
     }
   } catch {
-    said.textContent = "The studio does not answer, and nothing was taken. Start it again and send the sheet once more.";
+    said.textContent = "The studio does not answer, and nothing was imported. Start it again and import the sheet once more.";
   }
 });

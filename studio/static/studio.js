@@ -1,4 +1,4 @@
-// Keys, and filters that apply at once. Without it every page works: links and forms do the same.
+// Keyboard shortcuts, and filters that apply at once. Every page also works without this script, by its links and forms.
 
 const form = document.querySelector("form[data-auto]");
 form?.addEventListener("change", (event) => {
@@ -27,7 +27,7 @@ function stepExchange(by) {
   next?.scrollIntoView({ block: "start" });
 }
 
-// n and p: through the citations of a verdict that has the focus, or else from exchange to exchange
+// n and p step through the citations of the focused verdict, or else from exchange to exchange
 function step(by) {
   const verdict = document.activeElement.closest(".verdict") ?? (document.querySelector(".exchange:target") && followed?.closest(".verdict"));
   const cited = [...(verdict?.querySelectorAll(".cited a:not([aria-disabled])") ?? [])];

@@ -101,8 +101,8 @@ def test_an_output_layer_of_its_own_stays_one(unpacked):
     ("name", "said"),
     [
         ("gone", "does not exist"),
-        ("text", "is no GGUF file"),
-        ("cut", "may be cut short"),
+        ("text", "is not a GGUF file"),
+        ("cut", "may be truncated"),
         ("silent", "has no chat template"),
         ("strange", "'moon'"),
     ],

@@ -95,7 +95,7 @@ async def test_a_reply_that_two_windows_ask_for_is_one_call_and_both_get_it(talk
 
 def test_without_a_model_the_page_says_what_to_do(client):
     shown = client.get("/chat").text
-    assert "There is nobody to talk to yet" in shown
+    assert "There is no model to chat with yet" in shown
     assert "understudy run demo" in shown
     assert client.post("/chat", data={"domain": PACK.name}, headers=OWN).status_code == 422
 

@@ -87,7 +87,7 @@ def test_a_mended_conversation_shows_both_versions_and_leads_to_the_original(cli
     store.write_json(f"repaired/{PACK.name}/mended.json", mended)
     page = read(client.get("/conversations/repaired/therapeutic-coaching/mended.json").text)
     assert "A better answer." in page.words
-    assert "as it was repaired for MT1" in page.words
+    assert "original repaired for MT1" in page.words
     assert path in page.links
     assert "/conversations/repaired/therapeutic-coaching/mended.json" in read(client.get(path).text).links
 
