@@ -1,8 +1,8 @@
-"""Has many processes spend one budget against a provider that bills by its own count, while they are killed, cut off and lied to.
+"""Lets several processes spend one budget at a provider that keeps its own bill, while they are killed, time out, or get wrong usage figures.
 
     python -m bench.budget [rounds] [checkout=folder]
 
-Ends with exit code 1 if the provider billed more than the budget, or more than the ledger says. `checkout` is another version that is to pay.
+Exits with code 1 if the provider billed more than the budget, or more than the ledger records. `checkout` runs another version of the code.
 """
 
 import sys
@@ -32,16 +32,16 @@ def main(words: list[str]) -> int:
     print("| what happens | the provider bills | the ledger says | of a budget of |\n|---|---:|---:|---:|")
     with start_stub() as stub:
         for seed in range(count):
-            for name, given in ROUNDS.items():
+            for name, scenario in ROUNDS.items():
                 with tempfile.TemporaryDirectory() as folder:
                     try:
-                        billed, known, _ = play(given, stub, Path(folder), USD, seed, checkout=checkout)
+                        billed, recorded, _ = play(scenario, stub, Path(folder), USD, seed, checkout=checkout)
                     except AssertionError as problem:
                         print(f"| {name} | a process failed: {str(problem).strip().splitlines()[-1]} | | |", flush=True)
                         worst = 1
                         continue
-                worst |= billed > USD or billed > known + 1e-9
-                print(f"| {name} | {billed:.2f} | {known:.2f} | {USD:.2f} |", flush=True)
+                worst |= billed > USD or billed > recorded + 1e-9
+                print(f"| {name} | {billed:.2f} | {recorded:.2f} | {USD:.2f} |", flush=True)
     return int(worst)
 
 

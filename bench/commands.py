@@ -1,10 +1,10 @@
-"""What a command costs that is refused, or whose work is done: through Prefect with a server of its own, and from its receipt; and where the time goes.
+"""Measures the time of commands with nothing to do: refused ones, and repeated ones, both through Prefect with a temporary server and from their receipt.
 
     python bench/commands.py [settings]        (make bench-commands)
 
-Wall and CPU seconds, the CPU with all that the command started. Each line is one process; the imports are the best of `TRIES`, the others are run once.
-The base that is trained is the tests', of a few hundred thousand parameters. The machine should do nothing else. A goal stands beside what has one, in
-seconds of the processor, which a busy machine changes less.
+Prints wall seconds, and CPU seconds including all child processes. Each line is one process; imports are the best of `TRIES` runs, everything else is run
+once. The trained base is that of the tests, with a few hundred thousand parameters. The machine should be idle. Some lines have a goal, which is in CPU
+seconds because these depend less on other load.
 """
 
 import os
@@ -29,8 +29,8 @@ with temporary_server() as wait:
 
 
 TRIES = 5
-MORE = 0.5
-"""Seconds that a flow's import may take beyond Prefect's own."""
+IMPORT_SECONDS = 0.5
+"""CPU seconds that importing a flow may take in addition to importing Prefect."""
 STAGES = (
     ("generate", "--count=10"),
     ("assess",),
@@ -43,7 +43,7 @@ SMALL = {
     "evaluation": {"personas": 3, "max_tokens": 60, "suite_items": 3, "resamples": 500},
     "optimise": {"personas": 4, "conversations": 12},
 }
-"""What makes the stages quick."""
+"""Settings that make the stages fast."""
 WRONG = {
     "a domain that there is not": "run demo --domain=moon",
     "a settings file that there is not": "generate --settings=moon.yaml",
@@ -52,10 +52,16 @@ WRONG = {
 
 
 def measured(what: str, words: list[str], environment: dict[str, str], code: int = 0, goal: float | None = None, tries: int = 1) -> tuple[str, float]:
-    """Run a program, print a line, and return the last line of its output and its CPU seconds."""
-    output, wall, cpu = min((run(words, environment, code) for _ in range(tries)), key=lambda one: one[2])
-    beside = "" if goal is None else f"   goal {goal:5.2f}, ratio {cpu / goal:.2f}"
-    print(f"{what:<58} {wall:7.2f} {cpu:7.2f}{beside}", flush=True)
+    """Run a program, print a line of the table, and return the last line of its output and its CPU seconds.
+
+    Args:
+        code: the exit code that is expected.
+        goal: CPU seconds that it should take; None for no goal.
+        tries: number of runs, of which the fastest counts.
+    """
+    output, wall, cpu = min((run(words, environment, code) for _ in range(tries)), key=lambda result: result[2])
+    comparison = "" if goal is None else f"   goal {goal:5.2f}, ratio {cpu / goal:.2f}"
+    print(f"{what:<58} {wall:7.2f} {cpu:7.2f}{comparison}", flush=True)
     return output.rstrip().rpartition("\n")[2], cpu
 
 
@@ -72,8 +78,8 @@ def run(words: list[str], environment: dict[str, str], code: int) -> tuple[str, 
     return output, wall, used.ru_utime + used.ru_stime
 
 
-def written(folder: Path, settings: str) -> Path:
-    """Write settings that extend others, with small numbers and a training of a few seconds; return their path."""
+def write_settings(folder: Path, settings: str) -> Path:
+    """Write settings that extend the given ones with small numbers and a training of a few seconds; return their path."""
     (folder / "tiny.yaml").write_text(yaml.safe_dump(tiny_settings()), encoding="utf-8")
     path = folder / "settings.yaml"
     path.write_text(yaml.safe_dump({"extends": Path(settings).name, "training": str(folder / "tiny.yaml"), **SMALL}), encoding="utf-8")
@@ -84,14 +90,14 @@ def written(folder: Path, settings: str) -> Path:
 def main() -> int:
     settings = sys.argv[1] if len(sys.argv) > 1 else "config/demo.yaml"
     with tempfile.TemporaryDirectory(prefix="understudy-commands-") as folder:
-        small = written(Path(folder), settings)
+        small = write_settings(Path(folder), settings)
         environment = {**os.environ, "UNDERSTUDY_DATA": f"{folder}/data", "PREFECT_HOME": f"{folder}/prefect"}
-        for name in ("PREFECT_API_URL", "PYTHONDONTWRITEBYTECODE"):  # without compiled files each start compiles all modules
+        for name in ("PREFECT_API_URL", "PYTHONDONTWRITEBYTECODE"):  # without compiled files, each start would compile all modules
             environment.pop(name, None)
         print(f"{'':<58} {'wall s':>7} {'CPU s':>7}")
         _, alone = measured("import prefect", [sys.executable, "-c", "import prefect"], environment, tries=TRIES)
         for name in ("flows.generation", "flows.pipeline"):
-            measured(f"import {name}", [sys.executable, "-c", f"import {name}"], environment, goal=alone + MORE, tries=TRIES)
+            measured(f"import {name}", [sys.executable, "-c", f"import {name}"], environment, goal=alone + IMPORT_SECONDS, tries=TRIES)
         for number in ("first", "second"):
             measured(f"a temporary server until it answers, and its end: {number}", [sys.executable, "-c", SERVER], environment)
         measured("deployments/install.sh light, everything installed", ["deployments/install.sh", "light"], environment)
@@ -99,12 +105,12 @@ def main() -> int:
             measured(what, [sys.executable, "-m", "flows.terminal", *wrong.split()], environment, code=2, goal=1.0)
         for flow, *words in (*STAGES, ("run",)):
             command = [sys.executable, "-m", "flows.terminal", flow, *words, f"--settings={small}"]
-            said = [measured(f"{flow}: first", command, environment)[0]]
+            last_lines = [measured(f"{flow}: first", command, environment)[0]]
             shutil.rmtree(Path(folder) / "data/receipts")
-            said.append(measured(f"{flow}: again, through Prefect", command, environment)[0])
-            said.append(measured(f"{flow}: again, from its receipt", command, environment, goal=3.0)[0])
-            if len(set(said)) > 1:
-                sys.exit(f"They do not say the same: {said}")
+            last_lines.append(measured(f"{flow}: again, through Prefect", command, environment)[0])
+            last_lines.append(measured(f"{flow}: again, from its receipt", command, environment, goal=3.0)[0])
+            if len(set(last_lines)) > 1:
+                sys.exit(f"The three runs print different results: {last_lines}")
     return 0
 
 

@@ -1,9 +1,9 @@
-"""Simulates the whole rule of the evaluation: the product's simulation beside an independent one, today's rule beside an earlier one, and repeated attempts.
+"""Simulates the evaluation's complete decision rule, and compares the product's simulation with an independent one, and the rule with an earlier version.
 
     python bench/decision_rule.py [--quick]        (4 minutes; --quick: 1 minute)
 
-Called by `make bench-statistics`. Ends with exit code 1 if the rule, written down here once more, does not ship as often as core/evaluation/ship_chance.py
-says, or ships arms without a gain, or arms that fail a fifth of the rare gate's occasions, in more than 5 %.
+It also simulates repeated attempts. Called by `make bench-statistics`. Exits with code 1 if the rule as implemented here ships more or less often than
+core/evaluation/ship_chance.py predicts, or if it ships, in more than 5 % of evaluations, an arm that has no gain or fails a fifth of the rare gate's occasions.
 """
 
 import sys
@@ -28,7 +28,7 @@ ALPHA = 0.05
 TRIALS = 2
 PACK, NUMBERS = load_pack("therapeutic-coaching"), load_settings().evaluation
 PLANNED = plan_world(PACK, NUMBERS, plan_evaluation(NUMBERS), sample_batch(PACK, NUMBERS.first_seed, NUMBERS.personas), True)
-"""With the pack's battery, and the share of personas who bring the occasion of its rare gate."""
+"""The planned evaluation, with the pack's battery and the share of personas with an occasion for its rarest gate."""
 MET, BATTERY, MARGIN = PLANNED.met, PLANNED.battery, 0.10
 RULE = Decision(improvement=0.10, alpha=ALPHA, safety_margin=MARGIN, missing_difference=0.10)
 SPREAD = Spread(between=0.05, within=0.15, base_mean=0.70, source="")
@@ -41,7 +41,7 @@ CELLS = (
     (60, 0.15, (0.01, 0.05)),
     (60, 0.15, (0.01, 0.20)),
 )
-"""Personas, true gain, shares of failed occasions: of both gates by the base and the arm, and of the rare one by the arm."""
+"""Personas, true gain, and two shares of occasions: those in which each arm fails a gate, and those in which the arm fails the rare gate."""
 
 
 def world_of(personas: int, **more: float) -> World:
@@ -53,17 +53,17 @@ def persona_means(scores: np.ndarray, kept: np.ndarray) -> np.ndarray:
 
 
 def gained(base: np.ndarray, arm: np.ndarray, kept: np.ndarray) -> tuple[bool, float]:
-    """Return whether gain and interval are as the rule wants them, and p of a t-test."""
+    """Return whether gain and interval satisfy the rule, and the p-value of a t-test."""
     before, after = persona_means(base, kept), persona_means(arm, kept)
     test = stats.ttest_1samp(after - before, 0)
     return after.mean() >= 1.1 * before.mean() and test.confidence_interval().low > 0, float(test.pvalue)
 
 
 def shipped_by_the_docs(personas: int, gain: float, rates: tuple[float, float], simulations: int) -> float:
-    """Return how often an arm is shipped, by the rule as docs/evaluation.md words it, one evaluation after the other, with a t-test for the sign flips.
+    """Return how often an arm ships by the rule as docs/evaluation.md describes it. Evaluations are simulated one by one; a t-test replaces the sign flips.
 
     Args:
-        rates: share of their occasions in which both arms fail the gates, and in which the arm fails the rare one.
+        rates: shares of occasions in which each arm fails a gate, and in which the arm fails the rare gate.
     """
     draw = np.random.default_rng(int(1e6 * gain) + personas)
     return float(np.mean([ships(draw, personas, gain, rates) for _ in range(simulations)]))
@@ -71,7 +71,7 @@ def shipped_by_the_docs(personas: int, gain: float, rates: tuple[float, float], 
 
 def ships(draw: np.random.Generator, personas: int, gain: float, rates: tuple[float, float]) -> bool:
     shape = (personas, TRIALS)
-    # not cut to 0..1, which would lower the gain
+    # scores are not clipped to 0..1, which would lower the gain
     base, arm, prompt = (
         SPREAD.base_mean * (1 + more) + draw.normal(0, SPREAD.between / np.sqrt(2), (personas, 1)) + draw.normal(0, SPREAD.within / np.sqrt(2), shape)
         for more in (0.0, gain, PROMPTED)
@@ -90,27 +90,27 @@ def ships(draw: np.random.Generator, personas: int, gain: float, rates: tuple[fl
 
 
 def keeps(draw: np.random.Generator, items: int) -> bool:
-    """Return whether a suite in which nothing is lost shows so, by Wald's interval with Agresti's and Min's half in each cell."""
+    """Return whether a suite without a true loss passes, by Wald's interval with 0.5 added to each cell (Agresti and Min)."""
     lost, gained = draw.multinomial(items, (DIFFER / 2, DIFFER / 2, 1 - DIFFER))[:2] + 0.5
     many = items + 2
     return (gained - lost) / many - 1.645 * np.sqrt(gained + lost - (gained - lost) ** 2 / many) / many > -MARGIN
 
 
 def is_safe(draw: np.random.Generator, personas: int, kept: np.ndarray, rates: tuple[float, float], good: np.ndarray) -> bool:
-    """Return whether gates, the battery and missing conversations are as the rule wants them, and enough conversations pass.
+    """Return whether gates, battery, missing conversations and the number of passed conversations satisfy the rule.
 
     Args:
-        good: conversations of the arm whose score is high enough.
+        good: whether the score of each of the arm's conversations is high enough.
     """
-    lost = [int((~one).sum()) for one in kept[:2]]
-    if abs(lost[1] - lost[0]) > 0.1 * kept[0].size or stats.fisher_exact([[one, kept[0].size - one] for one in lost]).pvalue < ALPHA:
+    lost = [int((~side).sum()) for side in kept[:2]]
+    if abs(lost[1] - lost[0]) > 0.1 * kept[0].size or stats.fisher_exact([[count, kept[0].size - count] for count in lost]).pvalue < ALPHA:
         return False
     crisis, shares, worse, passed = draw.random(personas) < MET, [], [], good
-    for one, rare in zip(kept[:2], rates, strict=True):
-        always, met = draw.random(one.shape) < rates[0], (draw.random(one.shape) < rare) & crisis[:, None]
-        passed = good & one & ~(always | met)  # at last of the arm
-        shares.append({row: (always | met)[row][one[row]].mean() for row in range(personas) if one[row].any()})
-        worse.append({row: met[row][one[row]].mean() for row in range(personas) if one[row].any() and crisis[row]})
+    for side, rare in zip(kept[:2], rates, strict=True):
+        always, met = draw.random(side.shape) < rates[0], (draw.random(side.shape) < rare) & crisis[:, None]
+        passed = good & side & ~(always | met)  # the arm's value remains, since the arm comes last
+        shares.append({row: (always | met)[row][side[row]].mean() for row in range(personas) if side[row].any()})
+        worse.append({row: met[row][side[row]].mean() for row in range(personas) if side[row].any() and crisis[row]})
     known, ill = shares[0].keys() & shares[1].keys(), worse[0].keys() & worse[1].keys()
     before, after = (np.mean([share[row] for row in known]) for share in shares)
     excess = np.mean([worse[1][row] - worse[0][row] for row in ill]) if ill else 0.0
@@ -128,7 +128,7 @@ def is_safe(draw: np.random.Generator, personas: int, kept: np.ndarray, rates: t
 
 
 def shipped_as_predicted(personas: int, gain: float, rates: tuple[float, float], **more: float) -> float:
-    """Return how often the simulation of `make power` ships an arm."""
+    """Return how often an arm ships by the simulation of `understudy power`."""
     drawn = draw_evaluations(world_of(personas, **more))
     better, enough = score_holds(drawn, RULE, gain), floor_holds(drawn, RULE, gain, *rates)
     assert better is not None
@@ -137,10 +137,8 @@ def shipped_as_predicted(personas: int, gain: float, rates: tuple[float, float],
 
 
 def check_rule(check: Check, many: int) -> None:
-    """Compare how often the rule ships by two simulations that share nothing but the bounds of shares."""
-    print(
-        "\nThe whole rule: how often it ships\n\n| personas × trials | true gain | gates failed: both arms, the rare one by the arm | predicted | simulated |"
-    )
+    """Compare how often the rule ships in two simulations, which share no code except the bounds of shares."""
+    print("\nHow often the complete rule ships\n\n| personas × trials | true gain | gates failed: both arms, the rare one by the arm | predicted | simulated |")
     print("|---|---|---|---|---|")
     for personas, gain, rates in CELLS:
         predicted, simulated = shipped_as_predicted(personas, gain, rates), shipped_by_the_docs(personas, gain, rates, many)
@@ -156,30 +154,30 @@ def check_rule(check: Check, many: int) -> None:
 
 
 def shipped_before(drawn: Drawn, gain: float, rates: tuple[float, float]) -> float:
-    """Return how often an earlier rule ships: gain, p, interval, the bound over all conversations, and Fisher's test of missing shares."""
+    """Return how often an earlier rule ships. It checks gain, p, interval, the safety bound over all conversations, and the shares of missing ones."""
     scores, kept = drawn.scores(gain), ~drawn.lost[:2]
     assert scores is not None
     both = (kept[0] & kept[1])[None]
     means = np.where(both, scores[:2], 0).sum(-1) / np.maximum(both.sum(-1), 1)
     known = both[0].any(-1)
-    base, arm = (np.where(known, one, 0).sum(-1) / known.sum(-1) for one in means)
+    base, arm = (np.where(known, side, 0).sum(-1) / known.sum(-1) for side in means)
     test = stats.ttest_1samp(np.where(known, means[1] - means[0], np.nan), 0, axis=-1, nan_policy="omit")
     failed = drawn.failed(*rates)
     failing = np.where(kept, failed[0] | failed[1], 0).sum(-1) / np.maximum(kept.sum(-1), 1)
     judged = kept.any(-1).all(0)
-    before, after = (np.where(judged, one, 0).sum(-1) / judged.sum(-1) for one in failing)
+    before, after = (np.where(judged, side, 0).sum(-1) / judged.sum(-1) for side in failing)
     lost, planned = (~kept).sum((-1, -2)), kept[0, 0].size
-    p_lost = {pair: stats.fisher_exact([[one, planned - one] for one in pair]).pvalue for pair in set(map(tuple, lost.T.tolist()))}
+    p_lost = {pair: stats.fisher_exact([[count, planned - count] for count in pair]).pvalue for pair in set(map(tuple, lost.T.tolist()))}
     even = np.array([p_lost[one, other] >= ALPHA and abs(one - other) <= 0.1 * planned for one, other in lost.T.tolist()])
     good = (arm - base >= (0.1 - 1e-9) * base) & (test.pvalue < ALPHA) & (test.statistic > 0)
     return float(np.mean(good & even & (rate_bounds(after, before, judged.sum(-1)) < MARGIN)))
 
 
 def show_old_and_new() -> None:
-    """Print how often the earlier rule and today's ship, by true gain, and by the share of the rare gate's occasions that the arm fails."""
+    """Print how often the earlier rule and the current one ship, by true gain and by the share of the rare gate's occasions that the arm fails."""
     gains = (0.0, 0.05, 0.10, 0.15)
     print(
-        "\nThe earlier rule, then today's: shipped, with 1 % of occasions failed by both arms; at last by an arm with a gain of 15 % that fails the rare gate\n"
+        "\nHow often the earlier and the current rule ship if each arm fails 1 % of occasions; last columns: an arm with a gain of 15 % fails the rare gate\n"
     )
     print(f"| personas × trials | {' | '.join(f'gain {100 * gain:.0f} %' for gain in gains)} | fails 5 % | fails 20 % | fails 50 % |\n|---|{'---|' * 7}")
     for personas in (30, 45, 60):
@@ -187,7 +185,7 @@ def show_old_and_new() -> None:
         cells = [(gain, (0.01, 0.01)) for gain in gains] + [(0.15, (0.01, rare)) for rare in (0.05, 0.2, 0.5)]
         row = [f"{100 * shipped_before(drawn, *cell):.1f} %, {100 * shipped_as_predicted(personas, *cell):.1f} %" for cell in cells]
         print(f"| {personas} × {TRIALS} | {' | '.join(row)} |", flush=True)
-    print("\nToday's rule at 60 × 2, by what the base gains under another prompt\n")
+    print("\nThe current rule at 60 × 2, by the gain of the base with the detailed prompt\n")
     print(f"| prompted base gains | {' | '.join(f'gain {100 * gain:.0f} %' for gain in (*gains, 0.2))} |\n|---|{'---|' * 5}")
     for prompted in (0.0, 0.05, 0.10):
         row = [f"{100 * shipped_as_predicted(60, gain, (0.01, 0.01), prompted=prompted):.1f} %" for gain in (*gains, 0.2)]
@@ -195,11 +193,11 @@ def show_old_and_new() -> None:
 
 
 def attempts_shipped(gain: float, tries: int, simulations: int, personas: int = 60) -> tuple[float, float, float]:
-    """Return how often at least one of several understudies with the same true gain ships, by the scores alone.
+    """Return how often at least one of several understudies with the same true gain ships, judged by the scores alone.
 
     Returns:
-        With p multiplied by the tries so far; with alpha spent by the series 6 / (π² k²); and if only the first can ship by itself and the others need a
-        confirmation on personas of their own.
+        Shares for three rules: p multiplied by the number of tries so far; alpha spent by the series 6 / (π² k²); and only the first try may ship directly,
+        while later ones need a confirmation on new personas.
     """
     draw, mean, sd = np.random.default_rng(tries + int(1000 * gain)), SPREAD.base_mean, np.hypot(SPREAD.between, SPREAD.within / np.sqrt(TRIALS)) / np.sqrt(2)
 
@@ -220,13 +218,13 @@ def attempts_shipped(gain: float, tries: int, simulations: int, personas: int = 
 
 
 def show_attempts(check: Check, many: int) -> None:
-    """Print how often one of several tries ships."""
-    print("\nAt least one of several understudies with the same true gain ships: p × tries, alpha by a series, confirmation\n")
+    """Print how often at least one of several tries ships."""
+    print("\nHow often at least one of several understudies with the same true gain ships: p × tries, alpha by a series, confirmation\n")
     print("| true gain | 1 try | 5 tries | 10 tries |\n|---|---|---|---|")
     for gain in (0.0, 0.05, 0.08):
-        found = [attempts_shipped(gain, tries, many) for tries in (1, 5, 10)]
-        print(f"| {100 * gain:.0f} % | {' | '.join(', '.join(f'{100 * one:.1f} %' for one in each) for each in found)} |", flush=True)
-        check(f"tries at a gain of {100 * gain:.0f} %", gain > 0 or max(found[-1]) <= ALPHA)
+        shares = [attempts_shipped(gain, tries, many) for tries in (1, 5, 10)]
+        print(f"| {100 * gain:.0f} % | {' | '.join(', '.join(f'{100 * share:.1f} %' for share in rules) for rules in shares)} |", flush=True)
+        check(f"tries at a gain of {100 * gain:.0f} %", gain > 0 or max(shares[-1]) <= ALPHA)
 
 
 def main(quick: bool) -> int:

@@ -1,10 +1,10 @@
-"""The whole product with a real small model in every role, from personas to one round of improvement, and a report of what each stage refused, lost and cost.
+"""Runs all stages with a small real model in every role, from personas to one round of improvement, and reports what each stage refused, lost and cost.
 
     python -m bench.dress_rehearsal [count=10] [model=…]        (make dress-rehearsal)
 
-The model is SmolLM2-135M-Instruct on this machine's llama.cpp, or `model=`: a GGUF file, or `openai-compatible/NAME` behind OPENAI_COMPATIBLE_BASE_URL. Quality
-is not to be expected of a small one: the pack garden-talk (tests/packs) has short prompts and a rubric that passes what no other would, so that the stages
-after the judges have something to work on. The data are in UNDERSTUDY_DATA, by default data/dress-rehearsal; the same command continues there.
+The model is SmolLM2-135M-Instruct on this machine's llama.cpp, or `model=`: a GGUF file, or `openai-compatible/NAME` at OPENAI_COMPATIBLE_BASE_URL. A small
+model does not produce good conversations. The pack garden-talk (tests/packs) therefore has short prompts and a very lenient rubric, so that the stages after
+the assessment have input. The data are in UNDERSTUDY_DATA, by default data/dress-rehearsal; the same command continues there.
 """
 
 import asyncio
@@ -31,17 +31,17 @@ STAGES = {
     **{"evaluation": ("evaluate",), "improvement": ("improve", "--rounds", "1")},
 }
 CONTEXT, SLOTS = 4096, 4
-STOPPED, AGAIN = 3, 8
-"""Exit code of a stage that was stopped, such as by the bound on judges that say nothing, and how often it is repeated: each time it gets a little further."""
+STOPPED, ATTEMPTS = 3, 8
+"""Exit code of a stage that stopped, for example at the limit of unusable answers, and how often a stage is tried: each time it gets a little further."""
 BASE = "smollm2-135m"
 SECOND = "-second"
-"""Of the name under which the same model sits on the panel a second time."""
+"""Suffix of the name under which the same model is on the panel a second time."""
 
 
 def settings(folder: Path, model: str, count: int) -> Path:
-    """Write the settings of the rehearsal, and return the file."""
+    """Write the settings of the rehearsal; return the file."""
     few = max(2, count // 5)
-    given = {
+    content = {
         "extends": str(CHECKOUT / "config/pipeline.yaml"),
         "roles": {"user_simulator": model, "assistant": model, "judges": [model, model + SECOND], "repairer": model, "designer": model},
         "models": {
@@ -49,7 +49,7 @@ def settings(folder: Path, model: str, count: int) -> Path:
             model + SECOND: {"options": {"temperature": 1.0}},
             "llama-server": {"concurrency": 2, "options": {"slots": 2, "threads": 1, "temperature": 0.7}},
         },
-        "calls": {"timeout_seconds": 900, "total_seconds": 1800, "unusable_answers": 8},  # most answers of so small a model are none
+        "calls": {"timeout_seconds": 900, "total_seconds": 1800, "unusable_answers": 8},  # most answers of so small a model are unusable
         "budget": {"usd": 0},
         "generation": {"conversations": count, "concurrency": SLOTS, "max_tokens": 90, "minimum_exchanges": 2},
         "assessment": {"concurrency": SLOTS, "max_tokens": 120, "judging": {"mode": "criterion"}},
@@ -64,23 +64,23 @@ def settings(folder: Path, model: str, count: int) -> Path:
         "improvement": {"conversations": few, "corrections": 2, "stop_without_gain": False},
     }
     path = folder / "settings.yaml"
-    path.write_text(json.dumps(given, indent=1), encoding="utf-8")
+    path.write_text(json.dumps(content, indent=1), encoding="utf-8")
     return path
 
 
 def training(folder: Path) -> Path:
-    """Write the training's settings: few steps, and a short context."""
+    """Write the settings of the training, with a short context; return the file."""
     path = folder / f"{BASE}-dress.yaml"
     path.write_text(json.dumps({"extends": str(CHECKOUT / f"config/training/{BASE}.yaml"), "train": {"max-length": 1024}}), encoding="utf-8")
     return path
 
 
 def play(stage: str, words: tuple[str, ...], config: Path, environment: dict[str, str]) -> dict[str, Any]:
-    """Run a stage as a user does, and return its exit code, seconds and last lines."""
+    """Run a stage as a user does; return its exit code, seconds and last lines."""
     command = [sys.executable, "-m", "flows.terminal", *words, "--domain", DOMAIN, "--settings", str(config)]
     print(f"== {stage}: understudy {' '.join(words)}", flush=True)
     started, lines = time.monotonic(), []
-    dying = die_with_parent()  # a stage that outlives this program would spend what nobody reports
+    dying = die_with_parent()  # a stage that outlives this program would cause costs that are not reported
     process = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=dying)  # noqa: PLW1509
     assert process.stdout is not None
     for line in process.stdout:
@@ -95,8 +95,8 @@ def play(stage: str, words: tuple[str, ...], config: Path, environment: dict[str
 
 
 def main(arguments: list[str]) -> int:
-    given = dict(word.partition("=")[::2] for word in arguments)
-    count, model = int(given.get("count") or 10), given.get("model") or ""
+    options = dict(word.partition("=")[::2] for word in arguments)
+    count, model = int(options.get("count") or 10), options.get("model") or ""
     data = Path(os.environ.get("UNDERSTUDY_DATA") or CHECKOUT / "data/dress-rehearsal").absolute()
     data.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "UNDERSTUDY_DATA": str(data), "UNDERSTUDY_TRUST_SETTINGS": str(data), "UNDERSTUDY_PACKS": str(CHECKOUT / "tests/packs")}
@@ -114,11 +114,11 @@ def main(arguments: list[str]) -> int:
     plain = model.partition("/")[2]
     stages = data / "stages.jsonl"
     with RecordingProxy(address, data / "server.jsonl", {plain + SECOND: plain}) as proxy:
-        environment["OPENAI_COMPATIBLE_BASE_URL"] = proxy.url  # no option: a port that changes would make another run of it
+        environment["OPENAI_COMPATIBLE_BASE_URL"] = proxy.url  # not in the settings: another port would make it another run
         config = settings(data, model, count)
         for stage, words in STAGES.items():
             proxy.stage = stage
-            for _ in range(AGAIN):
+            for _ in range(ATTEMPTS):
                 ended = play(stage, words, config, environment)
                 with stages.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(ended) + "\n")

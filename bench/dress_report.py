@@ -1,4 +1,4 @@
-"""The report of the dress rehearsal: what each stage refused, asked again, lost and cost, the ledger beside the server's counts, and all that was said."""
+"""The report of the dress rehearsal: what each stage refused, repeated, lost and cost, the ledger compared with the server's counts, and all conversations."""
 
 import json
 from collections import Counter, defaultdict
@@ -10,11 +10,11 @@ from core.llm.bills import Bill, read_entries
 from core.storage.store import Store
 
 OWN = "openai-compatible/"
-"""Of the models behind the recording proxy; what a llama-server of the product's own plays is on the ledger alone."""
+"""Prefix of the models behind the recording proxy. Calls of the product's own llama-server are only on the ledger."""
 
 
 def write_report(data: Path, model: str, count: int) -> Path:
-    """Write `report.md` from what is in the data root, and return it."""
+    """Write `report.md` from the files of the data root; return its path."""
     every = _lines(data / "stages.jsonl")
     stages = {line["stage"]: line for line in every}
     times, minutes = Counter(line["stage"] for line in every), {name: sum(line["seconds"] for line in every if line["stage"] == name) / 60 for name in stages}
@@ -38,15 +38,15 @@ def write_report(data: Path, model: str, count: int) -> Path:
 
 
 def _costs(data: Path) -> Iterator[str]:
-    """Yield calls, tokens and seconds by stage and role, and the server's own sums beside the ledger's."""
-    yield from ("## Calls", "", "Asked again: calls whose answer could not be used. `in` holds what was read from the cache, too.", "")
+    """Yield calls, tokens and seconds by stage and role, and the server's totals compared with the ledger's."""
+    yield from ("## Calls", "", "Asked again: calls whose answer could not be used. `in` includes tokens that were read from the cache.", "")
     yield from ("| stage | role | model | calls | asked again | in | cached | out | seconds | USD |", "|---|---|---|---:|---:|---:|---:|---:|---:|---:|")
     store, sums = Store(str(data)), Counter[str]()
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
     for folder in sorted(data.glob("ledger/*")):
         for entry in read_entries(store, folder.name):
             groups[folder.name.partition("-")[0], entry["role"], entry["model"]].append(entry)
-            if entry["model"].startswith(OWN) and entry.get("request_id"):  # that was answered
+            if entry["model"].startswith(OWN) and entry.get("request_id"):  # only calls that were answered
                 sums.update({"calls": 1, "input": entry["input_tokens"], "cached": entry["cache_read_tokens"], "output": entry["output_tokens"]})
     for (stage, role, model), entries in sorted(groups.items()):
         bill, again = Bill(), Counter(entry["outcome"] for entry in entries if entry["outcome"] != "ok")
@@ -66,17 +66,17 @@ def _costs(data: Path) -> Iterator[str]:
 
 
 def _refusals(data: Path) -> Iterator[str]:
-    """Yield messages refused by each guard, with the first of each as an example."""
+    """Yield the number of messages that each guard refused, with the first one as an example."""
     yield from ("## Refused by the guards", "", "| stage | side | guard | messages | for example |", "|---|---|---|---:|---|")
-    found: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    messages: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for stage, refused in _rejections(data):
-        found[stage, refused["side"], refused["fault"]].append(refused["found"])
-    for (stage, side, fault), shown in sorted(found.items()):
+        messages[stage, refused["side"], refused["fault"]].append(refused["found"])
+    for (stage, side, fault), shown in sorted(messages.items()):
         yield f"| {stage} | {side} | {fault.replace('_', ' ')} | {len(shown)} | {_cell(shown[0])[:120]} |"
 
 
 def _losses(data: Path) -> Iterator[str]:
-    """Yield what was left out, with the reasons."""
+    """Yield the conversations that were left out, with the reasons."""
     yield from ("## Lost", "")
     for path in sorted(data.glob("batches/*.json")):
         batch = json.loads(path.read_text(encoding="utf-8"))
@@ -85,7 +85,7 @@ def _losses(data: Path) -> Iterator[str]:
 
 
 def _verdicts(data: Path) -> Iterator[str]:
-    """Yield answers by judge, with the reasons of those that are none."""
+    """Yield the number of answers by judge, and the reasons of verdicts that are ERROR."""
     yield from ("## Verdicts", "", "| judge | conversations | YES | NO | NA | ERROR |", "|---|---:|---:|---:|---:|---:|")
     judges: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for _, item in _assessments(data):
@@ -136,7 +136,7 @@ def _rejections(data: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         item = json.loads(path.read_text(encoding="utf-8"))
         for refused in item["provenance"].get("rejections", []):
             yield str(path.relative_to(data).parts[0]), refused
-    for path in sorted(data.rglob("turns/*.jsonl")):  # of conversations that came to nothing
+    for path in sorted(data.rglob("turns/*.jsonl")):  # conversations that were not finished
         for line in _lines(path):
             if "fault" in line:
                 yield "lost", line

@@ -1,4 +1,4 @@
-"""The generation flow, one Prefect task a conversation, against loops that send the same chains of requests by the SDK alone: a part of bench/llm.py."""
+"""Compares the generation flow, with one Prefect task per conversation, with bare loops that send the same requests by the SDK: a part of bench/llm.py."""
 
 import asyncio
 import heapq
@@ -47,13 +47,13 @@ async def prefect(stub: Stub, folder: str) -> None:
     await asyncio.gather(*(chain(requests) for requests in chains))
     wall, cpu = time.perf_counter() - started, time.process_time() - cpu
     settings = Path(folder) / "settings.yaml"
-    given = {
+    content = {
         "extends": str(CHECKOUT / "config/pipeline.yaml"),
         "roles": {"user_simulator": f"anthropic/{MODEL}", "assistant": f"anthropic/{MODEL}"},
         "models": {"anthropic": {"concurrency": AT_ONCE, "options": {"base_url": stub.url}}},
         "generation": {"exchanges": exchanges, "minimum_exchanges": 14, "concurrency": AT_ONCE, "guards": []},  # the loops check nothing
     }
-    settings.write_text(json.dumps(given), encoding="utf-8")
+    settings.write_text(json.dumps(content), encoding="utf-8")
     stub.reset()
     environment = {
         **os.environ,
@@ -75,7 +75,7 @@ async def prefect(stub: Stub, folder: str) -> None:
 
 
 async def recorded(client: ChatModel, conversations: int, exchanges: tuple[int, int]) -> list[list[dict[str, Any]]]:
-    """Return each conversation's requests, as arguments of the SDK: the server's answers depend on the request alone, so the flow will make the same."""
+    """Return each conversation's requests as arguments of the SDK. The server's answers depend only on the request, so the flow sends the same ones."""
     pack, generation = load_pack("therapeutic-coaching"), load_settings().generation
 
     async def one(persona: Persona) -> list[dict[str, Any]]:
@@ -91,7 +91,7 @@ async def recorded(client: ChatModel, conversations: int, exchanges: tuple[int, 
                 requests.append(arguments | {"output_config": {"effort": "low", **form}})
                 return await client.complete(request)
 
-        player = Player(Recording(), generation.max_tokens, generation.most_tokens, guards=())  # as the flow below: nothing is asked for twice
+        player = Player(Recording(), generation.max_tokens, generation.most_tokens, guards=())  # like the flow, so that nothing is asked for twice
         await rehearse(pack, persona, Cast(player, player, pack.instructions("assistant"), exchanges[1]), persona.id)
         return requests
 
@@ -99,7 +99,7 @@ async def recorded(client: ChatModel, conversations: int, exchanges: tuple[int, 
 
 
 def floor(lengths: Iterable[int]) -> float:
-    """Return the seconds that chains of calls of these lengths take, AT_ONCE at once in their order, if only the server's latency counts."""
+    """Return the minimum seconds for chains of calls of these lengths, AT_ONCE at a time and in order, with nothing but the server's latency."""
     ends = [0.0] * AT_ONCE
     for calls in lengths:
         heapq.heappush(ends, heapq.heappop(ends) + calls * LATENCY)

@@ -1,4 +1,4 @@
-"""How often the conditions on refusals, look-alikes and general prompts hold, by what is true; computed over all possible answers."""
+"""Computes, over all possible answers, how often the conditions on refusals, look-alikes and general prompts hold for given true rates."""
 
 import numpy as np
 from scipy import stats
@@ -8,16 +8,16 @@ from core.evaluation.paired_proportions import ONE_SIDED, score_statistic
 ITEMS = (30, 60, 100)
 MARGIN = 0.10
 ALIKE = (0.01, 0.02, 0.03, 0.05, 0.10)
-"""Share of items in which only the base does what is wanted, and only the arm, without a loss."""
+"""Share of items in which only the base gives a good answer, which is also the share of only the arm: there is no loss."""
 LOSSES = (0.05, 0.10, 0.20)
-"""True losses, where the arm alone does what is wanted in 2 % of items."""
+"""True losses. Only the arm gives a good answer in 2 % of items."""
 
 
 def chance_to_hold(items: int, lost: float, gained: float, margin: float = MARGIN) -> float:
     """Return how often the lower bound of the difference is above −margin.
 
     Args:
-        lost, gained: true shares of items in which only the base, and only the arm, does what is wanted.
+        lost, gained: true shares of items in which only the base, or only the arm, gives a good answer.
     """
     only_base, only_arm = (part.ravel() for part in np.meshgrid(*[np.arange(items + 1)] * 2))
     possible = only_base + only_arm <= items
@@ -28,7 +28,7 @@ def chance_to_hold(items: int, lost: float, gained: float, margin: float = MARGI
 
 
 def rows() -> list[str]:
-    """Return the table of docs/evaluation.md."""
+    """Return the rows of the table in docs/evaluation.md."""
     return [
         f"| {items} | {' | '.join([f'{100 * chance_to_hold(items, share, share):.0f} %' for share in ALIKE])} | "
         f"{' | '.join([f'{100 * chance_to_hold(items, loss + 0.02, 0.02):.0f} %' for loss in LOSSES])} |"

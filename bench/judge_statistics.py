@@ -1,8 +1,8 @@
-"""Simulates judges whose errors are known, and counts how often the statistics of a judge hold the truth.
+"""Simulates judges with known errors, and counts how often the intervals that the product reports about a judge contain the true value.
 
     python bench/judge_statistics.py [--quick]        (3 minutes; --quick: 40 seconds)
 
-Ends with exit code 1 if, beyond what chance does in this many simulations, an interval that is quoted covers less than it says.
+Exits with code 1 if the coverage of a reported interval is lower than stated by more than chance explains.
 """
 
 import sys
@@ -19,17 +19,17 @@ from core.judging.agreement import agreement
 from core.judging.label_statistics import batch_rate
 
 LABELS, BATCH = 30, 96
-"""The default sample, and a batch of usual size."""
+"""Number of conversations in the default sample, and in a batch of usual size."""
 FOUND, LET_PASS = 0.80, 0.92
-"""TPR and TNR of the judge; a failure is positive."""
+"""TPR and TNR of the judge, where a failure is a positive."""
 PERSONAS, TRIALS, GOLDEN, BASE = 30, 3, 200, 0.706
 WEIGHTS = np.repeat([0.075, 0.1, 0.0375, 0.075, 0.2 / 3], [2, 2, 4, 4, 3])
-"""Of the criteria of the coaching rubric; they add up to 1."""
+"""Weights of the criteria of the coaching rubric; they add up to 1."""
 Check = Callable[[str, bool], None]
 
 
 def two_judges(draw: np.random.Generator, prevalence: float, kappa: float) -> dict[str, dict[str, str]]:
-    """Draw answers of two judges who pass equally often and agree with a known kappa."""
+    """Draw the answers of two judges who answer YES equally often and agree with a known kappa."""
     rare = 1 - prevalence
     cells = [prevalence**2 + kappa * prevalence * rare, *[(1 - kappa) * prevalence * rare] * 2, rare**2 + kappa * prevalence * rare]
     answers = [pair for pair, number in zip(("YY", "YN", "NY", "NN"), draw.multinomial(LABELS, cells), strict=True) for _ in range(number)]
@@ -37,7 +37,7 @@ def two_judges(draw: np.random.Generator, prevalence: float, kappa: float) -> di
 
 
 def percentile(answers: dict[str, dict[str, str]], draw: np.random.Generator) -> tuple[float, float] | None:
-    """Return the percentile bootstrap's interval of Cohen's kappa, for comparison; none where all resamples are equal."""
+    """Return the percentile bootstrap's interval of Cohen's kappa, for comparison; None if all resamples are equal."""
     pairs = np.array([[given["a"] == "Y", given["b"] == "Y"] for given in answers.values()])
     one, other = np.moveaxis(pairs[draw.integers(0, len(pairs), (500, len(pairs)))], -1, 0)
     a, b = one.mean(axis=1), other.mean(axis=1)
@@ -69,7 +69,10 @@ def check_kappa(check: Check, many: int) -> None:
 
 
 def lang_reiczigel(passed: int, judged: int, right: tuple[int, int], of: tuple[int, int]) -> tuple[float, float] | None:
-    """Return the interval of Rogan and Gladen's rate, which takes the labels for another sample (Lang & Reiczigel, Prev Vet Med 113, 2014), for comparison."""
+    """Return the interval of Rogan and Gladen's rate, for comparison. It assumes that the labels are from another sample.
+
+    Source: Lang & Reiczigel, Prev Vet Med 113, 2014.
+    """
     z = 1.959964
     rate, n = (passed + z**2 / 2) / (judged + z**2), judged + z**2
     se, sp = ((hits + 1) / (total + 2) for hits, total in zip(right, of, strict=True))
@@ -110,7 +113,12 @@ def check_batch_rate(check: Check, many: int) -> None:
 
 
 def play(draw: np.random.Generator, gain: float, leniency: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the true and the judged scores of an evaluation, (arm, persona, trial), the base first, whose judge is so many logits more lenient to the arm."""
+    """Draw the true and the judged scores of an evaluation, each of shape (arm, persona, trial) with the base first.
+
+    Args:
+        gain: true relative gain of the arm.
+        leniency: how much more lenient the judge is to the arm, in logits.
+    """
     both = []
     for mean, lenient in ((BASE, 0.0), (BASE * (1 + gain), leniency)):
         each = mean + draw.normal(0, 0.04, (PERSONAS, 1)) + draw.normal(0, 0.08, (PERSONAS, TRIALS))

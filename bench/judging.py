@@ -1,10 +1,10 @@
-"""Judges a folder of transcripts in each mode by each provider's SDK against the tests' server, and kills a panel in the middle of its work.
+"""Judges a folder of transcripts in each mode with each provider's SDK against the tests' server, and kills a panel in the middle of its work.
 
     python bench/judging.py [billed | kill] [transcripts=folder]        (make bench-judging)
 
-`billed`: input tokens at the base price (a cache read 0.1, a write 1.25), as a share of the uncached form: one call for each criterion, nothing cached.
-`kill`: a panel of two, a call for each criterion, killed three times with SIGKILL and run again: the same verdicts as an uninterrupted run's, and no more
-calls paid twice than were under way. Ends with exit code 1 otherwise. Without a folder, conversations are made by the scripted company.
+`billed` prints input tokens at the base price (a cache read costs 0.1, a write 1.25), as a share of the uncached price of one call for each criterion.
+`kill` kills a panel of two, with a call for each criterion, three times with SIGKILL and runs it again. The verdicts must be the same as those of an
+uninterrupted run, and no more calls may be paid twice than were in flight; otherwise the exit code is 1. Without a folder, the conversations are scripted.
 """
 
 import asyncio
@@ -39,10 +39,10 @@ PACK = load_pack("therapeutic-coaching")
 MODES = ("single", "category", "criterion")
 PROVIDERS = ("anthropic", "openai", "google")
 KILLS = (0.25, 0.5, 0.75)
-"""Shares of the calls after which it is killed."""
+"""Shares of the calls after which the run is killed."""
 LATENCY = 0.2
-UNDER_WAY = 16
-"""Calls of each judge at once while it is killed."""
+IN_FLIGHT = 16
+"""Concurrent calls of each judge in the runs that are killed."""
 
 
 async def rehearsed(count: int) -> list[Transcript]:
@@ -58,9 +58,9 @@ async def billed(transcripts: list[Transcript]) -> list[str]:
     with tempfile.TemporaryDirectory() as folder, start_stub() as stub:
         for provider in PROVIDERS:
             stub.set(min_prefix_tokens=4096 if provider == "google" else 1024, send_limit_headers=False, log_bodies=False)
-            found = {mode: await judge(stub, provider, folder, transcripts, Judging.model_validate(how | {"mode": mode})) for mode in MODES}
-            uncached = found["criterion"]["tokens"]["input"]
-            for mode, stats in found.items():
+            counts = {mode: await judge(stub, provider, folder, transcripts, Judging.model_validate(how | {"mode": mode})) for mode in MODES}
+            uncached = counts["criterion"]["tokens"]["input"]
+            for mode, stats in counts.items():
                 share, read = stats["billed_input"] / uncached, stats["tokens"]["cache_read"] / stats["tokens"]["input"]
                 print(
                     f"  {provider:<10} {mode:<10} calls {stats['calls']:>5}  sent {stats['tokens']['input']:>11,}  read from the cache {100 * read:3.0f} %  "
@@ -71,7 +71,7 @@ async def billed(transcripts: list[Transcript]) -> list[str]:
 
 
 async def judge(stub: Stub, provider: str, folder: str, transcripts: list[Transcript], how: Judging) -> dict[str, Any]:
-    """Judge all transcripts and return what the provider counted."""
+    """Judge all transcripts; return the provider's counts."""
     stub.reset()
     caller, slots = ours(clients(stub.url)[provider], folder), asyncio.Semaphore(8)
 
@@ -79,9 +79,9 @@ async def judge(stub: Stub, provider: str, folder: str, transcripts: list[Transc
         async with slots:
             return await assess(JudgeContext(PACK, caller, transcript, how, 16000))
 
-    made = await asyncio.gather(*(one(item) for item in transcripts))
+    assessments = await asyncio.gather(*(one(item) for item in transcripts))
     (stats,) = stub.stats().values()
-    return stats | {"incomplete": sum(item.score.outcome is Outcome.INCOMPLETE for item in made)}
+    return stats | {"incomplete": sum(item.score.outcome is Outcome.INCOMPLETE for item in assessments)}
 
 
 async def kill(transcripts: list[Transcript]) -> list[str]:
@@ -102,25 +102,25 @@ async def kill(transcripts: list[Transcript]) -> list[str]:
         sent, same = calls(root / "killed"), verdicts(root / "whole") == verdicts(root / "killed")
         left = list(root.glob("killed/judgements/*"))
         print(f"  then to its end: exit code {code}; verdicts {'the same' if same else 'DIFFERENT'}; logs left {len(left)}")
-        print(f"  calls {sent} against {needed}: {sent - needed} paid twice; allowed {len(KILLS) * 2 * UNDER_WAY}")
+        print(f"  calls {sent} against {needed}: {sent - needed} paid twice; allowed {len(KILLS) * 2 * IN_FLIGHT}")
         failures = [] if same and verdicts(root / "whole") and not left else ["verdicts differ"]
-        return failures + ([f"{sent - needed} calls paid twice"] if sent - needed > len(KILLS) * 2 * UNDER_WAY else [])
+        return failures + ([f"{sent - needed} calls paid twice"] if sent - needed > len(KILLS) * 2 * IN_FLIGHT else [])
 
 
 def settings(root: Path, stub: Stub) -> Path:
-    given = {
+    content = {
         "extends": str(CHECKOUT / "config/pipeline.yaml"),
         "roles": {"judges": ["anthropic/claude-haiku-5-5", "openai/gpt-6-luna"]},
-        "models": {name: {"concurrency": UNDER_WAY, "options": {"base_url": stub.url + path}} for name, path in (("anthropic", ""), ("openai", "/v1"))},
+        "models": {name: {"concurrency": IN_FLIGHT, "options": {"base_url": stub.url + path}} for name, path in (("anthropic", ""), ("openai", "/v1"))},
         "assessment": {"concurrency": AT_ONCE, "judging": {"mode": "criterion"}},
     }
     path = root / "settings.yaml"
-    path.write_text(json.dumps(given), encoding="utf-8")
+    path.write_text(json.dumps(content), encoding="utf-8")
     return path
 
 
 def run(data: Path, config: Path, until: int | None = None) -> tuple[int, float]:
-    """Run the flow to its end, or until this many calls were sent and it is killed."""
+    """Run the flow to its end, or kill it once `until` calls were sent; return the exit code and the seconds."""
     environment = {**os.environ, "UNDERSTUDY_DATA": str(data), "PREFECT_HOME": f"{data}-prefect", "ANTHROPIC_API_KEY": "good", "OPENAI_API_KEY": "good"}
     environment["UNDERSTUDY_TRUST_SETTINGS"] = str(config.parent)
     environment.pop("PREFECT_API_URL", None)
@@ -135,7 +135,7 @@ def run(data: Path, config: Path, until: int | None = None) -> tuple[int, float]
 
 
 def calls(data: Path) -> int:
-    """Count the calls on the ledger, sent ones without an answer too."""
+    """Return the number of calls on the ledger, including those without an answer."""
     return sum(len(read_entries(Store(str(data)), folder.name)) for folder in data.glob("ledger/*"))
 
 
@@ -146,8 +146,8 @@ def verdicts(data: Path) -> dict[str, Any]:
 
 
 async def main(words: list[str]) -> int:
-    given = next((word.partition("=")[2] for word in words if word.startswith("transcripts=")), "")
-    transcripts = list(find_transcripts(Path(given).absolute()).transcripts.values()) if given else await rehearsed(40)
+    source = next((word.partition("=")[2] for word in words if word.startswith("transcripts=")), "")
+    transcripts = list(find_transcripts(Path(source).absolute()).transcripts.values()) if source else await rehearsed(40)
     parts = {"billed": billed, "kill": kill}
     failures = [failure for name in [word for word in words if word in parts] or list(parts) for failure in await parts[name](transcripts)]
     print(failures or "all as it should be")

@@ -1,9 +1,8 @@
-"""Kills the pipeline with SIGKILL in every stage, runs it again each time, and compares the end with that of an uninterrupted run.
+"""Kills the pipeline with SIGKILL in every stage, runs it again each time, and compares the results with those of an uninterrupted run.
 
     python -m bench.kill [conversations]
 
-The base is the tests' tiny one, so that a run takes minutes.
-Ends with exit code 1 if a result differs, a job is left running, or a conversation was made twice.
+The base is the tests' tiny one, so that a run takes minutes. Exits with code 1 if a result differs or a job is left running.
 """
 
 import hashlib
@@ -20,7 +19,7 @@ from pathlib import Path
 from tests.tiny import tiny_settings
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-# a line of the log, and seconds after it: while conversations, assessments, an adapter, a GGUF, and the evaluation are made
+# a line of the log, and the seconds after it: while conversations, assessments, the adapter, the GGUF file and the evaluation are made
 MOMENTS = (
     (r"Rehearsed \d+ of", 0.0),
     (r"Assessed \d+ of", 0.0),
@@ -31,7 +30,7 @@ MOMENTS = (
 
 
 def settings(folder: Path) -> Path:
-    """Write the demo's settings with the tiny base, and return the file."""
+    """Write the demo's settings with the tiny base; return the file."""
     training, path = folder / "tiny.yaml", folder / "settings.yaml"
     training.write_text(json.dumps(tiny_settings()), encoding="utf-8")
     path.write_text(json.dumps({"extends": str(CHECKOUT / "config/demo.yaml"), "training": str(training), "dataset": {"recorded": False}}), encoding="utf-8")
@@ -39,7 +38,7 @@ def settings(folder: Path) -> Path:
 
 
 def run(root: Path, conversations: str, moment: tuple[str, float] | None = None) -> int:
-    """Run the pipeline in a data root, to its end or until it is killed; return the exit code."""
+    """Run the pipeline in a data root, to its end or until it is killed at `moment`; return the exit code."""
     environment = {**os.environ, "UNDERSTUDY_DATA": str(root / "data"), "PREFECT_HOME": str(root / "prefect"), "PYTHONUNBUFFERED": "1"}
     environment.pop("PREFECT_API_URL", None)
     command = [sys.executable, "-m", "flows.terminal", "run", f"--settings={settings(root.parent)}", f"--count={conversations}"]
@@ -55,7 +54,7 @@ def run(root: Path, conversations: str, moment: tuple[str, float] | None = None)
 
 
 def result(root: Path) -> dict[str, str]:
-    """Return what a run made: the words of every conversation, the verdicts, the dataset's commit, the models' bytes and the comparison."""
+    """Return hashes of a run's results: the conversations' texts, the verdicts, the dataset's commit, the models' bytes and the comparison."""
     data = root / "data"
 
     def digest(parts: list[str]) -> str:
@@ -76,7 +75,7 @@ def result(root: Path) -> dict[str, str]:
 
 
 def left_over(root: Path) -> list[str]:
-    """Return the processes that still work in a data root."""
+    """Return the command lines of jobs that still run in a data root."""
     time.sleep(2)
     processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout.splitlines()
     return [line for line in processes if str(root) in line and "jobs/" in line]

@@ -1,13 +1,13 @@
-"""Held-out loss by reply position against tokens trained and CPU seconds, for the three ways of learning, on SmolLM2-135M.
+"""Measures the held-out loss by reply position against trained tokens and CPU seconds, for the three ways of learning, on SmolLM2-135M.
 
-    python -m bench.learning BASE OUTPUT NAME=FOLDER ...      train; what is in OUTPUT/learning.jsonl already is not trained again
-    python -m bench.learning --tokens NAME=FOLDER ...         tokens of one pass over whole folders, nothing trained
-    python -m bench.learning --draw OUTPUT PICTURE.svg        tables of OUTPUT, and the picture
+    python -m bench.learning BASE OUTPUT NAME=FOLDER ...      train, except for what OUTPUT/learning.jsonl already contains
+    python -m bench.learning --tokens NAME=FOLDER ...         count the tokens of one pass over complete folders, without training
+    python -m bench.learning --draw OUTPUT PICTURE.svg        print the tables of OUTPUT, and draw the picture
 
-BASE is the folder of an unpacked base (`understudy train` leaves it under models/bases), a FOLDER has transcripts. Conversations are cut to pieces of a number
-of exchanges and their messages to a number of words, so that a CPU can train on them. Each seed draws other conversations. All ways make as many optimiser
-steps: each_reply_once and slices_folded one for a conversation, slices one for as many slices as a conversation has on average. The held-out loss is that of
-each reply once, within whole conversations, for all three.
+BASE is the folder of an unpacked base (`understudy train` puts it under models/bases); a FOLDER contains transcripts. Conversations are cut into pieces of some
+exchanges and their messages to some words, so that a CPU can train on them. Each seed draws other conversations. All ways make the same number of optimiser
+steps: each_reply_once and slices_folded make one per conversation, slices one per as many slices as a conversation has on average. For all ways, the held-out
+loss counts each reply once, within its complete conversation.
 """
 
 import json
@@ -42,21 +42,21 @@ SLICING = Slicing(first=3, gap=(2, 5), max_tokens=120_000)
 SYSTEM = "You are a coach. Listen, and answer briefly."
 TWICE = "each_reply_once, two passes"
 WAYS = (*LEARN, TWICE)
-"""What is compared: one pass in each way of learning, and two passes in the one that has the fewest tokens and the most even weights."""
+"""The compared trainings: one pass in each way of learning, and two passes in the one with the fewest tokens and the most even weights."""
 SEEDS, TRAINED, HELD_OUT = (0, 1, 2), 5, 2
-"""Conversations that are trained on, in one pass with a step for each, and held out in each run."""
+"""The seeds, and the number of conversations in each run that are trained on (one step each) and held out."""
 MIDDLE = 3
-"""Step after which the held-out loss is taken beside the last one."""
+"""Step after which the held-out loss is measured, in addition to the last step."""
 EXCHANGES, WORDS, TOKENS = 25, 12, 1500
-"""Exchanges of a piece, words that a message is cut to, and the training length."""
+"""Maximum exchanges of a piece, words to which a message is cut, and maximum tokens of an example."""
 LIMIT = 16_384
-"""Training length of the shipped bases on a GPU, for the tokens of whole folders."""
+"""Maximum tokens of an example for the shipped bases on a GPU; used to count the tokens of complete folders."""
 KNOBS = ["--lora-r", "16", "--lora-alpha", "32", "--lora-dropout", "0", "--target-modules", "all-linear", "--learning-rate", "0.001", "--warmup", "0.1"]
 Measured = dict[str, Any]
 
 
 def pieces(folder: Path) -> list[Transcript]:
-    """Return the conversations of a folder, cut so that a CPU can train on them; the longest possible number of exchanges up to EXCHANGES."""
+    """Return the conversations of a folder, cut into pieces of equal length, at most EXCHANGES exchanges, so that a CPU can train on them."""
     whole = [item for _, item in sorted(find_transcripts(folder).transcripts.items())]
     most = min(EXCHANGES, sorted(len(item.exchanges) for item in whole)[-TRAINED - HELD_OUT - 2])
     found = []
@@ -75,7 +75,7 @@ def shortened(text: str, exchanges: int) -> str:
 
 
 def written(folder: Path, seed: int, conversations: list[Transcript], tokenizer: Tokenizer) -> tuple[int, int]:
-    """Write the files of both configurations; return how many conversations and slices are trained on."""
+    """Write the parquet files of both configurations; return the numbers of conversations and of slices to train on."""
     drawn = random.Random(seed).sample(conversations, TRAINED + HELD_OUT)
     counted = []
     for split, some in (("train", drawn[:TRAINED]), ("validation", drawn[TRAINED:])):
@@ -92,10 +92,11 @@ def written(folder: Path, seed: int, conversations: list[Transcript], tokenizer:
 
 
 def trained(base: Path, folder: Path, way: str, seed: int, slices_a_step: int, first: bool) -> Iterator[Measured]:
-    """Train by the job's own code; yield the held-out loss on the way and at the end, with tokens and CPU seconds of the training alone.
+    """Train with the job's own code; yield the held-out loss in the middle and at the end, with the training's tokens and CPU seconds.
 
     Args:
-        first: whether the loss before the training is taken too, which is the same for all ways.
+        slices_a_step: slices of an optimiser step, for the way `slices`.
+        first: whether to measure the loss before the training, too. It is the same for all ways.
     """
     silence_libraries()
 
@@ -164,13 +165,13 @@ def read(output: Path) -> list[Measured]:
 
 
 def comparable(found: list[Measured]) -> list[Measured]:
-    """Return what was measured of the seeds that are finished in each way of learning."""
-    there = {(one["corpus"], one["seed"], one["learn"]) for one in found if one["step"]}
-    return [one for one in found if all((one["corpus"], one["seed"], learn) in there for learn in LEARN)]
+    """Return the measurements of the seeds that are finished in every way of learning."""
+    finished = {(one["corpus"], one["seed"], one["learn"]) for one in found if one["step"]}
+    return [one for one in found if all((one["corpus"], one["seed"], learn) in finished for learn in LEARN)]
 
 
 def points_of(found: list[Measured], corpus: str, learn: str) -> list[list[Measured]]:
-    """Return what was measured over the seeds: of the base, which is the same for all ways, in the middle, and at the end."""
+    """Return the measurements of all seeds in three groups: the base, which is the same for all ways, the middle, and the end."""
     mine = [one for one in found if one["corpus"] == corpus]
     later = [one for one in mine if one["learn"] == learn and one["step"]]
     middle = [one for one in later if one["step"] == MIDDLE]
@@ -178,7 +179,7 @@ def points_of(found: list[Measured], corpus: str, learn: str) -> list[list[Measu
 
 
 def report(output: Path) -> str:
-    """Return the figures at the end of the pass as Markdown, means over the seeds."""
+    """Return tables of the figures at the end of training, averaged over the seeds, as Markdown."""
     found = comparable(read(output))
     groups = sorted({name for one in found for name in one["by_reply"]}, key=lambda name: int(name.split("-")[0]))
     lines = []
@@ -222,7 +223,7 @@ def draw(output: Path, file: Path) -> None:
 
 
 def tokens(name: str, folder: Path) -> str:
-    """Return how many tokens one pass over a whole folder has, in each way, as it would be trained with LIMIT."""
+    """Return a table row with the number of tokens of one pass over a complete folder in each way, for examples of at most LIMIT tokens."""
     counted = list(cut(find_transcripts(folder).transcripts.values(), lambda _: SYSTEM, SLICING, load_tokenizer("cl100k_base"), SliceReport()))
     sliced = [example.tokens for _, examples in counted for example in examples]
     once = [rows for whole, _ in counted for rows in windowed_tokens(whole.frame, whole.sizes, whole.slices, LIMIT)]

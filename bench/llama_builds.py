@@ -1,11 +1,11 @@
-"""Builds of llama.cpp against one another: seconds from nothing to the first decode, and tokens a second of prompt and decode.
+"""Compares builds of llama.cpp: seconds from an empty folder to the first decoded token, and tokens per second when reading a prompt and when decoding.
 
-    python bench/llama_builds.py model.gguf                               the prebuilt one, and what the cache has of the others
-    python bench/llama_builds.py model.gguf native=libllama.so            and a library of your own
-    python bench/llama_builds.py model.gguf --from-nothing                each is also installed into an empty folder; builds take minutes
+    python bench/llama_builds.py model.gguf                               the prebuilt one, and the others as far as they are cached
+    python bench/llama_builds.py model.gguf native=libllama.so            also another library
+    python bench/llama_builds.py model.gguf --from-nothing                also install each into an empty folder; builds take minutes
 
-Tokens are counted for each second of CPU time of one thread, so that other work of the machine does not count. Each build is measured in a process of its own,
-in turns with the others.
+Tokens are counted per second of CPU time of one thread, so that other load does not matter. Each build is measured in a separate process, in turns with the
+others.
 """
 
 import argparse
@@ -32,7 +32,7 @@ FLAGS = {"portable": portable_flags(), "native": ["-DGGML_NATIVE=ON"]}
 
 
 def measure(gguf: Path, library: Path) -> dict[str, float]:
-    """Decode with a library in this process."""
+    """Return the tokens per second of a library in this process, for a prompt and for decoding."""
     llama = interface.Llama(gguf, PROMPT + WRITTEN + 8, 1, library)
     text = "I slept badly and my work is piling up, and I argued with my sister. " * PROMPT
     prompt = llama.tokenize(text)[:PROMPT]
@@ -46,7 +46,7 @@ def measure(gguf: Path, library: Path) -> dict[str, float]:
 
 
 def from_nothing(kind: str) -> float:
-    """Return the seconds in which an empty folder comes to a decode."""
+    """Return the seconds from an empty folder to the first decoded token, including installation or build."""
     probe = [str(CHECKOUT / "deployments/jobs/built/llama_library.py"), "probe"]
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
@@ -57,17 +57,20 @@ def from_nothing(kind: str) -> float:
             subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-cache-dir", *packages], check=True)
             words = [python, *probe]
         else:
-            given = {**os.environ, "UNDERSTUDY_CACHE": folder, "CMAKE_ARGS": " ".join(FLAGS[kind]), "PIP_NO_CACHE_DIR": "1"}
-            done = subprocess.run([sys.executable, str(CHECKOUT / "deployments/llama.py"), "server"], env=given, stdout=subprocess.PIPE, text=True, check=True)
+            environment = {**os.environ, "UNDERSTUDY_CACHE": folder, "CMAKE_ARGS": " ".join(FLAGS[kind]), "PIP_NO_CACHE_DIR": "1"}
+            done = subprocess.run(
+                [sys.executable, str(CHECKOUT / "deployments/llama.py"), "server"], env=environment, stdout=subprocess.PIPE, text=True, check=True
+            )
             words = [sys.executable, *probe, "--library", str(library_in(Path(done.stdout.strip()).parent))]
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
         return time.monotonic() - began
 
 
 def in_cache() -> dict[str, Path]:
-    found = {kind: cache() / f"llama-server-{pinned('llama-cpp-python')}-{key_of(flags)}" for kind, flags in FLAGS.items()}
+    """Return the libraries that are installed or cached, by kind."""
+    folders = {kind: cache() / f"llama-server-{pinned('llama-cpp-python')}-{key_of(flags)}" for kind, flags in FLAGS.items()}
     prebuilt = installed_library()
-    return {**({"prebuilt": prebuilt} if prebuilt else {}), **{kind: library_in(folder) for kind, folder in found.items() if folder.is_dir()}}
+    return {**({"prebuilt": prebuilt} if prebuilt else {}), **{kind: library_in(folder) for kind, folder in folders.items() if folder.is_dir()}}
 
 
 def main() -> int:
@@ -76,26 +79,26 @@ def main() -> int:
     parser.add_argument("libraries", nargs="*", help="name=path")
     parser.add_argument("--from-nothing", action="store_true")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.measure:
-        print(json.dumps(measure(given.gguf, given.measure)))
+    arguments = parser.parse_args()
+    if arguments.measure:
+        print(json.dumps(measure(arguments.gguf, arguments.measure)))
         return 0
-    libraries = {**in_cache(), **{name: Path(path) for name, _, path in (word.partition("=") for word in given.libraries)}}
-    found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in libraries}
+    libraries = {**in_cache(), **{name: Path(path) for name, _, path in (word.partition("=") for word in arguments.libraries)}}
+    rates_by_kind: dict[str, list[dict[str, Any]]] = {kind: [] for kind in libraries}
     died: dict[str, int] = {}
     for _ in range(ROUNDS):
         for kind, library in libraries.items():
-            words = [sys.executable, __file__, str(given.gguf), "--measure", str(library)]
+            words = [sys.executable, __file__, str(arguments.gguf), "--measure", str(library)]
             done = subprocess.run(words, capture_output=True, text=True, check=False)
             if done.returncode:
                 died[kind] = done.returncode
             else:
-                found[kind].append(json.loads(done.stdout))
-    kinds = [*libraries, *(kind for kind in FLAGS if kind not in libraries and given.from_nothing)]
+                rates_by_kind[kind].append(json.loads(done.stdout))
+    kinds = [*libraries, *(kind for kind in FLAGS if kind not in libraries and arguments.from_nothing)]
     print(f"{'build':<10} {'from nothing':>14} {'prompt, tokens/s':>18} {'decode, tokens/s':>18}")
     for kind in kinds:
-        seconds = f"{from_nothing(kind):.0f} s" if given.from_nothing and kind in ("prebuilt", *FLAGS) else "-"
-        rates = [statistics.median(one[name] for one in found[kind]) if found.get(kind) else 0 for name in ("prompt", "decode")]
+        seconds = f"{from_nothing(kind):.0f} s" if arguments.from_nothing and kind in ("prebuilt", *FLAGS) else "-"
+        rates = [statistics.median(one[name] for one in rates_by_kind[kind]) if rates_by_kind.get(kind) else 0 for name in ("prompt", "decode")]
         print(f"{kind:<10} {seconds:>14} {rates[0]:>18.0f} {rates[1]:>18.1f}{f'  exit code {died[kind]}' if kind in died else ''}", flush=True)
     return 0
 

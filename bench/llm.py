@@ -1,8 +1,8 @@
-"""Measures the way of a call through our layers against a bare loop over the same SDK, in one run on one machine, and prints ratios.
+"""Compares calls through Understudy's layers with a bare loop over the same SDK, in one run on one machine, and prints ratios.
 
     python bench/llm.py [speed known unknown prefect poisoned billed]        (make bench-llm)
 
-The providers are played by the loopback server of the tests (tests/stub), in a process of its own: real SDKs, real wire protocols.
+The tests' loopback server (tests/stub) stands in for the providers, in a separate process. SDKs and wire protocols are the real ones.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ def clients(url: str) -> dict[str, ChatModel]:
 
 
 def bare(name: str, client: Any) -> Callable[[ChatRequest], Awaitable[object]]:
-    """The same SDK and client object, called as a script would, with nothing of ours around it."""
+    """Return a function that calls the same SDK client as a plain script would, without Understudy's layers."""
 
     async def ask(request: ChatRequest) -> object:
         text = request.messages[0].content
@@ -84,7 +84,7 @@ def asked(number: int, text: str = PROMPT) -> ChatRequest:
 
 
 async def many(ask: Callable[[ChatRequest], Awaitable[object]], count: int, at_once: int = AT_ONCE, text: str = PROMPT) -> tuple[float, float, int]:
-    """Return wall seconds, CPU seconds of this process, and how many calls were lost."""
+    """Make many calls; return wall seconds, CPU seconds of this process, and the number of failed calls."""
     slots, lost = asyncio.Semaphore(at_once), 0
 
     async def one(number: int) -> None:
@@ -106,14 +106,14 @@ async def speed(stub: Stub, folder: str, count: int = 2000, rounds: int = 3) -> 
     for headers in (True, False):
         stub.set(latency_s=LATENCY, send_limit_headers=headers, log_bodies=False)
         for name, client in clients(stub.url).items():
-            await many(client.complete, AT_ONCE)  # connections
-            found: dict[str, list[tuple[float, float]]] = {"bare": [], "ours": []}
+            await many(client.complete, AT_ONCE)  # opens the connections
+            results: dict[str, list[tuple[float, float]]] = {"bare": [], "ours": []}
             for _ in range(rounds):
                 for kind, ask in (("bare", bare(name, client)), ("ours", ours(client, folder).complete)):
                     wall, cpu, _ = await many(ask, count)
-                    found[kind].append((count / wall, 1000 * cpu / count))
-            rates = {kind: statistics.median(rate for rate, _ in rows) for kind, rows in found.items()}
-            costs = {kind: statistics.median(cost for _, cost in rows) for kind, rows in found.items()}
+                    results[kind].append((count / wall, 1000 * cpu / count))
+            rates = {kind: statistics.median(rate for rate, _ in rows) for kind, rows in results.items()}
+            costs = {kind: statistics.median(cost for _, cost in rows) for kind, rows in results.items()}
             print(
                 f"  {name:<18} {'limits in headers' if headers else 'no headers':<18} bare {rates['bare']:6.1f}/s  ours {rates['ours']:6.1f}/s  ratio "
                 f"{rates['ours'] / rates['bare']:.3f}   CPU bare {costs['bare']:.2f} ms  ours {costs['ours']:.2f} ms  ratio {costs['ours'] / costs['bare']:.2f}"
@@ -121,7 +121,7 @@ async def speed(stub: Stub, folder: str, count: int = 2000, rounds: int = 3) -> 
 
 
 async def limited(stub: Stub, folder: str, title: str, limits: ModelSettings, headers: bool, **enforced: Any) -> None:
-    """Drive a limit for a while; use is what was accepted of what the limit gives in that time, a full bucket at the start included."""
+    """Make calls against a limit. `use` is the share of accepted calls in what the limit allows in that time, including a full bucket at the start."""
     count = enforced.pop("count")
     per_minute, burst = enforced[f"{enforced.pop('kind')}_per_minute"], enforced.pop("burst_units")
     unit = enforced.pop("unit")
@@ -145,14 +145,14 @@ def report(title: str, wall: float, used: float, stats: dict[str, Any], lost: in
 
 async def known(stub: Stub, folder: str) -> None:
     print("\nA known limit (in the settings); the provider enforces it with a bucket of one second's worth, or of a minute's")
-    given = ModelSettings(concurrency=AT_ONCE, requests_per_minute=1800)
+    limits = ModelSettings(concurrency=AT_ONCE, requests_per_minute=1800)
     for burst in (30, 1800):
         rate = {"kind": "requests", "requests_per_minute": 1800, "burst_requests": burst, "burst_units": 0, "unit": 1, "count": 900}
-        await limited(stub, folder, f"1,800 requests/min, burst {burst}", given, False, **rate)
+        await limited(stub, folder, f"1,800 requests/min, burst {burst}", limits, False, **rate)
     tokens = -(-(len(PROMPT) + 4) // 4)
-    given = ModelSettings(concurrency=AT_ONCE, input_tokens_per_minute=tokens * 1200)
+    limits = ModelSettings(concurrency=AT_ONCE, input_tokens_per_minute=tokens * 1200)
     rate = {"kind": "input_tokens", "input_tokens_per_minute": tokens * 1200, "burst": 5, "burst_units": 0, "unit": tokens, "count": 600}
-    await limited(stub, folder, f"{tokens * 1200:,} input tokens/min", given, False, **rate, skip=("openai", "openai-compatible"))
+    await limited(stub, folder, f"{tokens * 1200:,} input tokens/min", limits, False, **rate, skip=("openai", "openai-compatible"))
     print("A limit that only the answers' headers tell")
     rate = {"kind": "requests", "requests_per_minute": 1800, "burst_requests": 30, "burst_units": 0, "unit": 1, "count": 900}
     await limited(stub, folder, "1,800 requests/min, burst 30", ModelSettings(concurrency=AT_ONCE), True, **rate, skip=("google",))
@@ -195,7 +195,7 @@ async def billed(stub: Stub, folder: str) -> None:
         stub.set(min_prefix_tokens=4096 if name == "google" else 1024)
         stub.reset()
         caller = ours(client, folder)
-        player = Player(caller, 2000, 10**6, guards=())  # the stub says the same things again and again
+        player = Player(caller, 2000, 10**6, guards=())  # the stub repeats its answers, which a guard would refuse
         await rehearse(pack, sample_persona(pack, 5, (50, 50)), Cast(player, player, pack.instructions("assistant"), 50), f"bench-{name}")
         print_billing(f"{name}, a rehearsal of 50 exchanges", stub.stats())
 

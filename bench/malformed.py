@@ -1,7 +1,6 @@
-"""Malformed inputs: every file that a person or a model writes is spoilt in many ways and read again; only errors of `core/errors.py` may come of it.
+"""Corrupts every file that a person or a model writes in many ways and reads it again. Only errors of `core/errors.py` may be raised.
 
-`python -m bench.malformed [cases for each file] [seed]` prints how many were read, how many refused, and what else happened (tracebacks, hangs, and
-numbers that are none).
+`python -m bench.malformed [cases for each file] [seed]` prints how many files were read, how many were refused, and what else happened (tracebacks and hangs).
 """
 
 import copy
@@ -37,7 +36,7 @@ VALUES: tuple[Any, ...] = (
     "\u202e\x1b[31m", "a\u2028b", "😀" * 50, "x" * 20_000, [], {}, [[]], [1, "a", None], {"a": {"b": [{}]}}, [8, 4], ["a", "a"], "{{ 1/0 }}", "2026-02-30",
     "[", "*", "(?<x",
 )  # fmt: skip
-"""What stands in the place of a value."""
+"""Replacements for a value."""
 TEXTS: tuple[Callable[[str], bytes], ...] = (
     lambda text: b"",
     lambda text: b"\xef\xbb\xbf" + text.encode(),
@@ -71,19 +70,19 @@ TEXTS: tuple[Callable[[str], bytes], ...] = (
     lambda text: b"---\n1: 2\n---\n{{ a }}",
     lambda text: b"---\n[a]\n---\n{% macro m() %}{{ m() }}{% endmacro %}",
 )  # fmt: skip
-"""What is done to a file as a whole."""
+"""Corruptions of a complete file."""
 
 
 PIECES = ("{{ x }}", "{% if %}", "{{ 1/0 }}", "\x00", "\ufeff", "---\n", "{{ ''.__class__ }}", "{% endfor %}")
-"""What is put somewhere into a prompt."""
+"""Texts to insert somewhere into a prompt."""
 
 
 class Hang(BaseException):
-    """It took too long."""
+    """Reading took longer than HANG_SECONDS."""
 
 
 def places(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Go through all places of a value."""
+    """Yield the paths of all values within nested data, including the data itself."""
     yield path
     items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
     for key, value in items:
@@ -91,7 +90,7 @@ def places(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def spoilt(data: Any, chance: random.Random) -> Any:
-    """Return a copy in which one place has another value, another name, or is gone."""
+    """Return a copy in which one value is replaced, renamed or removed."""
     changed, path = copy.deepcopy(data), chance.choice(list(places(data)))
     if not path:
         return chance.choice(VALUES)
@@ -109,7 +108,7 @@ def spoilt(data: Any, chance: random.Random) -> Any:
 
 
 def spoilt_text(path: Path, text: str, chance: random.Random) -> bytes:
-    """Return a file's bytes, spoilt in one place or as a whole."""
+    """Return a file's bytes, corrupted in one place or as a whole."""
     how = chance.random()
     if how < 0.3 or path.suffix == ".md":
         if how > 0.5:
@@ -122,7 +121,7 @@ def spoilt_text(path: Path, text: str, chance: random.Random) -> bytes:
 
 
 def inputs(root: Path) -> Iterator[tuple[Path, Callable[[Path], Any]]]:
-    """Copy what is shipped, and return each file with what reads it."""
+    """Copy the shipped files and write some results; yield each file with the function that reads it."""
     shutil.copytree(CODE / "config", root / "config", ignore=shutil.ignore_patterns("therapeutic-coaching"))
     shutil.copytree(CODE / "prompts", root / "prompts", ignore=shutil.ignore_patterns("therapeutic-coaching"))
     whole = load_pack(DOMAIN)
@@ -152,7 +151,7 @@ def inputs(root: Path) -> Iterator[tuple[Path, Callable[[Path], Any]]]:
 
 
 def outcome(read: Callable[[Path], Any], path: Path) -> str:
-    """Return what came of reading a file: `read`, `refused`, or what must not be."""
+    """Read a file; return `read`, `refused`, `hang`, or the unexpected exception."""
 
     def late(*_: Any) -> None:
         raise Hang
@@ -173,26 +172,26 @@ def outcome(read: Callable[[Path], Any], path: Path) -> str:
 
 
 def malformed(each: int, seed: int = 0) -> Iterator[tuple[Path, bytes, str]]:
-    """Spoil every file this many times; return the file, its bytes and the outcome."""
+    """Corrupt every file `each` times; yield the file, its bytes and the outcome."""
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         for path, read in inputs(Path(folder)):
             text = path.read_text(encoding="utf-8")
             for _ in range(each):
-                given = spoilt_text(path, text, chance)
-                path.write_bytes(given)
-                yield path.relative_to(folder), given, outcome(read, path)
+                data = spoilt_text(path, text, chance)
+                path.write_bytes(data)
+                yield path.relative_to(folder), data, outcome(read, path)
             path.write_text(text, encoding="utf-8")
 
 
 def main(words: list[str]) -> int:
-    """Print the count and what must not be; return the exit code."""
+    """Print the counts and every unexpected outcome; return the exit code."""
     numbers = [int(word) for word in words]
     counted, bad = Counter[str](), list[str]()
-    for path, _given, found in malformed(*numbers or [40]):
-        counted[found if found in ("read", "refused", "hang") else "traceback"] += 1
-        if found not in ("read", "refused"):
-            bad.append(f"{path}: {found}")
+    for path, _, result in malformed(*numbers or [40]):
+        counted[result if result in ("read", "refused", "hang") else "traceback"] += 1
+        if result not in ("read", "refused"):
+            bad.append(f"{path}: {result}")
     print(f"{sum(counted.values())} malformed inputs: {dict(counted)}", *sorted(set(bad)), sep="\n")
     return 1 if bad else 0
 

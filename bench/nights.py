@@ -1,10 +1,10 @@
-"""What a night asks an object store for to find the conversations that are not judged yet: without an index, with one, and after a night's work.
+"""Counts the requests with which a night finds the unjudged conversations in an object store: without an index, with one, and after a night's work.
 
     python bench/nights.py [conversations=20000]        (make bench-nights)
 
-moto's S3 server answers on loopback, in this process: its own time is in the seconds but not in the CPU seconds, and the network's is in neither.
-It takes some milliseconds for each object, so from `TIMED` conversations on the first look, which reads all, takes them from its memory and counts the two
-requests for each that the client would make.
+moto's S3 server answers on loopback, in this process. Its time is included in the seconds but not in the CPU seconds; there is no network time. It takes some
+milliseconds for each object. With more than `TIMED` conversations, the first look, which reads all of them, therefore takes them from the server's memory and
+counts the two requests per conversation that the client would make.
 """
 
 import logging
@@ -34,16 +34,17 @@ from core.storage.store import Store
 from tests.core.judged import PACK, assessment, conversation
 
 NIGHT = 50
-"""Conversations of a night."""
+"""Number of conversations of a night."""
 TIMED = 1000
+"""Number of conversations up to which the first look makes real requests."""
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 ASKED: Counter[str] = Counter()
 SERVING = 0.0
-"""Seconds of the processor that the server took."""
+"""CPU seconds of the server."""
 
 
 class Counted(threaded_moto_server.DomainDispatcherApplication):
-    """Counts requests by what they ask for."""
+    """Counts requests by type."""
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         global SERVING  # noqa: PLW0603
@@ -55,7 +56,7 @@ class Counted(threaded_moto_server.DomainDispatcherApplication):
 
 
 def fill(run: Run, numbers: Sequence[int], judged: bool) -> None:
-    """Put conversations into the bucket, and their verdicts, without a request for each."""
+    """Put conversations, and their assessments if `judged`, directly into the bucket, without requests."""
     bucket = s3_backends["123456789012"]["aws"]
     for number in numbers:
         transcript = conversation(f"{number:05d}-0123456789ab", exchanges=10, user="I slept badly again. " * 10, assistant="What kept you awake? " * 20)
@@ -67,22 +68,22 @@ def fill(run: Run, numbers: Sequence[int], judged: bool) -> None:
 
 
 def from_memory(_store: Store, names: Sequence[str]) -> list[bytes]:
-    """Read objects without a request, and count those that there would have been."""
+    """Read objects without requests, and count the requests that the client would make."""
     ASKED.update({"get": len(names), "head": len(names)})
     bucket = s3_backends["123456789012"]["aws"]
-    found = (bucket.get_object("nights", f"data/{name}") for name in sorted(names))
-    return [one.value for one in found if one]
+    objects = (bucket.get_object("nights", f"data/{name}") for name in sorted(names))
+    return [item.value for item in objects if item]
 
 
 def measure(what: str, run: Run, waiting: int) -> None:
-    """Find what waits, and print what that took."""
+    """Find the unjudged conversations, and print the time and the requests that this took. `waiting` is their expected number."""
     ASKED.clear()
     started, cpu, serving = time.monotonic(), time.process_time(), SERVING
-    there = rehearsed(run.store, PACK.name)
-    found = not_assessed(there.refs, run, there.states)
+    stored = rehearsed(run.store, PACK.name)
+    unjudged = not_assessed(stored.refs, run, stored.states)
     seconds, cpu = time.monotonic() - started, time.process_time() - cpu - (SERVING - serving)
-    if len(found) != waiting:
-        sys.exit(f"{len(found)} wait, and {waiting} should")
+    if len(unjudged) != waiting:
+        sys.exit(f"{len(unjudged)} conversations were found unjudged; {waiting} should have been")
     print(f"{what:<44} {seconds:8.1f} {cpu:8.1f} {ASKED.total():9,}   {', '.join(f'{count:,} {kind}' for kind, count in ASKED.most_common())}", flush=True)
 
 

@@ -1,7 +1,7 @@
-"""How the limiter finds limits and recovers from bursts of refusals, in virtual time.   python bench/pacing.py
+"""Simulates in virtual time how the limiter finds limits and recovers from bursts of refusals.   python bench/pacing.py
 
-Each scenario plays minutes of traffic in a second or two, once with the product's limiter and once with AIMD on calls under way with slow start, as
-congestion control has it (RFC 5681). A run is a queue that never empties.
+Each scenario simulates minutes of traffic in a second or two, once with the product's limiter and once with AIMD with slow start on the number of calls in
+flight, as in TCP's congestion control (RFC 5681). The queue of requests never becomes empty.
 """
 
 import asyncio
@@ -27,11 +27,15 @@ START = 1000.0
 
 @dataclass
 class Provider:
-    """A provider with a bucket of requests, a number of calls at once, and times at which it refuses.
+    """A provider with a token bucket, a maximum of concurrent calls, and times at which it refuses requests.
 
     Args:
-        rate: accepted requests a second at a time; none is no limit. size: what the bucket holds.
-        refuses: says of a time and a random number whether a request is refused for no visible reason.
+        rate: accepted requests per second, as a function of time; None for no limit.
+        size: number of requests that a full bucket allows.
+        at_once: maximum of concurrent calls; None for no maximum.
+        latency: seconds of an answer, as a function of a random generator.
+        refuses: whether a request is refused without a visible reason, as a function of the time and a random number from 0 to 1.
+        retry_after: seconds that a refusal asks to wait; None if it names none.
     """
 
     rate: Callable[[float], float] | None = None
@@ -67,7 +71,7 @@ class Provider:
 
 
 class Aimd:
-    """Calls under way: doubled in each round trip until the first refusal, halved at each burst of refusals, one more after each full window."""
+    """A window of calls in flight: it doubles with each round trip until the first refusal, halves at each burst, and grows by one after each full window."""
 
     def __init__(self, at_once: int) -> None:
         self.most, self.window, self.threshold, self.in_flight = at_once, 1.0, float(at_once), 0
@@ -102,9 +106,12 @@ class Scenario:
     """One row of the table.
 
     Args:
-        provider: of one run; limits: of the client; clients: how many use the provider side by side.
-        ends: when a burst ends after which the rate is compared with the one before `begins`.
-        best: the most requests that could be accepted in the whole time.
+        provider: creates the provider of a run.
+        limits: settings of each client's limiter.
+        seconds: simulated duration.
+        clients: number of clients that use the provider at the same time.
+        begins, ends: start and end of a burst; the rate after it is compared with the rate before it. None if there is no burst.
+        best: maximum number of requests that could be accepted in the whole duration; None if it is not compared.
     """
 
     name: str
@@ -118,17 +125,17 @@ class Scenario:
 
 
 def between(*spans: tuple[float, float]) -> Callable[[float, float], bool]:
-    """Refuse everything within spans of time."""
+    """Return a function that refuses every request within spans of time."""
     return lambda at, _: any(start <= at < end for start, end in spans)
 
 
 def steady(rate: float) -> Callable[[float], float]:
-    """Return a limit that never changes."""
+    """Return a rate that never changes."""
     return lambda _: rate
 
 
 def scenarios() -> list[Scenario]:
-    """Return the rows."""
+    """Return the scenarios of the table."""
     eight, known = ModelSettings(concurrency=8), ModelSettings(concurrency=50, requests_per_minute=4000)
     rows = [
         Scenario(f"constant {per_minute}/min, bucket of {size}", lambda r=per_minute / 60, s=size: Provider(steady(r), s), seconds=600, best=10 * per_minute)
@@ -165,7 +172,7 @@ def scenarios() -> list[Scenario]:
 
 
 def play(scenario: Scenario, how: str) -> dict[str, Any]:
-    """Play a scenario and return what was seen."""
+    """Simulate a scenario; return the share of refusals and, as far as the scenario has them, use, recovery and the clients' shares."""
 
     async def run() -> tuple[Provider, list[int]]:
         provider, shares = scenario.provider(), [0] * scenario.clients
@@ -210,7 +217,7 @@ def play(scenario: Scenario, how: str) -> dict[str, Any]:
 
 
 def rate(provider: Provider, start: float, end: float) -> float:
-    """Return how many requests a second were accepted in a span."""
+    """Return the accepted requests per second in a span of time."""
     return sum(start <= at < end for at in provider.accepted) / (end - start)
 
 

@@ -1,11 +1,11 @@
-"""Simulates evaluations whose truth is known, and counts how often the statistics are right.
+"""Simulates evaluations with known true values, and counts how often the statistics are right.
 
     python bench/paired_statistics.py [--quick]        (2 minutes; --quick: 20 seconds)
 
-A score is base + persona + arm × persona + trial, each drawn from a normal distribution, in some rows cut to 0..1; every persona has 3 trials in each arm.
-Ends with exit code 1 if, beyond what chance does in this many simulations, a test that decides errs in more than 5 %, a quoted interval of the score does not
-cover 95 ± 1.5 %, power is not within 5 points of what core/evaluation/power.py predicts, or a safety bound covers less than 95 %. The whole rule is simulated
-by bench/decision_rule.py.
+A score is base + persona + arm × persona + trial, each drawn from a normal distribution, and clipped to 0..1 in some rows. Every persona has 3 trials in each
+arm. Exits with code 1 if, by more than chance explains, a test of the rule errs in more than 5 %, a reported interval of the score does not cover 95 ± 1.5 %,
+the power differs by more than 5 points from the prediction of core/evaluation/power.py, or a safety bound covers less than 95 %. bench/decision_rule.py
+simulates the complete rule.
 """
 
 import sys
@@ -31,16 +31,22 @@ GAIN = 0.05
 PASS_AT = 0.80
 PACK, NUMBERS = load_pack("therapeutic-coaching"), load_settings().evaluation
 MET, MARGIN = rarest_gate(PACK, sample_batch(PACK, NUMBERS.first_seed, NUMBERS.personas))[1], 0.10
-"""Share of the coaching pack's planned personas who bring the occasion of its rare gate, and the shipped margin."""
+"""Share of the coaching pack's planned personas with an occasion for its rarest gate, and the default margin."""
 OPENINGS, BATTERY_MARGIN = 48, USUAL_MARGIN
-"""Of a gate in the coaching pack's safety battery."""
+"""Number of openings and margin of a gate in the coaching pack's safety battery."""
 BATCH = 500
-"""Simulations in memory at once."""
+"""Number of simulations in memory at once."""
 
 
 @dataclass(frozen=True)
 class World:
-    """How scores come about: standard deviations, and whether scores are cut to 0..1; `missing` is the share of conversations that are lost."""
+    """The distribution of scores.
+
+    Args:
+        persona, arm_persona, trial: standard deviations of the components.
+        cut: whether scores are clipped to 0..1.
+        missing: share of conversations that are lost.
+    """
 
     name: str
     persona: float
@@ -60,13 +66,16 @@ WORLDS = (
 
 
 def scores(world: World, gain: float, personas: int, simulations: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the scores of both arms: (simulations, personas, trials), NaN in both where either was lost; a persona keeps one pair at least."""
+    """Draw the scores of both arms, each of shape (simulations, personas, trials).
+
+    A pair is NaN in both arms if either conversation was lost. Every persona keeps at least one pair.
+    """
     draw = np.random.default_rng(seed)
     shape = (simulations, personas, TRIALS)
     persona = 0.70 + draw.normal(0, world.persona, (simulations, personas, 1))
     both = []
     for shift in (0.0, gain):
-        # half of the variance of arm × persona in each arm, so that without a gain they are alike also where scores are cut
+        # half of the variance of arm × persona in each arm, so that without a gain both have the same distribution even if scores are clipped
         mean = persona + shift + draw.normal(0, world.arm_persona / np.sqrt(2), (simulations, personas, 1))
         found = mean + draw.normal(0, world.trial, shape)
         both.append(np.clip(found, 0, 1) if world.cut else found)
@@ -81,7 +90,7 @@ def flipped(means: np.ndarray) -> np.ndarray:
 
 
 def false_positives(world: World, personas: int, simulations: int) -> tuple[float, float, float]:
-    """Return how often the naive t, the t over personas and the sign-flip test find a difference that is not there."""
+    """Return how often the naive t-test, the t-test over personas and the sign-flip test find a difference although there is none."""
     base, arm = scores(world, 0, personas, simulations, seed=personas + 1000 * WORLDS.index(world))
     pairs = arm - base
     means = np.nanmean(pairs, axis=-1)
@@ -91,7 +100,7 @@ def false_positives(world: World, personas: int, simulations: int) -> tuple[floa
 
 
 def covered(means: np.ndarray, truth: float) -> float:
-    """Return how often the quoted interval holds the true difference, where there is one."""
+    """Return how often the reported interval contains the true difference; rows without variation have no interval and are excluded."""
     spread = np.ptp(means, axis=1) > 0
     found = stats.ttest_1samp(means[spread], 0, axis=1).confidence_interval(0.95)
     for row, low, high in zip(means[spread][:20], found.low, found.high, strict=False):
@@ -100,7 +109,7 @@ def covered(means: np.ndarray, truth: float) -> float:
 
 
 def coverage(world: World, personas: int, simulations: int) -> tuple[float, float, float]:
-    """Return how often the quoted interval, the bootstrap's, and the pass rate's hold the true difference."""
+    """Return how often the reported interval, the bootstrap interval and the pass rate's interval contain the true difference."""
     big = scores(world, GAIN, 1000, 500, seed=0)
     base, arm = scores(world, GAIN, personas, simulations, seed=100 + personas + 1000 * WORLDS.index(world))
     truth = float(np.nanmean(np.nanmean(big[1] - big[0], axis=-1)))
@@ -116,7 +125,11 @@ def coverage(world: World, personas: int, simulations: int) -> tuple[float, floa
 
 
 def predicted_power(personas: int, share: float, simulations: int) -> tuple[float, float, float]:
-    """Return a true difference, the power that is predicted for it, and the power that it has."""
+    """Return a true difference, its predicted power and its simulated power.
+
+    Args:
+        share: the difference as a share of the smallest one that the evaluation can detect.
+    """
     spread = Spread(between=0.10, within=0.10 * np.sqrt(2), base_mean=0.70, source="")
     sd = spread.of_mean(TRIALS)
     gain = share * (analyse_power(personas, TRIALS, spread).smallest_difference or 0.2)
@@ -125,10 +138,10 @@ def predicted_power(personas: int, share: float, simulations: int) -> tuple[floa
 
 
 def safety(personas: int, rates: tuple[float, float], alike: float, simulations: int) -> float:
-    """Return how often the bound of a difference of failure rates is above the true one.
+    """Return how often the upper bound of the difference of failure rates is above the true difference.
 
     Args:
-        rates: of the base and the arm.
+        rates: failure rates of the base and the arm.
         alike: correlation of a persona's conversations in one arm.
     """
     draw = np.random.default_rng(personas)
@@ -153,7 +166,7 @@ def called_safe(personas: int, failing: float, simulations: int) -> tuple[float,
         failing: share of crises that the arm fails.
 
     Returns:
-        By the bound over all conversations alone, and by the rule, which also looks at the conversations with a crisis and claims nothing without one.
+        The share by the bound over all conversations alone, and by the rule. The rule also checks the conversations with a crisis, and needs at least one.
     """
     draw = np.random.default_rng(personas + int(1000 * failing))
     met = draw.random((simulations, personas)) < MET
@@ -166,7 +179,7 @@ def called_safe(personas: int, failing: float, simulations: int) -> tuple[float,
 
 
 def check_battery(check: Callable[[str, bool], None], many: int) -> None:
-    """Look how often the battery's bound holds, and how often an unsafe arm is called not less safe, by the correlation of an opening's tries."""
+    """Check how often the battery's bound holds, and how often an unsafe arm is called not less safe, for several correlations of an opening's tries."""
     chance = 3 * np.sqrt(0.05 * 0.95 / many)
     print(f"\nThe safety battery: {OPENINGS} openings, 2 tries, margin {100 * BATTERY_MARGIN:.0f} %\n")
     tries = "tries independent | correlation 0.3 | all alike"

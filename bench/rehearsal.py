@@ -1,9 +1,9 @@
-"""Rehearses conversations of 3 to 50 exchanges, once uninterrupted and once killed three times with SIGKILL, and compares the two.
+"""Generates conversations of 3 to 50 exchanges, once uninterrupted and once killed three times with SIGKILL, and compares the two.
 
     python bench/rehearsal.py [conversations] [scripted | loopback]
 
-`loopback` plays user and assistant by the Anthropic and OpenAI SDKs against the tests' server, which answers after LATENCY. Its floor is the shortest time
-in which chains of calls as long can be made, AT_ONCE at once. Ends with exit code 1 if a transcript differs, or more calls were paid twice than were under way.
+`loopback` plays user and assistant with the Anthropic and OpenAI SDKs against the tests' server, which answers after LATENCY. The floor is the minimum time for
+chains of as many calls, AT_ONCE at a time. Exits with code 1 if a transcript differs, or if more calls were paid twice than were in flight.
 """
 
 import json
@@ -27,25 +27,25 @@ from tests.stub.client import Stub, start_stub
 CHECKOUT = Path(__file__).resolve().parents[1]
 EXCHANGES = (3, 50)
 KILLS = (0.2, 0.5, 0.8)
-"""Shares of the messages after which it is killed."""
+"""Shares of the messages after which the run is killed."""
 
 
 def settings(folder: Path, stub: Stub | None) -> Path:
     models = {name: {"concurrency": AT_ONCE, "options": {"base_url": stub.url + path}} for name, path in (("anthropic", ""), ("openai", "/v1"))} if stub else {}
     roles = {"user_simulator": "anthropic/claude-haiku-5-5", "assistant": "openai/gpt-6-luna"} if stub else {}
-    given = {
+    content = {
         "extends": str(CHECKOUT / "config" / ("pipeline.yaml" if stub else "demo.yaml")),
         "roles": roles,
         "models": models,
         "generation": {"exchanges": EXCHANGES, "concurrency": AT_ONCE},
     }
     path = folder / "settings.yaml"
-    path.write_text(json.dumps(given), encoding="utf-8")
+    path.write_text(json.dumps(content), encoding="utf-8")
     return path
 
 
 def messages(root: Path) -> int:
-    """Count the messages of conversations that are under way or done; a transcript has each exchange's number twice, with the steering."""
+    """Return the number of messages of running and finished conversations. In a transcript, each exchange's number occurs twice: once in its steering."""
     return sum(count(path, b'"side"') for path in root.glob("data/turns/*.jsonl")) + sum(
         count(path, b'"exchange_number": ') for path in root.glob("data/transcripts/*/*.json")
     )
@@ -54,12 +54,12 @@ def messages(root: Path) -> int:
 def count(path: Path, text: bytes) -> int:
     try:
         return path.read_bytes().count(text)
-    except FileNotFoundError:  # its conversation ended just now
+    except FileNotFoundError:  # the conversation has just ended
         return 0
 
 
 def run(root: Path, config: Path, conversations: int, until: int | None = None) -> dict[str, Any]:
-    """Run the flow to its end, or until this many messages exist and it is killed; return its exit code, seconds, and peak memory in MB."""
+    """Run the flow to its end, or kill it once `until` messages exist; return its exit code, seconds, and peak memory in MB."""
     environment = {
         **os.environ,
         "UNDERSTUDY_DATA": str(root / "data"),
@@ -86,13 +86,13 @@ def run(root: Path, config: Path, conversations: int, until: int | None = None) 
 
 
 def made(root: Path) -> dict[str, Any]:
-    """Return the words of every conversation."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(root.glob("data/transcripts/*/*.json"))]
-    return {item["id"]: [item["exchanges"], item["end_reason"], item["provenance"]["rejections"]] for item in found}
+    """Return the content of every conversation by id: exchanges, end reason and rejections."""
+    transcripts = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(root.glob("data/transcripts/*/*.json"))]
+    return {item["id"]: [item["exchanges"], item["end_reason"], item["provenance"]["rejections"]] for item in transcripts}
 
 
 def calls(root: Path) -> tuple[int, int]:
-    """Return how many calls the ledger has, and how many of them have no answer."""
+    """Return the number of calls on the ledger, and how many of them have no answer."""
     store = Store(str(root / "data"))
     (ledger,) = (path.name for path in (root / "data/ledger").iterdir())
     entries = read_entries(store, ledger)

@@ -1,10 +1,10 @@
-"""Batches over several workers, on real PostgreSQL and a real Prefect server, with loopback providers: throughput, faults, and how time and memory grow.
+"""Runs batches on several workers, with a real PostgreSQL, a real Prefect server and loopback providers, and measures throughput, faults and growth.
 
     python bench/scale.py [workers] [faults] [growth] [conversations=2000] [sizes=500,2000,8000]
 
-Workers: the batch by 1, 2 and 4 workers against one. Faults: a worker and its flow killed with -9, the server restarted, the database stopped for ten
-seconds, each in the middle. Nothing may be lost, and no call made twice but those that were under way at a kill. Ends with exit code 1 if something is.
-It needs PostgreSQL's programs (Debian: apt-get install postgresql).
+`workers` compares the throughput of 1, 2 and 4 workers. `faults` kills a worker and its flow with -9, restarts the server, and stops the database for ten
+seconds, each in the middle of a batch. `growth` measures time and memory by batch size. No conversation may be lost, and no call may be made twice except those
+in flight at a kill; otherwise the exit code is 1. It needs PostgreSQL's programs (Debian: apt-get install postgresql).
 """
 
 import json
@@ -36,12 +36,12 @@ from tests.stub.client import Stub, start_stub
 PREFECT = str(Path(sys.executable).with_name("prefect"))
 EXCHANGES, LATENCY = 3, 0.2
 AT_ONCE = 20
-"""Conversations of a worker. With 10 the latency alone took 480 s of 8,000 conversations with two workers."""
+"""Concurrent conversations of a worker. With 10, the latency alone took 480 s for 8,000 conversations with two workers."""
 CALLS = 2 * EXCHANGES
 
 
 class Fleet:
-    """A database, a server, and workers with one data root."""
+    """A database, a Prefect server, and workers that share a data root."""
 
     def __init__(self, folder: Path, stub: Stub) -> None:
         self.folder, self.stub, self.port, self.workers = folder, stub, free_port(), []
@@ -98,7 +98,13 @@ class Fleet:
         return done.stdout
 
     def batch(self, first: int, count: int, shards: int, meanwhile: Callable[[], None] | None = None) -> dict[str, float]:
-        """Make a batch over this many shards; return what it took."""
+        """Generate a batch in `shards` shards; return its seconds, counts, peak memory in bytes and exit code.
+
+        Args:
+            first: seed of the first conversation.
+            count: number of conversations.
+            meanwhile: runs in a thread during the batch, to cause a fault.
+        """
         self.stub.reset()
         parameters = {"count": count, "first-seed": first, "shards": shards, "settings": self.settings}
         words = [sys.executable, "-m", "flows.terminal", "generate", *(f"--{name}={value}" for name, value in parameters.items())]
@@ -113,20 +119,20 @@ class Fleet:
         seconds = time.monotonic() - began
         if disturbance:
             disturbance.join()
-        found = {path.name.partition("-")[0] for path in (self.folder / "data" / "transcripts" / "therapeutic-coaching").glob("*.json")}
-        made = sum(f"{seed:05d}" in found for seed in range(first, first + count))
+        seeds = {path.name.partition("-")[0] for path in (self.folder / "data" / "transcripts" / "therapeutic-coaching").glob("*.json")}
+        made = sum(f"{seed:05d}" in seeds for seed in range(first, first + count))
         sent = self.stub.stats().get("anthropic", {}).get("calls", 0)
         return {"seconds": seconds, "made": made, "calls": sent, "memory": peak, "exit": process.returncode, "wanted": count}
 
     def flow_processes(self) -> list[int]:
-        """Processes of shards, children of the workers."""
-        found = []
+        """Return the process ids of the shards, which are children of the workers."""
+        pids = []
         for worker in self.workers:
             try:
-                found += [child.pid for child in psutil.Process(worker.pid).children(recursive=True)]
+                pids += [child.pid for child in psutil.Process(worker.pid).children(recursive=True)]
             except psutil.NoSuchProcess:
                 continue
-        return found
+        return pids
 
     def close(self) -> None:
         self.stop_workers()
@@ -153,7 +159,7 @@ def _memory(pid: int) -> int:
 
 
 def _settings(folder: Path, stub: Stub) -> Path:
-    """Short conversations; a run asks for few at once, so that more workers can do more."""
+    """Write settings with short conversations and few concurrent ones per run, so that more workers increase the throughput."""
     settings = load_settings("config/demo.yaml").model_dump(mode="json")
     settings["roles"] |= {"user_simulator": "anthropic/claude-haiku-5-5", "assistant": "anthropic/claude-haiku-5-5"}
     settings["models"] |= {"anthropic": {"concurrency": 4 * AT_ONCE, "runs_at_once": 4, "options": {"base_url": stub.url}}}
@@ -163,7 +169,7 @@ def _settings(folder: Path, stub: Stub) -> Path:
         "concurrency": AT_ONCE,
         "conversations": 10,
         "guards": [],
-    }  # the stub says the same again when it is asked again
+    }  # no guards, since the stub repeats its answers
     settings["evaluation"] |= {"first_seed": 1_000_000}
     path = folder / "settings.yaml"
     path.write_text(yaml.safe_dump(settings), encoding="utf-8")
@@ -181,15 +187,15 @@ def report(name: str, found: dict[str, float], floor: float | None = None) -> No
 
 
 def lost(found: dict[str, float], allowed: int) -> list[str]:
-    """Say what is not as it must be.
+    """Return what went wrong in a batch, as words.
 
     Args:
-        allowed: calls that a kill may have had under way.
+        allowed: number of calls that may have been in flight at a kill.
     """
     doubled = found["calls"] - CALLS * found["made"]
     wrong = [f"{found['wanted'] - found['made']:.0f} conversations lost"] if found["made"] != found["wanted"] else []
     wrong += [f"exit code {found['exit']:.0f}"] if found["exit"] else []
-    return wrong + ([f"{doubled:.0f} calls doubled, {allowed} were under way"] if doubled > allowed else [])
+    return wrong + ([f"{doubled:.0f} calls doubled, {allowed} were in flight"] if doubled > allowed else [])
 
 
 def by_workers(fleet: Fleet, count: int) -> list[str]:
@@ -205,7 +211,7 @@ def by_workers(fleet: Fleet, count: int) -> list[str]:
 
 
 def with_faults(fleet: Fleet, count: int) -> list[str]:
-    """Each fault comes when a third of the batch may be made."""
+    """Run a batch with each fault, which occurs after about a third of the calls."""
 
     def kill_worker() -> None:
         wait_for_calls(fleet.stub, CALLS * count // 3)
@@ -257,9 +263,9 @@ def wait_for_calls(stub: Stub, count: int) -> None:
 
 
 def main(words: list[str]) -> int:
-    given = {"conversations": "2000", "sizes": "500,2000,8000"} | dict(word.split("=") for word in words if "=" in word)
+    options = {"conversations": "2000", "sizes": "500,2000,8000"} | dict(word.split("=") for word in words if "=" in word)
     parts = [word for word in words if "=" not in word] or ["workers", "faults", "growth"]
-    count, failures = int(given["conversations"]), []
+    count, failures = int(options["conversations"]), []
     with tempfile.TemporaryDirectory(prefix="understudy-scale-") as name, start_stub(latency_s=LATENCY, log_bodies=False) as stub:
         fleet = Fleet(Path(name), stub)
         try:
@@ -268,7 +274,7 @@ def main(words: list[str]) -> int:
             if "faults" in parts:
                 failures += with_faults(fleet, max(60, count // 4))
             if "growth" in parts:
-                failures += by_size(fleet, [int(size) for size in given["sizes"].split(",")])
+                failures += by_size(fleet, [int(size) for size in options["sizes"].split(",")])
             entries = [entry for path in (fleet.folder / "data/ledger").iterdir() for entry in read_entries(Store(str(fleet.folder / "data")), path.name)]
             print(json.dumps({"calls on the bills": len({entry["call"] for entry in entries})}))
         finally:

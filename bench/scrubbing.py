@@ -1,4 +1,4 @@
-"""How much personal data `understudy import --scrub` finds in a small labelled set, by kind, and how often it takes something else for it."""
+"""Measures how much personal data `understudy import --scrub` finds in a small labelled set, by kind, and how often it removes other text."""
 
 import re
 import sys
@@ -67,7 +67,7 @@ ok so [[NAME|Xiomara]] and [[NAME|Tunde]] are moving in together and [[NAME|Leil
 [[NAME|Wang Wei]] is my supervisor. [[NAME|Wei]] never answers.
 Yours, [[NAME|Siobhán O'Leary]]
 """.strip().splitlines()
-"""Written after the patterns, which were not changed for it."""
+"""Sentences that were written after the patterns; the patterns were not adapted to them."""
 PLAIN = """
 I slept badly and woke at 3 again.
 It's been 5 years since I started at this job and I make 45,000 a year.
@@ -92,18 +92,18 @@ Version 20-41-77 of the form is out of date.
 def main() -> int:
     find = load_finder()
     for name, lines in (("the set that the patterns were written with", LABELLED), ("the held-out set", HELD_OUT)):
-        there, found, placed = Counter[str](), Counter[str](), 0
+        labelled, removed, placed = Counter[str](), Counter[str](), 0
         missed: list[str] = []
         for line in lines:
             cleaned = cleaned_of(MARK.sub(lambda mark: mark[2], line), find)
             placed += len(re.findall(r"\[[A-Z -]+ \d+\]", cleaned))
             for kind, value in MARK.findall(line):
-                there[kind] += 1
+                labelled[kind] += 1
                 gone = value not in cleaned
-                found[kind] += gone
+                removed[kind] += gone
                 missed += [] if gone else [f"{kind} {value!r}"]
-        print(f"{name}: {found.total()} of {there.total()} values taken away, {placed} placeholders")
-        print(f"  {', '.join(f'{kind} {found[kind]} of {there[kind]}' for kind in there)}")
+        print(f"{name}: {removed.total()} of {labelled.total()} values removed, {placed} placeholders")
+        print(f"  {', '.join(f'{kind} {removed[kind]} of {labelled[kind]}' for kind in labelled)}")
         print(f"  missed: {', '.join(missed)}")
     wrong = [line for line in PLAIN if cleaned_of(line, find) != line]
     print(f"{len(wrong)} of {len(PLAIN)} sentences without personal data were changed")

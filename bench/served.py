@@ -1,10 +1,10 @@
-"""Conversations with a served GGUF as an evaluation plays them, against what llama.cpp reads and writes in a second by itself, in one run on one machine.
+"""Compares conversations with a served GGUF, as in an evaluation, with the speed of llama.cpp alone, in one run on one machine.
 
     python bench/served.py [base.gguf understudy.gguf] [personas=8]        (make bench-served)
 
-By itself, as `llama-bench` measures: a prompt of 512 tokens, then 64 tokens one after the other, with as many threads as the server has. The conversations'
-seconds at those rates (what the prompt cache spared is not counted), divided by the seconds that they took, are the ratio. Without files, two of the shape of
-Llama-3.2-1B are made, with the vocabulary of SmolLM2 and random weights, which take as long as trained ones.
+The speed of llama.cpp alone is measured as by `llama-bench`: it reads a prompt of 512 tokens, then generates 64 tokens, with as many threads as the server. The
+ratio is the time that the conversations' tokens would take at those rates, without tokens from the prompt cache, divided by the actual time. Without files, the
+script makes two of the shape of Llama-3.2-1B, with the vocabulary of SmolLM2 and random weights, which take as long as trained ones.
 """
 
 import asyncio
@@ -47,11 +47,11 @@ LAYERS, WIDTH, INNER, HEADS, KEY_HEADS = 16, 2048, 8192, 32, 8
 
 
 def alone(path: Path, threads: int) -> dict[str, float]:
-    """Read a prompt and write after it, in this process; return tokens a second."""
+    """Read a prompt and generate tokens in this process; return the tokens per second of both."""
     llama = import_module("llama_library").Llama(path, PROMPT + WRITTEN + 8, threads)
     text = "I slept badly and my work is piling up, and I argued with my sister. " * PROMPT
     prompt = llama.tokenize(text)[:PROMPT]
-    read(llama, prompt)  # the pages of the file
+    read(llama, prompt)  # loads the file's pages into memory
     began = time.monotonic()
     read(llama, prompt)
     middle = time.monotonic()
@@ -62,7 +62,7 @@ def alone(path: Path, threads: int) -> dict[str, float]:
 
 
 def read(llama: Any, prompt: list[int]) -> None:
-    """Decode a prompt for the token after it alone, as a server does."""
+    """Decode a prompt and compute only the logits after its last token, as a server does."""
     llama.reset()
     batch = llama._batch
     for place, token in enumerate(prompt):
@@ -75,7 +75,7 @@ def read(llama: Any, prompt: list[int]) -> None:
 
 
 async def played(path: Path, personas: int, options: dict[str, Any], concurrency: int) -> tuple[Bill, float]:
-    """Play conversations as an evaluation does; return what the model read and wrote, and the seconds from the first request on, its loading left out."""
+    """Play conversations as an evaluation does; return the model's bill, and the seconds without loading the model."""
     pack, settings = load_pack("therapeutic-coaching"), load_settings()
     model = LlamaServer(model_path=path, context=CONTEXT, **options).get_client()
     await model.complete(ChatRequest("assistant", "", (Message("user", "Hello"),), 4, 1))
@@ -99,7 +99,7 @@ async def played(path: Path, personas: int, options: dict[str, Any], concurrency
 
 
 def make(path: Path, kind: gguf.GGMLQuantizationType, vocabulary_of: Path) -> Path:
-    """Write a GGUF of a billion random weights, quantised."""
+    """Write a quantised GGUF with a billion random weights and another file's vocabulary; return its path."""
     known, writer = gguf.GGUFReader(vocabulary_of), gguf.GGUFWriter(path, "llama")
     for key, field in known.fields.items():
         if key.startswith("tokenizer."):

@@ -1,9 +1,9 @@
-"""Slices transcripts and compares with one plain pass of the tokenizer over the same text, and with encoding every prefix separately.
+"""Compares slicing of transcripts with one plain pass of the tokenizer over the same text, and with encoding every prefix separately.
 
     python bench/slicing.py [transcripts=folder]        (make bench-slicing)
 
-Reading the transcripts' JSON is left out of all three. Peak memory is measured in processes of their own, for the transcripts once and eight times over.
-Without a folder, conversations are made by the scripted company.
+The times exclude reading the transcripts' JSON. Peak memory is measured in separate processes, for the transcripts once and repeated eight times. Without a
+folder, the conversations are scripted.
 """
 
 import asyncio
@@ -35,13 +35,13 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 
 
 def timed(work: Callable[[], Any]) -> float:
-    """Return the CPU seconds of the median round."""
-    found = []
+    """Return the median CPU seconds of ROUNDS rounds."""
+    seconds = []
     for _ in range(ROUNDS):
         started = time.process_time()
         work()
-        found.append(time.process_time() - started)
-    return statistics.median(found)
+        seconds.append(time.process_time() - started)
+    return statistics.median(seconds)
 
 
 def one_pass(transcripts: list[Transcript]) -> int:
@@ -70,7 +70,7 @@ VALIDATION = set[str]()
 
 
 def memory(folder: str, times: int) -> float:
-    """Return the peak memory in MB of a process that slices and writes a folder of transcripts this many times over."""
+    """Return the peak memory in MB of a process that slices and writes a folder of transcripts, repeated `times` times."""
     command = [sys.executable, "-W", "ignore", "-m", "bench.slicing", "measure", folder, str(times)]
     return float(subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout)
 
@@ -86,12 +86,12 @@ async def main(words: list[str]) -> int:
     if words[:1] == ["measure"]:
         measure(words[1], int(words[2]))
         return 0
-    given = next((word.partition("=")[2] for word in words if word.startswith("transcripts=")), "")
+    source = next((word.partition("=")[2] for word in words if word.startswith("transcripts=")), "")
     with tempfile.TemporaryDirectory() as made:
-        if not given:
+        if not source:
             for item in await rehearsed(40):
                 (Path(made) / f"{item.id}.json").write_text(item.model_dump_json(), encoding="utf-8")
-        folder = str(Path(given).absolute()) if given else made
+        folder = str(Path(source).absolute()) if source else made
         transcripts = list(find_transcripts(Path(folder)).transcripts.values())
         VALIDATION.add(transcripts[0].id)
         tokens, examples = one_pass(transcripts), sliced(transcripts)

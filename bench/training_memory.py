@@ -1,10 +1,10 @@
-"""Peak memory and speed of deployments/jobs/built/train_sft.py with QLoRA on a GPU, on a randomly initialised model of a real model's shape.
+"""Measures peak memory and speed of deployments/jobs/built/train_sft.py with QLoRA on a GPU, for a randomly initialised model of a real model's shape.
 
     python bench/training_memory.py [--shape qwen3-14b] [--case 16384 --case "32768 --lora-dropout 0"] [--output table.json]
 
-Needs what the header of train_sft.py names, a CUDA device, and room for the 16-bit weights in --folder. Speed is that of the optimiser steps after the first.
-Memory is what the device says is in use (the allocator's reserve and CUDA's own included) and what PyTorch had allocated at its peak.
-docs/training-memory.md has the figures and how the estimate (core/training/estimate.py) meets them.
+It needs the packages in the header of train_sft.py, a CUDA device, and space for the 16-bit weights in --folder. The speed is that of the fastest optimiser
+step after the first. Memory is measured as the device reports it, including the allocator's reserve and CUDA's own memory, and as PyTorch's peak allocation.
+docs/training-memory.md compares the figures with the estimate of core/training/estimate.py.
 """
 
 import argparse
@@ -47,16 +47,16 @@ GIB = 2**30
 
 
 def make_base(folder: Path, shape: str) -> None:
-    """A model of a shape, and a tokenizer in which a letter is a token."""
+    """Write a model of a shape, and a tokenizer in which every letter is a token."""
     import torch
     import transformers
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     kind, values = SHAPES[shape]
     vocabulary = {letter: number for number, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
-    built = Tokenizer(models.BPE(vocabulary, []))
-    built.pre_tokenizer, built.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    tokenizer: Any = transformers.PreTrainedTokenizerFast(tokenizer_object=built, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    backend = Tokenizer(models.BPE(vocabulary, []))
+    backend.pre_tokenizer, backend.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer: Any = transformers.PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|im_end|>", pad_token="<|endoftext|>")
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>"]})
     tokenizer.chat_template = TEMPLATE
     tokenizer.save_pretrained(folder)
@@ -69,7 +69,7 @@ def make_base(folder: Path, shape: str) -> None:
 
 
 def write_rows(path: Path, length: int, count: int) -> None:
-    """Conversations of exactly this many tokens, a third of them the user's."""
+    """Write conversations of exactly `length` tokens, a third of which are the user's."""
     import pyarrow
     import pyarrow.parquet
 
@@ -83,7 +83,7 @@ def write_rows(path: Path, length: int, count: int) -> None:
 
 
 class Watch:
-    """The most memory that the device had in use, by nvidia-smi."""
+    """Polls nvidia-smi for the peak memory in use on the device."""
 
     def __init__(self) -> None:
         self.most, self.before = 0, 0
@@ -104,24 +104,24 @@ class Watch:
 
 
 def measure(folder: Path, length: int, steps: int, more: list[str]) -> dict[str, Any]:
-    """Train for some steps on texts of one length."""
+    """Train for some steps on texts of one length; return the measurements."""
     for split, (tokens, count) in {"train": (length, steps), "validation": (256, 1)}.items():
         write_rows(folder / f"{split}.parquet", tokens, count)
     output = folder / "adapter"
     shutil.rmtree(output, ignore_errors=True)
     files = ["--train", folder / "train.parquet", "--validation", folder / "validation.parquet", "--base", folder / "base", "--output", output]
     shape = ["--max-length", length, "--batch-size", 1, "--gradient-accumulation", 1, "--max-steps", steps, "--qlora", "--evaluate", "end"]
-    watch, ends, said = Watch(), [], []
+    watch, ends, lines = Watch(), [], []
     started = time.perf_counter()
     command = [sys.executable, str(SCRIPT), *map(str, files), *map(str, shape), *more]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as job:
         for line in job.stdout or []:
-            said.append(line.rstrip())
+            lines.append(line.rstrip())
             if '"progress"' in line:
                 ends.append(time.perf_counter())
     row: dict[str, Any] = {"length": length, "options": more, "seconds": round(time.perf_counter() - started, 1), "device_gib": round(watch.end(), 2)}
     if job.returncode:
-        return row | {"failed": "\n".join(said[-8:])[-900:] if said else job.returncode}
+        return row | {"failed": "\n".join(lines[-8:])[-900:] if lines else job.returncode}
     metrics = json.loads((output / "metrics.json").read_text(encoding="utf-8"))
     spans = [after - before for before, after in pairwise(ends)]
     peak = metrics.get("peak_memory_bytes")
@@ -136,10 +136,10 @@ def measure(folder: Path, length: int, steps: int, more: list[str]) -> dict[str,
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--shape", choices=SHAPES, default="qwen3-14b")
-    parser.add_argument("--case", action="append", help="tokens of an example, and arguments of train_sft.py; given again, all are measured")
+    parser.add_argument("--case", action="append", help="tokens of an example, and arguments of train_sft.py; can be repeated")
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path("/dev/shm/training-memory"), help="for the model and the data; removed at the end")
-    parser.add_argument("--output", type=Path, help="JSON file; each measurement is written as it comes")
+    parser.add_argument("--output", type=Path, help="JSON file, which is rewritten after each measurement")
     arguments = parser.parse_args()
     shutil.rmtree(arguments.folder, ignore_errors=True)
     arguments.folder.mkdir(parents=True)
