@@ -590,7 +590,7 @@ def test_a_model_that_ends_its_replies_is_exported_and_one_that_does_not_is_refu
 def test_a_tolerance_that_is_not_kept_fails_the_export_with_its_name(jobs: Jobs, speaker: Path, tmp_path: Path) -> None:
     options = {
         "--logit-tolerance": (0, "logits differ"),
-        "--min-agreement": (1.01, "likeliest tokens"),
+        "--min-agreement": (1.01, "the likeliest token is the same"),
         "--min-greedy-agreement": (1.01, "greedy tokens"),
         "--loss-tolerance": (-0, "the mean loss of the merged model"),
     }

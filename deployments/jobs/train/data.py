@@ -108,7 +108,7 @@ def as_row(where: str, number: int, record: dict[str, Any], learn: str) -> Row:
         raise JobError(f"{wrong}; each row needs role and content in 'messages'.")
     times = [1] * replies if slices is None or learn == "slices" else slices
     if len(times) != replies or not all(isinstance(n, int) and n >= 0 for n in times):
-        wrong = f"Row {number} of {where} has {replies} replies, which its 'slices' do not match:"
+        wrong = f"{where} has {replies} replies in row {number}, which do not match its 'slices'"
         raise JobError(f"{wrong} {times}; each reply needs one number, 0 or more.")
     if learn != WEIGHTED:
         times = [int(n > 0) for n in times]
