@@ -52,4 +52,4 @@ async def ask_a_person(plan: "JobPlan", seconds: float) -> None:
         raise JobError(f"Nobody answered for {seconds / 3600:.1f} hours: {plan.line}. Run the same command again, or set jobs.approve: never.") from error
     if not answer.approve:
         raise JobError(f"A person declined: {plan.line}. What was made is kept; the same command asks again.")
-    get_run_logger().info("A person agreed.")
+    get_run_logger().info("A person approved the job.")

@@ -44,5 +44,5 @@ async def publish_assessment(batch_path: str, run: Run, again: dict[str, list[st
     for caveat in caveats:
         logger.warning("%s", caveat)
     await publish_report(text, key=f"assessment-{batch.domain}", description="Assessment of a batch of transcripts")
-    await publish_table(criteria_rows(batch_figures), key=f"criteria-{batch.domain}", description="How each criterion was answered")
+    await publish_table(criteria_rows(batch_figures), key=f"criteria-{batch.domain}", description="The answers to each criterion")
     await publish_studio_link(f"/{batch_path.removesuffix('.json')}", "batch", "The conversations and their verdicts")

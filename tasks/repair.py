@@ -82,7 +82,7 @@ async def publish_repairs(run: Run, chosen: Chosen, assessed: str) -> RepairRef:
     folder = assessed.replace("batches/", "reports/").removesuffix(".json")
     text = markdown("repair", facts=facts)
     page = store.write(f"{folder}/repairs.md", text)
-    await publish_report(text, key=f"repair-{run.pack.name}", description="Repaired transcripts, which had almost passed")
+    await publish_report(text, key=f"repair-{run.pack.name}", description="Repaired transcripts")
     get_run_logger().info(
         "%d repaired transcripts, %d of them can be trained on. The report: %s/%s",
         *(facts["mended"], facts["passed"], store.root, page),

@@ -12,5 +12,5 @@ async def publish_rehearsals(batch_path: str, run: Run) -> None:
     batch = store.load(batch_path, TranscriptBatch)
     text = fidelity_markdown(fidelity_of(run, batch.transcripts), batch.left_out, lengths_with_evaluation(run, batch.transcripts))
     store.write(batch_path.replace("batches/", "reports/").replace(".json", ".md"), text)
-    await publish_report(text, key=f"rehearsals-{batch.domain}", description="How the simulated users of a batch played")
+    await publish_report(text, key=f"rehearsals-{batch.domain}", description="How well the simulated users of a batch kept to their personas")
     await publish_studio_link(f"/{batch_path.removesuffix('.json')}", "conversations", "The conversations")

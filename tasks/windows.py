@@ -44,9 +44,9 @@ def warn_of_cuts(run: Run, name: str, plans: Sequence[RehearsalPlan]) -> None:
     window = run.windows.get(choice.reference)
     most = min(run.most_tokens(choice), *(plan.assistant_tokens[1] for plan in plans))
     if window and window.context == window.bound:
-        why = "Its model was trained for no more."
+        why = "Its model was trained with no longer context."
     elif window:
-        why = f"The memory holds no more ({read_memory()}). Free some, use a smaller quantisation, or set models.llama-server.options.context."
+        why = f"The memory is too small for more ({read_memory()}). Free some, use a smaller quantisation, or set models.llama-server.options.context."
     else:
         why = "Raise the model's option context (models.….options.context), or shorten the conversations (evaluation.exchanges)."
     if sentence := cut_sentence(name, plans, most, why):

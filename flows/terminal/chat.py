@@ -254,7 +254,7 @@ async def _show_page(player: Player) -> int:
     try:
         async with player.process.request() as server:
             address = f"{server.address}/"
-            _tell(address, "Nobody else on the network reaches this page; it keeps its conversations in your browser. Ctrl-C ends it.")
+            _tell(address, "No other machine on the network can reach this page; it keeps its conversations in your browser. Ctrl-C ends it.")
             if not await asyncio.to_thread(webbrowser.open, address):
                 _tell("No browser was opened. Open the address yourself.")
             while server.process.poll() is None:

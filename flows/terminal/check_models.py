@@ -45,11 +45,11 @@ def _without_retries(settings: Settings) -> Settings:
 
 
 async def _check(settings: Settings, once: Settings, domain: str, name: str, roles: list[RoleName]) -> Check:
-    shown, pack, now = ", ".join(roles), load_pack(domain), datetime.now(UTC)
+    role_names, pack, now = ", ".join(roles), load_pack(domain), datetime.now(UTC)
     try:
         choice = await choose_model(settings, name, pack)
     except UnderstudyError as error:
-        return Check(shown, name, problem=str(error))
+        return Check(role_names, name, problem=str(error))
     provider = choice.reference.partition("/")[0]
     limits = model_settings(settings, choice.reference, choice.block)
     prices = prices_of(settings, choice.reference, choice.block)
@@ -58,9 +58,9 @@ async def _check(settings: Settings, once: Settings, domain: str, name: str, rol
     read, written = prices.price(Usage(input_tokens=1000)), prices.price(Usage(output_tokens=1000))
     price = f"{1000 * read:g} in, {1000 * written:g} out (USD per million tokens, {prices.version})" if read is not None and written is not None else "unknown"
     if provider == "scripted":
-        return Check(shown, name, 0.0, limits="none", price=price)  # a scripted model cannot answer the test question
+        return Check(role_names, name, 0.0, limits="none", price=price)  # a scripted model cannot answer the test question
     retirements = load_yaml(find_data("config/retirements.yaml"), Retirements, SettingsError).root
-    result = await check_model(shown, roles[0], caller, price, retirements, now.date())
+    result = await check_model(role_names, roles[0], caller, price, retirements, now.date())
     return replace(result, model=name if choice.block is None else f"{name} ({choice.reference})")
 
 

@@ -49,7 +49,7 @@ def bring_in(source: str, scrub: bool = False, licence: str = "", consent: str =
     show(*_table(reading, transcripts, report if finder else None, terms), "")
     show(f"Written to {open_store().root}/{place}. Judge them: understudy assess {open_store().root}/{place}")
     if not finder:
-        show("Where real people speak in them, run this again with --scrub and read a sample: what it misses will be learnt and published.")
+        show("If real people speak in them, run this again with --scrub and read a sample: what it misses will be learnt and published.")
     return 0
 
 

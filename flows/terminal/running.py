@@ -63,13 +63,13 @@ def _receipt(flow: str, typed: dict[str, Any], asked: dict[str, Any]) -> str | N
 
 def _from_receipt(receipt: str) -> Answer | None:
     """Return the result of an earlier run of the same command, if every file that it made still exists; otherwise None."""
-    kept = read_receipt(open_store(), receipt)
-    if kept is None:
+    stored = read_receipt(open_store(), receipt)
+    if stored is None:
         return None
-    for warning in kept.warnings:
+    for warning in stored.warnings:
         show(f"Warning: {warning}", error=True)
-    text = f"All of this was made before ({kept.at}), and its inputs have not changed since.\n\n{kept.table}"
-    return Answer(text, kept.summary)
+    text = f"All of this was made before ({stored.at}), and its inputs have not changed since.\n\n{stored.table}"
+    return Answer(text, stored.summary)
 
 
 def _run(name: str, typed: dict[str, Any], asked: dict[str, Any], receipt: str | None, quiet: bool, wait_for_server: Callable[[], None] | None) -> Answer:
