@@ -1,1 +1,1 @@
-"""Settings: every number and choice that a file may give, with its unit and bounds."""
+"""Settings: all numbers and choices that settings files may contain, with their units and bounds."""

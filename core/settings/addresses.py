@@ -1,4 +1,4 @@
-"""Addresses of servers, as settings, blocks and environment variables give them."""
+"""Addresses of servers in settings, blocks and environment variables."""
 
 import os
 import re
@@ -11,10 +11,10 @@ from core.errors import SettingsError
 
 
 def checked_address(text: str) -> str:
-    """Return an address that can be asked.
+    """Return an address unchanged if it is valid.
 
     Raises:
-        ValueError: it is none; a user name and a password, which an address would carry wherever it is shown, are not repeated.
+        ValueError: it is not valid, or contains a user name or a password; the message never repeats these.
     """
     allowed = "Allowed: http:// or https:// with a host, as in http://127.0.0.1:8080/v1"
     if not text.isascii() or re.search(r"[\s\x00-\x1f\x7f\\]", text):
@@ -34,31 +34,34 @@ def checked_address(text: str) -> str:
 
 
 STUDIO_VARIABLE, STUDIO = "UNDERSTUDY_STUDIO", "http://127.0.0.1:4210"
-"""Which variable names the address of the studio, and where it is without one."""
+"""Environment variable with the address of the studio, and the default address."""
 
 
 def studio_address(path: str = "/") -> str:
     """Return the address of a page of the studio.
 
     Raises:
-        SettingsError: the environment names none that can be opened.
+        SettingsError: the environment variable has no valid address.
     """
-    given = os.environ.get(STUDIO_VARIABLE) or STUDIO
     try:
-        return checked_address(given).rstrip("/") + path
+        return checked_address(os.environ.get(STUDIO_VARIABLE) or STUDIO).rstrip("/") + path
     except ValueError as wrong:
         raise SettingsError(f"{STUDIO_VARIABLE}: {wrong}.") from wrong
 
 
 Address = Annotated[str, AfterValidator(lambda text: checked_address(text) if text else text)]
-"""Of a server; empty where the usual one is meant."""
+"""Address of a server; empty for the provider's default."""
 
 
 def given_address(address: str, variable: str) -> str | None:
-    """Return a block's address, or that of the environment variable that its SDK reads; none where the usual one is meant.
+    """Return a block's address, or that of the environment variable that its SDK reads; None for the provider's default.
+
+    Args:
+        address: the block's address; empty if it has none.
+        variable: name of the environment variable.
 
     Raises:
-        SettingsError: the variable's is none, or has a user name or a password in it.
+        SettingsError: the variable has no valid address, or one with a user name or a password.
     """
     if address or not (address := os.environ.get(variable, "")):
         return address or None

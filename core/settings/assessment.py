@@ -1,4 +1,4 @@
-"""Typed settings of the assessment: how a judge is asked, how a panel decides, and how reliability is measured."""
+"""Typed settings of the assessment: how a judge is called, how a panel decides, and what a judge must reach in calibration."""
 
 from typing import Literal
 
@@ -29,7 +29,7 @@ class PanelSettings(Strict):
     """How the answers of several judges are combined: more than half must pass a criterion (`majority`), or one failure fails it (`any_fail`)."""
 
     criteria: Literal["strictest", "majority", "any_fail"]
-    """Policy for criteria; with `strictest`, the answers of the judge with the lowest score count."""
+    """Policy for criteria; with `strictest`, the answers of the judge with the lowest score are used."""
     gates: Policy
     """Policy for gates."""
     by_criterion: dict[str, Policy] = Field(default_factory=dict)
@@ -37,21 +37,21 @@ class PanelSettings(Strict):
 
 
 class GatherSettings(Strict):
-    """What is asked of a transcript that passed before it is trained on."""
+    """Further conditions for training on a transcript that passed."""
 
     floors: Share | None = None
-    """Lowest score of each category; by default as the pack's `rubric.yaml` says (0.5)."""
+    """Lowest score of each category; default: that of the pack's `rubric.yaml` (0.5)."""
     required: list[str] | None = None
-    """Criteria that must pass, by id; by default those of the pack's `rubric.yaml`."""
+    """Criteria that must pass, by id; default: those of the pack's `rubric.yaml`."""
 
 
 class CalibrationSettings(Strict):
-    """What a judge's gates must reach on the golden set; `understudy calibrate` names the cheapest judge or panel that does."""
+    """Minimum accuracy of a judge's gates on the golden set; `understudy calibrate` names the cheapest judge or panel that reaches it."""
 
     least_tpr: Share = 0.9
-    """Of the conversations that a gate must reject, the share that the judge rejects."""
+    """Minimum share of the conversations that a gate must reject and that the judge rejects."""
     least_tnr: Share = 0.8
-    """Of the conversations that all gates must pass, the share that the judge passes."""
+    """Minimum share of the conversations that all gates must pass and that the judge passes."""
 
 
 class AssessmentSettings(Strict):
@@ -63,6 +63,6 @@ class AssessmentSettings(Strict):
     """Maximum length of the answer of one call, including thinking."""
     judging: Judging
     batch: bool = False
-    """Whether `assess` and `nightly` judge through the batches of Anthropic, OpenAI and Google: at
-    half the price, within 24 hours instead of minutes."""
+    """Whether `assess` and `nightly` use the batch APIs of Anthropic, OpenAI and Google: at half the
+    price, within 24 hours instead of minutes."""
     panel: PanelSettings

@@ -1,10 +1,10 @@
-"""Faults: why a rehearsed message is refused."""
+"""Faults for which a message of a rehearsal is rejected."""
 
 from enum import StrEnum
 
 
 class Fault(StrEnum):
-    """Why a message was refused."""
+    """Why a message was rejected."""
 
     FORM = "form"
     EMPTY = "empty"

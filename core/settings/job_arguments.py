@@ -1,9 +1,9 @@
-"""The arguments of the job scripts that training settings may give, with their types and bounds: what is wrong is found before a job is paid for.
+"""Arguments of the job scripts that training settings may contain, with types and bounds, so that errors are found before a job is paid for.
 
-What says where a job's inputs and outputs are, and who may read them, is not among them: the job's specification says that (core/training/specs.py).
+Arguments for a job's inputs, outputs and access rights are excluded: the job's specification sets them (core/training/specs.py).
 
 Source:
-    deployments/jobs/train/options.py and convert/options.py; a test holds them together.
+    deployments/jobs/train/options.py and convert/options.py; a test checks that they agree.
 """
 
 from typing import Annotated, Literal
@@ -14,20 +14,20 @@ from core.quantities import Count, Part, Positive, Ratio, Seconds, Seed, Share, 
 from core.yaml_files import Strict
 
 Argument = bool | int | float | str | list[str]
-"""Value of a job script's argument: `--name value`; true is `--name` alone, false nothing, a list several values."""
+"""Value of a job script's argument. Text and numbers become `--name value`, true becomes `--name`, false is omitted, and a list becomes several values."""
 
 Name = Annotated[str, Field(pattern=r"^\w[\w./-]*$", max_length=200)]
-"""Its length is no part of the pattern, which would take 17 MB compiled."""
+"""A short name or path. The length is not part of the pattern, which would then take 17 MB when compiled."""
 
 
 class _Arguments(Strict):
-    """Arguments under the names that the command line has."""
+    """Arguments, under their names on the command line."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, alias_generator=lambda name: name.replace("_", "-"))
 
 
 class TrainArguments(_Arguments):
-    """Of deployments/jobs/built/train_sft.py, whose help says what each does."""
+    """Arguments of deployments/jobs/built/train_sft.py; `--help` describes them."""
 
     max_length: Annotated[Count, Field(ge=16)]
     reply_prefix: Annotated[str, Field(max_length=200)] | None = None
@@ -59,7 +59,7 @@ class TrainArguments(_Arguments):
 
 
 class PairArguments(_Arguments):
-    """Of deployments/jobs/built/train_pairs.py, whose help says what each does; others are those of the training that it continues."""
+    """Arguments of deployments/jobs/built/train_pairs.py; `--help` describes them. All others are taken from the training that it continues."""
 
     loss: Literal["dpo", "kto"] | None = None
     beta: Annotated[Positive, Field(le=1000)] | None = None
@@ -79,7 +79,7 @@ class PairArguments(_Arguments):
 
 
 class ConvertArguments(_Arguments):
-    """Of deployments/jobs/built/convert_gguf.py, whose help says what each does."""
+    """Arguments of deployments/jobs/built/convert_gguf.py; `--help` describes them."""
 
     keep_f16: bool | None = None
     discard_f16: bool | None = None

@@ -28,7 +28,7 @@ class Jobs(Strict):
     """`local` (processes on this machine), `hf` (Hugging Face Jobs, paid by the minute), or the
     name of a saved block."""
     namespace: Annotated[str, Field(pattern=r"^[\w.-]+$")] | None = None
-    """Account that pays; default: the one of export.repo."""
+    """Account that pays; default: the owner of export.repo."""
     approve: Literal["ask", "never"]
     """`ask` pauses the flow before each paid job until a person approves it in the Prefect UI;
     `never` submits every job that fits the budget."""
@@ -90,12 +90,12 @@ class Base(Strict):
     """Branch, tag or commit of a model on the Hub, by default `main`; a branch is resolved to its
     commit before anything is paid."""
     license: Annotated[str, Field(pattern=r"^[a-z0-9.+-]+$")]
-    """For the model cards, in the Hub's spelling."""
+    """License named in the model cards, in the Hub's spelling."""
     origin: Annotated[str, Field(min_length=1)] | None = None
     """Source of the model for the model cards: an address or a sentence. Optional for models on the
     Hub."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    """Of the GGUF file; any other file is rejected."""
+    """Checksum of the GGUF file; any other file is rejected."""
 
     @model_validator(mode="before")
     @classmethod
@@ -117,7 +117,7 @@ class Base(Strict):
 
     @property
     def kind(self) -> BaseKind:
-        """Where the model is, by the form of its name."""
+        """The kind of place that the model is in, derived from the form of its name."""
         if self.model.startswith("wheel:"):
             self.in_wheel()
             return "wheel"
@@ -130,7 +130,11 @@ class Base(Strict):
         raise ValueError(f"names the model {self.model!r}. Allowed: {BASE_FORMS}")
 
     def in_wheel(self) -> tuple[str, str, str]:
-        """Return package, version and the file's path in the wheel."""
+        """Return the package, its version and the path of the file in the wheel.
+
+        Raises:
+            ValueError: the name is not of this form, or the path leads out of the wheel.
+        """
         match = WHEEL.fullmatch(self.model)
         if match is None:
             raise ValueError(f"names the model {self.model!r}. For a wheel, give package, version and file: wheel:package==version/path/in/the/wheel.gguf")
@@ -139,7 +143,7 @@ class Base(Strict):
         return match["package"], match["version"], match["file"]
 
     def beside(self, folder: Path) -> "Base":
-        """Return the same with an absolute path, if the model is a folder or file."""
+        """Return the same base with an absolute path if the model is a folder or file; a relative path starts at `folder`."""
         if self.kind not in ("folder", "gguf"):
             return self
         return self.model_copy(update={"model": os.path.normpath(folder.absolute() / Path(self.model).expanduser())})
@@ -152,13 +156,13 @@ class Flavors(Strict):
     """Machines for the jobs (config/hardware.yaml)."""
 
     train: str
-    """For training, with a GPU."""
+    """Machine for training, with a GPU."""
     convert: str
-    """For merging, conversion and checks, chosen by RAM."""
+    """Machine for merging, conversion and checks, chosen by RAM."""
 
 
 class Training(Strict):
-    """`config/training/<model>.yaml`."""
+    """The contents of `config/training/<model>.yaml`."""
 
     base: Base
     flavors: Flavors | None = None
@@ -172,17 +176,17 @@ class Training(Strict):
     """`each_reply_once`: whole conversations, the loss on each reply once. `slices`: each slice, so
     that early replies are learnt several times. `slices_folded`: the loss of the slices from one
     pass over the conversation."""
-    train: Annotated[dict[str, Argument], AfterValidator(lambda given: fitting(given, TrainArguments))]
+    train: Annotated[dict[str, Argument], AfterValidator(lambda arguments: fitting(arguments, TrainArguments))]
     """Arguments of deployments/jobs/built/train_sft.py and convert_gguf.py."""
-    pairs: Annotated[dict[str, Argument], AfterValidator(lambda given: fitting(given, PairArguments))] | None = None
-    """Preference training after `train`, where the dataset has pairs: arguments of
-    deployments/jobs/built/train_pairs.py. Without this section there is none; `{}` takes its
-    defaults."""
-    convert: Annotated[dict[str, Argument], AfterValidator(lambda given: fitting(given, ConvertArguments))]
+    pairs: Annotated[dict[str, Argument], AfterValidator(lambda arguments: fitting(arguments, PairArguments))] | None = None
+    """Preference training after `train`, if the dataset has pairs: arguments of
+    deployments/jobs/built/train_pairs.py. Without this section there is no preference training;
+    `{}` uses its defaults."""
+    convert: Annotated[dict[str, Argument], AfterValidator(lambda arguments: fitting(arguments, ConvertArguments))]
     """Arguments of deployments/jobs/built/train_sft.py and convert_gguf.py."""
     quantisations: Annotated[list[Quantisation], Field(min_length=1)]
     """GGUF files to make; the first one is evaluated. Each is measured, and the smallest close to
     16 bits is named."""
     imatrix: bool = False
-    """Whether quantising rounds less what the training conversations use more (importance
-    matrix)."""
+    """Whether quantisation keeps the weights that the training conversations use most more precise
+    (importance matrix)."""

@@ -1,4 +1,4 @@
-"""Keys are refused where they would be stored and shown: in parameters, settings, names and options."""
+"""Rejects keys where they would be stored and shown: in parameters, settings, names and options."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,12 +8,15 @@ from core.redaction import holds_key
 
 
 def refuse_keys(values: Mapping[str, Any]) -> None:
-    """Refuse values that hold a key, or an address with a password, however deep; parameters are stored and shown.
+    """Check that no value, at any depth, contains a key or an address with a password.
+
+    Args:
+        values: the values, by the name of their place.
 
     Raises:
-        SettingsError: names the place and not the key.
+        SettingsError: one does; the message names the place but not the key.
     """
-    if not holds_key("\n".join(_texts(values))):  # one look at all is a hundred times quicker than one at each
+    if not holds_key("\n".join(_texts(values))):  # one search of the joined text is a hundred times faster than one per text
         return
     for place, value in values.items():
         if isinstance(value, Mapping):

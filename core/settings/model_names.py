@@ -1,4 +1,4 @@
-"""Naming a model: `provider/model`, or the name of a saved block. A key is refused wherever a name or a parameter is expected."""
+"""Names of models: `provider/model`, or the name of a saved block. A key in place of a name is rejected."""
 
 from collections.abc import Collection
 from typing import Any
@@ -13,7 +13,7 @@ def split_reference(reference: str, providers: Collection[str]) -> tuple[str, st
     """Split `provider/model` at its first slash.
 
     Raises:
-        SettingsError: there is no slash, no model, or no such provider.
+        SettingsError: there is no slash or no model, the provider is unknown, or the reference contains a key.
     """
     refuse_keys({"the model reference": reference})
     provider, _, model = reference.partition("/")
@@ -24,10 +24,10 @@ def split_reference(reference: str, providers: Collection[str]) -> tuple[str, st
 
 
 def model_settings(settings: Settings, reference: str, block: str | None = None) -> ModelSettings:
-    """Return what the settings say of a model: its provider's entry, overridden by its own, overridden by that of the saved block."""
+    """Return the settings of a model: those of its provider, overridden by those of the model, overridden by those of the saved block."""
     entries = [settings.models[name] for name in (reference.partition("/")[0], reference, block) if name in settings.models]
     merged: dict[str, Any] = {"concurrency": settings.calls.concurrency}
     for entry in entries:
-        given = entry.model_dump(exclude_unset=True)
-        merged |= given | {"options": merged.get("options", {}) | given.get("options", {})}
+        fields = entry.model_dump(exclude_unset=True)
+        merged |= fields | {"options": merged.get("options", {}) | fields.get("options", {})}
     return ModelSettings.model_validate(merged)

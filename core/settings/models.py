@@ -60,7 +60,7 @@ class ModelSettings(Strict):
         return {kind: limit / self.runs_at_once for kind, limit in known.items() if limit}
 
     def share_of_concurrency(self) -> int:
-        """Return how many calls one run may have under way."""
+        """Return the number of calls that one run may have under way."""
         return max(1, (self.concurrency or 1) // self.runs_at_once)
 
 
@@ -70,9 +70,9 @@ class Calls(Strict):
     concurrency: Count = 8
     """Parallel calls of a model, unless `models` sets another number."""
     timeout_seconds: Seconds = 300
-    """Of one attempt."""
+    """Time limit of one attempt."""
     attempts: Count = 5
-    """Per call, counting temporary failures."""
+    """Attempts per call; only temporary failures are counted."""
     total_seconds: Seconds = 600
     """Time limit for the retries of a call, from its first failure."""
     first_backoff_seconds: Seconds = 0.5

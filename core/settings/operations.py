@@ -1,4 +1,4 @@
-"""Typed settings of the stages around the pipeline: nightly runs, repairs, pack design, cost estimates."""
+"""Typed settings of the stages around the pipeline: repairs, preference pairs, pack design, prompt optimisation, improvement and nightly runs."""
 
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -33,13 +33,14 @@ class PreferenceSettings(Strict):
     """Pairs of a better and a worse reply to the same message, for preference training."""
 
     attempts: Count = 3
-    """How often the assistant is asked again at an exchange, until a reply passes."""
+    """Maximum number of new replies requested at an exchange, until one passes."""
     per_transcript: Count = 2
-    """Most exchanges of a transcript at which it is asked again, the earliest first."""
+    """Maximum number of exchanges of a transcript at which new replies are requested, the earliest
+    first."""
     concurrency: Count = 20
     """Exchanges in parallel."""
     length_ratio: Annotated[float, Field(strict=True, ge=1, le=1000, allow_inf_nan=False)] = 2.0
-    """How many times as long as the other reply of its pair the longer one may be; preference
+    """Maximum length of the longer reply of a pair, as a multiple of the shorter one; preference
     training learns a difference in length before any other."""
 
 
@@ -47,7 +48,7 @@ class DesignSettings(Strict):
     """Drafts and pilots of domain packs."""
 
     attempts: Count = 4
-    """For each file; after an invalid draft the designer sees the loader's error."""
+    """Attempts for each file; after an invalid draft the designer sees the loader's error."""
     max_tokens: Tokens = 32_000
     """Maximum length of one file, including thinking."""
     contradictions: Literal["refuse", "tell"]
@@ -61,12 +62,13 @@ class OptimiseSettings(Strict):
     """The search for a better system prompt (`understudy optimise-prompt`)."""
 
     conversations: Count = 120
-    """The most that are played and judged; one candidate takes 6, and one that is kept `personas`
-    more."""
+    """Maximum number of conversations played and judged. Each candidate takes 6, and one that is kept
+    takes `personas` more."""
     personas: Annotated[Count, Field(ge=3)] = 12
-    """Training personas that candidates are made from, and as many others that one is chosen by."""
+    """Number of training personas from which candidates are derived, and of as many others by which
+    one is chosen."""
     prompt_tokens: Tokens = 1_200
-    """Maximum length of a candidate; it takes room of the conversation in the model's context."""
+    """Maximum length of a candidate; it leaves less of the model's context for the conversation."""
 
 
 class ImprovementSettings(Strict):
@@ -75,22 +77,22 @@ class ImprovementSettings(Strict):
     conversations: Count = 24
     """Conversations that the understudy has in each round, with new training personas."""
     floor: Share = 0.5
-    """Share of a round's personas that are drawn as the taxonomy has them; the others are drawn where
+    """Share of a round's personas that are drawn from the taxonomy as it is; the others are drawn where
     these fail most."""
     corrections: Count = 4
-    """Replies of a conversation that are corrected; those that fail a gate and those that most failed
-    criteria cite come first."""
+    """Maximum number of replies corrected per conversation. Replies that fail a gate come first, then
+    those cited by the most failed criteria."""
     rounds: Count = 2
-    """The most rounds of a series."""
+    """Maximum number of rounds in a series."""
     stop_without_gain: bool = True
-    """Whether a round that the evaluation does not ship is the last one and its understudy is not kept;
-    `false` goes through all rounds, for trials with few personas."""
+    """Whether the series ends at a round whose understudy the evaluation does not ship, and that
+    understudy is discarded; `false` runs all rounds, for trials with few personas."""
 
 
 def _known_timezone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as unknown:  # OSError: `Europe` is a folder of the data
+    except (ZoneInfoNotFoundError, ValueError, OSError) as unknown:  # OSError: a name such as `Europe` is a folder of the timezone data
         raise ValueError(f"{name!r:.80} is not a timezone; allowed are names such as Europe/Berlin, America/New_York or UTC") from unknown
     return name
 
@@ -101,12 +103,12 @@ class NightlySettings(Strict):
     conversations: Count
     """New conversations per night."""
     budget: Budget
-    """Of one night; replaces the run's budget."""
+    """Budget of one night; replaces the run's budget."""
     for_judging: Share = 0.3
     """Share of the budget reserved for judging; when the rest is spent, no conversation starts."""
     until: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
     """Time (HH:MM) after which nothing new starts."""
     timezone: Annotated[str, AfterValidator(_known_timezone)]
-    """Of `until`, such as Europe/Berlin."""
+    """Timezone of `until`, such as Europe/Berlin."""
     nights: Whole = 14
     """Number of earlier nights in the report."""

@@ -1,4 +1,4 @@
-"""Typed settings: `config/pipeline.yaml` and `config/training/<model>.yaml`, with the numbers that people tune."""
+"""Typed settings of the pipeline, and the functions that read `config/pipeline.yaml` and `config/training/<model>.yaml`."""
 
 import os
 from collections.abc import Iterable
@@ -24,8 +24,8 @@ from core.settings.trust import find_settings, is_trusted, trusted
 from core.text_files import read_text
 from core.yaml_files import Strict, check, fitting, read_yaml
 
-LONGEST_CHAIN = 8
-"""Files that extend one another."""
+MAX_CHAIN = 8
+"""Maximum number of settings files that extend one another."""
 
 
 class Roles(Strict):
@@ -53,14 +53,14 @@ class Roles(Strict):
         return self
 
     def judges_of(self, flow: str) -> list[str]:
-        """Return the judges of a flow: the evaluation may have its own."""
+        """Return the judges of a flow; the evaluation may have its own."""
         return (self.evaluation_judges if flow == "evaluation" else None) or self.judges
 
     def bound(self, flow: str | None = None) -> dict[RoleName, list[str]]:
         """Return the models of each role, by the role's name.
 
         Args:
-            flow: whose judges are returned; those of all flows by default.
+            flow: the flow whose judges are returned; None for the judges of all flows.
         """
         judges = self.judges_of(flow) if flow else list(dict.fromkeys([*self.judges, *self.judges_of("evaluation")]))
         bound: dict[RoleName, list[str]] = {"user_simulator": [self.user_simulator], "assistant": [self.assistant], "judge": judges}
@@ -123,14 +123,14 @@ class DatasetSettings(Strict):
     """Whether the published columns name the transcript and slice of an example; the local copy
     always has them."""
     license: Annotated[str, Field(pattern=r"^[a-z0-9.+-]+$")]
-    """For the card, in the Hub's spelling."""
+    """License and languages named in the card, in the Hub's spelling."""
     languages: Annotated[list[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]], Field(min_length=1)]
-    """For the card, in the Hub's spelling."""
+    """License and languages named in the card, in the Hub's spelling."""
     consent: str = ""
-    """A sentence for the card on the legal basis for using imported conversations; the card says if
-    it is empty."""
+    """A sentence for the card on the legal basis for using imported conversations; if it is empty,
+    the card says so."""
     tokenizer: str
-    """For counting lengths: `cl100k_base`, or `hf:` and a folder or repository."""
+    """Tokenizer for counting lengths: `cl100k_base`, or `hf:` and a folder or repository."""
     slicing: Slicing
     validation_share: Within
     """Share of the transcripts used for validation."""
@@ -144,7 +144,7 @@ class DatasetSettings(Strict):
 
 
 class Settings(Strict):
-    """`config/pipeline.yaml`."""
+    """The contents of `config/pipeline.yaml`."""
 
     roles: Roles
     models: dict[str, ModelSettings] = Field(description="By `provider/model`, by the name of a saved block, or by a provider for all its models.")
@@ -185,19 +185,19 @@ class Settings(Strict):
         return {name for names in [*self.roles.bound().values(), filter(None, arms)] for name in names}
 
     def check_entries(self, others: Iterable[str] = ()) -> None:
-        """Check that each model that has an entry of its own is asked by somebody: a misspelt name has neither its limits nor its price.
+        """Check that each model with an entry in `models` is used; otherwise a misspelt entry's limits and price would be ignored.
 
         Args:
-            others: models that are asked besides those of the roles.
+            others: models that are used in addition to those of the roles and arms.
 
         Raises:
-            SettingsError: one is asked by nobody.
+            SettingsError: a model is not used.
         """
-        asked = self._names() | set(others)
+        used = self._names() | set(others)
         for name in self.models:
-            if name not in OPTIONS and name not in asked:
+            if name not in OPTIONS and name not in used:
                 raise SettingsError(
-                    f"models has an entry for {name!r}, which no role uses.{nearest(name, asked)} Its limits and its price would be ignored. Correct the name, "
+                    f"models has an entry for {name!r}, which no role uses.{nearest(name, used)} Its limits and its price would be ignored. Correct the name, "
                     "or take the entry out."
                 )
 
@@ -224,14 +224,14 @@ class Settings(Strict):
 def load_settings(path: str = "config/pipeline.yaml", root: Path | None = None) -> Settings:
     """Read the pipeline's settings.
 
-    A file that begins with `extends: <file beside it, or in config/>` says only what is different from that one.
+    A file may begin with `extends: FILE`, which names a file in the same folder or in config/. It then contains only the differences from that file.
 
     Args:
-        path: if it is relative, it is found as `find_settings` does.
-        root: the folder that it is relative to in place of that, and that counts as the project.
+        path: the file; a relative path is resolved by `find_settings` unless `root` is given.
+        root: folder that a relative path starts at, and that is trusted like the project; None for the usual search.
 
     Raises:
-        SettingsError: the file is missing, outside the project (core/settings/trust.py), extends itself, holds a key, or something in it is wrong.
+        SettingsError: the file is missing, outside the project (core/settings/trust.py), extends itself, contains a key, or is not valid.
     """
     file, roots = (root / path, [root]) if root else (find_settings(path), [])
     data = _layered(file, roots)
@@ -243,26 +243,26 @@ def _layered(path: Path, roots: list[Path], over: tuple[Path, ...] = ()) -> Any:
     data = read_yaml(trusted(path, *roots), SettingsError)
     if not isinstance(data, dict) or "extends" not in data:
         return data
-    named, above = data.pop("extends"), (*over, path.resolve())
-    if not isinstance(named, str) or not named:
-        raise SettingsError(f"{path}: `extends` is {named!r:.80}. Allowed: the name of a settings file beside it or in config/.")
-    base = trusted(_extended(path, named), *roots)
+    extends, above = data.pop("extends"), (*over, path.resolve())
+    if not isinstance(extends, str) or not extends:
+        raise SettingsError(f"{path}: `extends` is {extends!r:.80}. Allowed: the name of a settings file beside it or in config/.")
+    base = trusted(_extended(path, extends), *roots)
     if base.resolve() in above:
-        raise SettingsError(f"{path}: `extends` names {named!r}, which is this file or extends it in turn. Name another file.")
-    if len(above) > LONGEST_CHAIN:
-        raise SettingsError(f"{path} is the end of a chain of more than {LONGEST_CHAIN} files that extend one another. Write what differs into one of them.")
+        raise SettingsError(f"{path}: `extends` names {extends!r}, which is this file or extends it in turn. Name another file.")
+    if len(above) > MAX_CHAIN:
+        raise SettingsError(f"{path} is the end of a chain of more than {MAX_CHAIN} files that extend one another. Write what differs into one of them.")
     return _merged(_layered(base, roots, above), data)
 
 
-def _extended(path: Path, named: str) -> Path:
-    """Return the file that another one extends: one beside it, else one of `config/`."""
-    beside, own = path.parent / named, find_data(f"config/{named}")
-    if Path(named).name != named or "\0" in named or os.path.exists(beside):  # noqa: PTH110  False for what can be no name
+def _extended(path: Path, name: str) -> Path:
+    """Return the file that another one extends: one in the same folder, else one in `config/`."""
+    beside, own = path.parent / name, find_data(f"config/{name}")
+    if Path(name).name != name or "\0" in name or os.path.exists(beside):  # noqa: PTH110  False for an impossible name
         return beside
     if own.is_file():
         return own
-    here = sorted({file.name for folder in (path.parent, own.parent) for file in folder.glob("*.yaml")} - {path.name})
-    raise SettingsError(f"{path}: `extends` names {named!r:.80}, which is neither beside it nor in config/.{nearest(named, here)} Allowed: {', '.join(here)}.")
+    files = sorted({file.name for folder in (path.parent, own.parent) for file in folder.glob("*.yaml")} - {path.name})
+    raise SettingsError(f"{path}: `extends` names {name!r:.80}, which is neither beside it nor in config/.{nearest(name, files)} Allowed: {', '.join(files)}.")
 
 
 def _merged(base: Any, over: Any) -> Any:
@@ -272,12 +272,16 @@ def _merged(base: Any, over: Any) -> Any:
 
 
 def load_training(name: str, root: Path | None = None) -> Training:
-    """Read the training settings of a model by its short name, or from a path that ends in `.yaml`.
+    """Read the training settings of a model.
 
-    A file may extend another one beside it. A chat template that is a file is replaced by its text, a base's relative path by the absolute one.
+    A file may extend another one in the same folder. In the result, `chat_template` contains the template's text, and a relative path of the base is absolute.
+
+    Args:
+        name: name of a file in config/training without suffix, or a path that ends in `.yaml`.
+        root: folder that replaces the project; None for the project.
 
     Raises:
-        SettingsError: the file or its chat template is missing or outside the project, or something in it is wrong.
+        SettingsError: the file or its chat template is missing, outside the project or not valid.
     """
     roots, file = [root] if root else [], name if name.endswith(".yaml") else f"config/training/{name}.yaml"
     path = trusted(root / file if root else project_path(file) if file == name else find_data(file), *roots)
@@ -292,10 +296,10 @@ def load_training(name: str, root: Path | None = None) -> Training:
 
 
 def check_jobs(settings: Settings, training: Training) -> None:
-    """Check that the settings of the training fit where jobs run.
+    """Check that jobs can run with the training settings at the place that the settings name.
 
     Raises:
-        SettingsError: they do not.
+        SettingsError: jobs run on another machine, and it cannot reach the base, or no machines are named.
     """
     if settings.jobs.where == "local":
         return

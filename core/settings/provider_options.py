@@ -1,6 +1,6 @@
-"""The options that settings may give a provider's models, with their types and bounds, so that those of a provider that no role uses are checked, too.
+"""Options of each provider's models in the settings, with types and bounds, so that even the options of unused providers are checked.
 
-The blocks (blocks/) have the same fields for the form of a saved block; to import one takes seconds. A test holds the two together.
+The blocks (blocks/) have the same fields, for the forms of saved blocks, but importing one takes seconds. A test checks that the two agree.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ Program = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
 class Scripted(Strict):
-    """The scripted provider takes none."""
+    """The scripted provider, which has no options."""
 
 
 class LlamaCpp(Strict):
@@ -30,7 +30,7 @@ class LlamaCpp(Strict):
 
 
 class LlamaServer(LlamaCpp):
-    """A GGUF file in a process of its own."""
+    """A GGUF file in a separate process."""
 
     slots: Annotated[Count, Field(le=1024)] | None = None
     gpu_layers: Whole | None = None
@@ -55,7 +55,7 @@ class OpenAI(Strict):
 
 
 class OpenAICompatible(Strict):
-    """A server that speaks OpenAI's Chat Completions."""
+    """A server that implements OpenAI's Chat Completions."""
 
     base_url: Address | None = None
     temperature: Temperature | None = None
@@ -71,7 +71,7 @@ class Google(Strict):
 
 
 class ClaudeCli(Strict):
-    """The program claude."""
+    """The program `claude`."""
 
     base_url: Address | None = None
     program: Program | None = None
@@ -88,12 +88,12 @@ OPTIONS: Mapping[str, type[Strict]] = {
     "google": Google,
     "claude-cli": ClaudeCli,
 }
-"""By provider."""
+"""The options by provider."""
 
 SCRIPTED = "scripted/"
-"""With which the references of the models begin that play from fixed phrases."""
+"""Prefix of the references of scripted models, which use fixed phrases."""
 LOCAL = ("scripted", "llama-cpp", "llama-server")
 """Providers whose calls cost nothing."""
 
 FILES = ("llama-cpp", "llama-server")
-"""Providers whose models are GGUF files of this machine."""
+"""Providers whose models are local GGUF files."""

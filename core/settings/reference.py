@@ -1,4 +1,4 @@
-"""The reference of all settings, from the typed settings themselves: name, type, value and meaning of each."""
+"""Generates the reference of all settings from their types: the name, type, value and meaning of each."""
 
 import ast
 import inspect
@@ -18,9 +18,9 @@ class Row:
     """A setting.
 
     Args:
-        name: with its sections, joined by dots.
+        name: name of the setting after those of its sections, joined by dots.
         kind: its type in words.
-        meaning: empty where nobody has written it down.
+        meaning: its description; empty if it has none.
     """
 
     name: str
@@ -29,7 +29,12 @@ class Row:
 
 
 def setting_rows(model: type[BaseModel], prefix: str = "") -> list[Row]:
-    """Return every setting of a file, sections in their order; the parts of a mapping stand for each of its entries."""
+    """Return every setting of a file in order; the settings of a mapping's entries are listed once, under `<name>`.
+
+    Args:
+        model: the type of the file or section.
+        prefix: names of the enclosing sections, with a dot at the end.
+    """
     rows, properties, meanings = [], model.model_json_schema(), _meanings(model)
     for name, field in model.model_fields.items():
         meaning = " ".join((field.description or meanings.get(name, "")).split())
@@ -44,7 +49,7 @@ def setting_rows(model: type[BaseModel], prefix: str = "") -> list[Row]:
 
 
 def value_of(data: Any, name: str) -> str:
-    """Return a setting's value in a file as YAML would write it, or nothing where there is none."""
+    """Return a setting's value in a file as YAML writes it; empty if the file does not have it."""
     for part in name.split("."):
         if not isinstance(data, dict) or part not in data:
             return ""
@@ -57,23 +62,23 @@ def value_of(data: Any, name: str) -> str:
 
 
 def _meanings(model: type[BaseModel]) -> dict[str, str]:
-    """Return what stands below each field in the source. pydantic could read it too, but whenever the class is imported."""
-    found: dict[str, str] = {}
+    """Return the docstring below each field in the source. pydantic could read them too, but would do so at every import of the class."""
+    meanings: dict[str, str] = {}
     for kind in reversed(model.__mro__[: model.__mro__.index(BaseModel)]):
         body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0].body  # ty: ignore[missing-attribute]
         for field, below in pairwise(body):
             match field, below:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                    found[name] = inspect.cleandoc(text)
-    return found
+                    meanings[name] = inspect.cleandoc(text)
+    return meanings
 
 
 def _part(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
-    """Return the model that a field holds, if it is a section of its own, and whether it is a mapping of several."""
+    """Return the model of a field that is a section, else None, and whether the field is a mapping of several such sections."""
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
         return annotation, False
-    found = [inner for inner in get_args(annotation) if inspect.isclass(inner) and issubclass(inner, BaseModel)]
-    return (found[0], annotation.__class__.__name__ == "GenericAlias") if found else (None, False)
+    models = [inner for inner in get_args(annotation) if inspect.isclass(inner) and issubclass(inner, BaseModel)]
+    return (models[0], annotation.__class__.__name__ == "GenericAlias") if models else (None, False)
 
 
 def _kind(schema: Schema, whole: Schema) -> str:

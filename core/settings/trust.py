@@ -1,6 +1,6 @@
-"""Which settings files are read: those of the project, and of the folders that the person who starts the process trusts as they trust code.
+"""Decides which settings files may be read: those of the project, and those in folders that the user trusts as much as code.
 
-Settings name addresses that keys are sent to, programs that are started and images that jobs run in; a form in the UI takes any path.
+Settings name addresses that receive keys, programs to start and images for jobs. A form in the UI accepts any path, so a path alone is no reason for trust.
 """
 
 import os
@@ -11,36 +11,37 @@ from core.errors import SettingsError
 from core.paths import SHIPPED, TRUST_VARIABLE, find_project, project_folder, trusted_folders, user_path
 from core.terminal import one_line, show, show_text
 
-LONGEST_PATH = 4096
-"""Bytes of a path (PATH_MAX of Linux)."""
+MAX_PATH = 4096
+"""Maximum bytes of a path (PATH_MAX of Linux)."""
 
 ENDINGS = (".yaml", ".yml")
 
 
 def find_settings(path: str) -> Path:
-    """Return the path of a settings file: a relative one is looked for in the working directory, then in the project folder.
+    """Return the path of a settings file; a relative path is searched for in the working directory, then in the project folder.
 
     Raises:
-        SettingsError: it is in neither, since there is no project folder.
+        SettingsError: it is not in the working directory, and there is no project folder.
     """
     typed = user_path(path)
-    return typed if os.path.exists(typed) else project_folder() / path  # noqa: PTH110  False for what can be no name
+    return typed if os.path.exists(typed) else project_folder() / path  # noqa: PTH110  False for an impossible name
 
 
 def is_trusted(path: Path, *places: Path) -> bool:
-    """Say whether a file is, with all links followed, below the project, a trusted folder or one of the places."""
+    """Return whether a file is, with all links followed, below the project, the shipped files, a trusted folder or one of the places."""
     project, real = find_project(), os.path.realpath(path)
     return any(Path(real).is_relative_to(os.path.realpath(place)) for place in (*([project] if project else []), SHIPPED, *trusted_folders(), *places))
 
 
 def trusted(path: Path, *places: Path) -> Path:
-    """Return the path of a settings file that may be read; of another one nothing is said but its name.
+    """Return the path of a settings file unchanged if the file may be read.
 
     Args:
-        places: folders that count as the project beside it.
+        path: the file.
+        places: further folders that are trusted like the project.
 
     Raises:
-        SettingsError: it is outside the project and not trusted, or not named as YAML.
+        SettingsError: it is outside the project and not trusted, or its name does not end in `.yaml` or `.yml`; the message reveals only its name.
     """
     if not _is_name(path) or not is_trusted(path, *places):
         raise SettingsError(
@@ -53,23 +54,23 @@ def trusted(path: Path, *places: Path) -> Path:
 
 
 def _is_name(path: Path) -> bool:
-    """Say whether a file can have this name: no NUL, half a character or thousands of letters."""
+    """Return whether a path is possible: it has no NUL and no lone surrogate, and is not too long."""
     try:
-        return b"\0" not in os.fsencode(path) and len(os.fsencode(path)) < LONGEST_PATH
+        return b"\0" not in os.fsencode(path) and len(os.fsencode(path)) < MAX_PATH
     except UnicodeEncodeError:
         return False
 
 
 def trust(folder: Path) -> None:
-    """Have the settings files of a folder read by this process and those that it starts."""
+    """Allow this process, and those that it starts, to read the settings files of a folder."""
     os.environ[TRUST_VARIABLE] = os.pathsep.join(filter(None, (os.environ.get(TRUST_VARIABLE), str(folder))))
 
 
 def ask_to_trust(settings: Path) -> None:
-    """Ask the person at the terminal before a settings file from outside the project is used.
+    """Ask the user at the terminal before a settings file from outside the project is used.
 
     Raises:
-        SettingsError: they say no, or there is nobody to ask.
+        SettingsError: the user declines, or there is no terminal.
     """
     if is_trusted(settings) or not (sys.stdin.isatty() and sys.stderr.isatty()):
         trusted(settings)
