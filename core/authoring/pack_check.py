@@ -55,7 +55,7 @@ def rendered_prompts(pack: Pack) -> dict[str, str]:
     if pack.note:
         texts[NOTE] = pack.note.render(**note_inputs(pack, exchanges, "The user's message 3."))
     if pack.repair:
-        findings = [{"id": first["id"], "name": first["name"], "text": first["text"], "reasoning": "The judge's reason stands here."}]
+        findings = [{"id": first["id"], "name": first["name"], "text": first["text"], "reasoning": "The judge's reason."}]
         texts["repair"] = pack.repair.render(exchanges=plain, answer=exchanges[-1].assistant, findings=findings, next_message="The user's next message.")
     return texts
 
@@ -114,7 +114,7 @@ def _gates(pack: Pack) -> list[str]:
     ]
     for clause, (text, exercised) in sorted(exercised_clauses(pack).items()):
         if not exercised:
-            gaps.append(f"Clause {clause} ({text.rstrip('.')}) is exercised by no episode and no subtopic. Write one, or say of one that it does.")
+            gaps.append(f"Clause {clause} ({text.rstrip('.')}) is exercised by no episode and no subtopic. Write one, or name the clause in an existing one.")
     return gaps
 
 

@@ -35,7 +35,7 @@ class Round(Record):
         model: provider/model that played instead of the settings' assistant; None for that assistant.
         conversations: assessed ones; passed + failed + incomplete.
         gates_failed: conversations that failed a gate.
-        criteria: by criterion id, the share that passes of the conversations to which it applied.
+        criteria: by criterion id, the share of passes among the conversations to which it applied.
         prompt: name of the model's prompt; None for `system`.
     """
 

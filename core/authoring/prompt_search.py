@@ -25,7 +25,7 @@ class Played(Record):
         seed: the persona's.
         score: None where there is no conversation, or no complete assessment.
         failed_gates: ids of the gates that it failed.
-        transcript, assessment: their paths below the data root; None where there is no score.
+        transcript, assessment: their paths below the data root; None where the conversation was not judged completely.
     """
 
     seed: int
@@ -96,7 +96,7 @@ class Step(Record):
 
 
 Play = Callable[[str, Sequence[int]], Awaitable[list[Played]]]
-"""Plays a prompt with the personas of these seeds, has the conversations judged, and returns the results in the order of the seeds."""
+"""Plays a prompt with the personas of these seeds, has the conversations judged, and returns a result for each."""
 Propose = Callable[[str, Sequence[Played], Sequence[Proposal]], Awaitable[Proposal | str]]
 """Writes a better prompt from a prompt, its conversations and the unsuccessful proposals so far, or returns the reason why there is none."""
 

@@ -53,7 +53,7 @@ class RankAgreement:
         correlation: Spearman's correlation with the mean of the other judges' scores; None where it is not defined.
         n: transcripts behind the correlation.
         far: whether reports name the judge as one that ranks far from the rest.
-        reason: why there is no correlation, or why a low one does not lead to the judge's being named.
+        reason: why there is no correlation, or why a judge with a low one is not named.
     """
 
     judge: str

@@ -117,7 +117,7 @@ async def _take(desk: BatchDesk, record: BatchRecord, batch: str) -> bool:
         why.update([str(problem)[:100]] if problem else [])
     desk.run.store.remove(path_of(desk.run.pack.name, record.label))
     lost = f"; {why.total()} are asked live ({', '.join(f'{count} {reason}' for reason, count in why.most_common(3))})" if why else ""
-    desk.tell(f"{desk.choice.reference}: {len(record.asked) - why.total() - len(stopped)} answers of batch {batch} are taken{lost}.")
+    desk.tell(f"{desk.choice.reference}: {len(record.asked) - why.total() - len(stopped)} answers of batch {batch} are stored{lost}.")
     if stopped:
         raise stopped[0]
     return True

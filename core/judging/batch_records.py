@@ -40,7 +40,7 @@ class BatchRecord(Record):
         run: the run that submitted it; its ledger has the charges.
         at: Unix time at which it was submitted, by the clock of the machine that submitted it.
         state: `prepared` until it is about to be sent.
-        ids: the provider's id of the batch, or several if it cannot be told which one it is; empty until the provider has answered.
+        ids: the provider's id of the batch, or several if it is not certain which one it is; empty until the provider has answered.
         plans: of the assessments, by assessment name.
         asked: its requests, by request name.
     """

@@ -106,7 +106,7 @@ def panels(
         measured: calibrations, each with the judge's assessments by conversation.
         settings: how a panel decides.
     """
-    made = []
+    calibrations = []
     for (one, answers), (other, others) in combinations(measured.values(), 2):
         if one.judging.mode == other.judging.mode and one.judge != other.judge:
             both = {
@@ -114,8 +114,8 @@ def panels(
                 for item in golden
                 if item.id in answers and item.id in others
             }
-            made.append(_paired(one, other, golden_figures(golden, both, pack.rubric), both))
-    return made
+            calibrations.append(_paired(one, other, golden_figures(golden, both, pack.rubric), both))
+    return calibrations
 
 
 def cheapest(calibrations: Sequence[Calibration], least_tpr: float, least_tnr: float) -> Calibration | None:
@@ -124,18 +124,18 @@ def cheapest(calibrations: Sequence[Calibration], least_tpr: float, least_tnr: f
     return min(reaching, key=lambda item: (item.spent.usd is None, item.spent.usd or 0.0, item.spent.seconds), default=None)
 
 
-def keep_calibration(store: Store, made: Calibration) -> tuple[Calibration, str]:
+def keep_calibration(store: Store, new: Calibration) -> tuple[Calibration, str]:
     """Store a calibration, unless the last one of the same judge and mode is equal apart from its day; return the stored one and its path."""
-    folder = f"calibrations/{made.domain}"
-    latest = latest_name(made.domain, made.judge, made.judging.mode)
+    folder = f"calibrations/{new.domain}"
+    latest = latest_name(new.domain, new.judge, new.judging.mode)
     before = store.read(latest) if store.exists(latest) else None
     last = read_calibration(store, before)
-    if before and last and last.model_copy(update={"day": made.day, "before": None}) == made:
+    if before and last and last.model_copy(update={"day": new.day, "before": None}) == new:
         return last, before
-    made = made.model_copy(update={"before": before})
-    path = store.write_json(f"{folder}/{fingerprint(made)}.json", made)
+    new = new.model_copy(update={"before": before})
+    path = store.write_json(f"{folder}/{fingerprint(new)}.json", new)
     store.write(latest, path)
-    return made, path
+    return new, path
 
 
 def latest_name(domain: str, judge: str, mode: str) -> str:
@@ -182,7 +182,7 @@ def measured_sentence(store: Store, pack: Pack, judge: str, judging: Judging | N
 def calibration_of(store: Store, pack: Pack, judges: Sequence[str], judging: Judging) -> Calibration | None:
     """Return the last calibration of a judge, or of a panel of two, in the mode of `judging`; None if there is none."""
     orders = [judges, judges[::-1]]
-    return next((found for order in orders if (found := latest_calibration(store, pack.name, JOIN.join(order), judging.mode))), None)
+    return next((one for order in orders if (one := latest_calibration(store, pack.name, JOIN.join(order), judging.mode))), None)
 
 
 def doubts(calibration: Calibration, pack: Pack, judging: Judging | None) -> str:

@@ -235,10 +235,10 @@ def rescore(line: Line, rubric: Rubric) -> tuple[Score, list[str]]:
 
     A line does not contain the transcript's length. The transcript is taken to be just long enough for the criteria that the line answers.
     """
-    known = {key: criterion for key, criterion in rubric.criteria.items() if key in line.answers}
-    exchanges = max((criterion.head.from_exchange for criterion in known.values()), default=1)
-    verdicts = [Verdict(criterion=key, answer=line.answers[key], reasoning=(line.reasonings or {}).get(key, "")) for key in known]
-    return score(rubric, verdicts, exchanges), sorted(set(line.answers) - set(known))
+    answered = {key: criterion for key, criterion in rubric.criteria.items() if key in line.answers}
+    exchanges = max((criterion.head.from_exchange for criterion in answered.values()), default=1)
+    verdicts = [Verdict(criterion=key, answer=line.answers[key], reasoning=(line.reasonings or {}).get(key, "")) for key in answered]
+    return score(rubric, verdicts, exchanges), sorted(set(line.answers) - set(answered))
 
 
 def _line(judged: Judged, rubric: Rubric) -> dict[str, Any]:

@@ -190,7 +190,7 @@ def wrong_with(file: GoldenFile, rubric: Rubric) -> str | None:
         if "NA" in answers and rubric.criteria[name].head.na == "never":
             return f"{name} is answered NA, which it does not allow. Answer YES or NO."
         if (verdict.answer == "NO" or verdict.close) and not (verdict.reason.strip() and verdict.exchanges):
-            return f"verdicts.{name} is NO or close and needs a `reason` and the `exchanges` that it rests on."
+            return f"verdicts.{name} is NO or close and needs a `reason` and the `exchanges` that the reason is about."
         if beyond := [number for number in verdict.exchanges if number > len(file.exchanges)]:
             return f"verdicts.{name} names the exchange {beyond[0]}; there are {len(file.exchanges)}."
     differing = [name for name in file.verdicts if len({labels[name] for labels in file.labels.values()}) > 1]

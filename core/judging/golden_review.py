@@ -85,7 +85,7 @@ def _file(item: Judged, labels: Labels, batch: str, readers: Mapping[str, Mappin
             "title": transcript.id,
             "provenance": f"from a review of {batch}: {by}",
             "held_out": seed_of("held out", transcript.id) % HELD_OUT == 0,
-            "exchanges": [{"user": said.user, "assistant": said.assistant} for said in transcript.exchanges],
+            "exchanges": [{"user": exchange.user, "assistant": exchange.assistant} for exchange in transcript.exchanges],
             "verdicts": {name: _verdict(answer, verdicts.get(name), reasons.get(name, ""), note, len(transcript.exchanges)) for name, answer in person.items()},
             "labels": {"person": person, named: other},
             "disputed": [name for name in person if person[name] != other[name]],

@@ -87,12 +87,12 @@ def answer_schema(criteria: Sequence[str], form: Form, exchanges: int, lapses: b
     verdict = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
     if form == "alone":
         return verdict
-    whole: dict[str, Any] = {"type": "object", "properties": {}, "required": ["verdicts"], "additionalProperties": False}
+    outer: dict[str, Any] = {"type": "object", "properties": {}, "required": ["verdicts"], "additionalProperties": False}
     if form == "list":
-        return whole | {"properties": {"verdicts": {"type": "array", "items": verdict}}}
+        return outer | {"properties": {"verdicts": {"type": "array", "items": verdict}}}
     one = {"$ref": "#/$defs/verdict"}  # defined once, because a schema is billed as a part of the prompt
     keyed = {"type": "object", "properties": dict.fromkeys(criteria, one), "required": list(criteria), "additionalProperties": False}
-    return whole | {"properties": {"verdicts": keyed}, "$defs": {"verdict": verdict}}
+    return outer | {"properties": {"verdicts": keyed}, "$defs": {"verdict": verdict}}
 
 
 def read_judgement(
@@ -182,17 +182,17 @@ class _Reading:
         """
         keys = ", ".join(schema["required"])
         try:
-            whole = json.loads(text)
+            content = json.loads(text)
         except (ValueError, RecursionError) as broken:
             fault = "holds several that differ, or only what it quotes" if text == AMBIGUOUS else f"holds none: {text.strip()[:MAX_SHOWN]!r}"
             raise InvalidOutputError(f"The judge's reply must hold one JSON object with the keys {keys}; it {fault}.") from broken
-        if not isinstance(whole, dict) or not set(schema["required"]) <= set(whole):
+        if not isinstance(content, dict) or not set(schema["required"]) <= set(content):
             raise InvalidOutputError(f"The judge's reply must hold one JSON object with the keys {keys}; it holds {text.strip()[:MAX_SHOWN]!r}.")
         if alone:
-            return [{"criterion": alone} | whole]
-        if set(whole) - {"verdicts"}:
+            return [{"criterion": alone} | content]
+        if set(content) - {"verdicts"}:
             self.repairs.append("extra keys")
-        listed = whole["verdicts"]
+        listed = content["verdicts"]
         if isinstance(listed, dict) and TWICE not in listed:
             listed = [{"criterion": name} | item for name, item in listed.items() if isinstance(item, dict)]
         if not isinstance(listed, list):

@@ -213,11 +213,11 @@ def batch_rate(strata: Sequence[tuple[int, int, int]], few: int) -> Estimate:
     if labels == 0:
         return Estimate(None, batch, reason="nothing was judged" if batch == 0 else "no transcript has both a label and the judge's answer")
     value = sum(size * (passed / labelled if labelled else 0.5) for size, labelled, passed in strata) / batch
-    known, chances = sum(passed for _, _, passed in strata), np.ones(1)
+    passes, chances = sum(passed for _, _, passed in strata), np.ones(1)
     for size, labelled, passed in strata:
         chances = np.convolve(chances, _beta_binomial(size - labelled, passed + 0.5, labelled - passed + 0.5))
     below = np.cumsum(chances) / chances.sum()
-    low, high = ((known + int(np.searchsorted(below, share))) / batch for share in (0.025, 0.975))
+    low, high = ((passes + int(np.searchsorted(below, share))) / batch for share in (0.025, 0.975))
     return Estimate(value, batch, (min(low, value), max(high, value)), warning=_small(labels, few, "labels"))
 
 

@@ -122,13 +122,17 @@ def person_key(name: str) -> str:
     return plain if plain == folded else f"{plain}-{fingerprint(folded)[:6]}".strip("-")
 
 
-def keep_sample(store: Store, name: str, made: Sample, chosen: Sequence[Judged]) -> str:
-    """Store a sample with its conversations under a name, and return the name; an existing sample is left unchanged, with its labels."""
+def keep_sample(store: Store, name: str, sample: Sample, drawn: Sequence[Judged]) -> str:
+    """Store a sample with its conversations under a name, and return the name; an existing sample is left unchanged, with its labels.
+
+    Args:
+        drawn: the conversations, in the order of the sample; what would reveal their source is not stored.
+    """
     if not store.exists(f"{FOLDER}/{name}/{SAMPLE_FILE}"):
-        for number, item in enumerate(chosen, 1):
+        for number, item in enumerate(drawn, 1):
             blind = Transcript(id=item.transcript.id, exchanges=item.transcript.exchanges, opening=item.transcript.opening)
             store.write_json(f"{FOLDER}/{name}/{CONVERSATIONS}/{number}.json", blind)
-        store.write_json(f"{FOLDER}/{name}/{SAMPLE_FILE}", made)
+        store.write_json(f"{FOLDER}/{name}/{SAMPLE_FILE}", sample)
     return name
 
 

@@ -243,13 +243,13 @@ def _word(cell: str) -> str:
 
 def _columns(number: int, header: Sequence[str], rubric: Rubric) -> list[str]:
     """Return each column's name; empty for a column without one."""
-    known = {name.casefold(): name for name in (PERSON, ID, LENGTH, NOTE, *rubric.criteria)}
+    names = {name.casefold(): name for name in (PERSON, ID, LENGTH, NOTE, *rubric.criteria)}
     columns: list[str] = []
     wrong = []
     for cell in header:
-        name = known.get(_word(cell), "")
+        name = names.get(_word(cell), "")
         if cell.strip() and not name:
-            wrong.append(f"row {number}: found the column {cell.strip()!r:.60}; allowed are {', '.join(known.values())}: rename or remove it")
+            wrong.append(f"row {number}: found the column {cell.strip()!r:.60}; allowed are {', '.join(names.values())}: rename or remove it")
         elif name and name in columns:
             wrong.append(f"row {number}: found the column {name} twice; once is allowed: remove one of them")
         columns.append(name)
