@@ -22,7 +22,7 @@ FOLDER = "golden"
 QUOTED = 8
 """Consecutive words that count as a quotation when a prompt shares them with a held-out conversation; so many rarely agree by chance."""
 ENOUGH, ENOUGH_OF_GATES = 5, 12
-"""Conversations of each kind, failures and close passes, that a criterion (a gate) needs before a judge's rates on it say anything."""
+"""Conversations of each kind, failures and close passes, that a criterion and a gate need before a judge's rates on them mean anything."""
 
 Label = Literal["YES", "NO", "NA"]
 
