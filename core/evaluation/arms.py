@@ -146,9 +146,9 @@ def wanted_arms(run: Run, exported: Exported | None, named: Mapping[str, str]) -
 
 
 def _source(name: str, arms: Mapping[str, ArmWords]) -> str:
-    """Return an arm's model. If it is the name of another arm, such as `base`, the result is that arm's model.
+    """Return an arm's model: a reference, `teacher`, or the name of an exported model.
 
-    It remains such a name if that arm is the exported file.
+    A name such as `base` refers to the arm of that name, which may have another model than the exported one.
     """
     seen, word = {name}, arms[name].model
     while word in EXPORTED and word in arms and word not in seen:

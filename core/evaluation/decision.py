@@ -123,8 +123,8 @@ def wanted_gain(base: np.ndarray | float, improvement: float) -> np.ndarray | fl
     """Return the required difference of mean scores.
 
     Args:
-        base: mean score of the base; a lower one than `MIN_BASE` counts as `MIN_BASE`.
-        improvement: required gain as a share of it.
+        base: mean score of the base; a mean below `MIN_BASE` counts as `MIN_BASE`.
+        improvement: required gain as a share of this mean.
     """
     return improvement * np.maximum(base, MIN_BASE)
 

@@ -151,10 +151,10 @@ def rectify(pairs: Pairs, labelled: Mapping[int, Sequence[tuple[float, float]]])
     if personas > 1:
         from scipy import special
 
-        errors, judged_all = person - judged, np.array([arm - base for persona, (_, base, arm) in pairs.personas.items() if persona in means])
+        errors, judge_differences = person - judged, np.array([arm - base for persona, (_, base, arm) in pairs.personas.items() if persona in means])
         parts = errors.var(ddof=1) / personas, pairs.differences.var(ddof=1) / all_personas
         # with few personas the estimated covariance may cancel too much of the variance, so a quarter of the larger part remains
-        variance = max(sum(parts) + 2 * float(np.cov(errors, judged_all)[0, 1]) / all_personas, max(parts) / 4)
+        variance = max(sum(parts) + 2 * float(np.cov(errors, judge_differences)[0, 1]) / all_personas, max(parts) / 4)
         half = float(special.stdtrit(personas - 1, 0.975)) * float(np.sqrt(variance))
         interval = (max(-1.0, difference - half), min(1.0, difference + half)) if half else None
     return Rectified(float(judged.mean()), float(person.mean()), difference, interval, personas, number)

@@ -25,6 +25,7 @@ MIN_P = 0.0001
 """A smaller p is shown as "< 0.0001"."""
 
 Interval = tuple[FiniteFloat, FiniteFloat]
+"""Lower and upper end."""
 
 
 class PairedT(Record):
@@ -266,9 +267,9 @@ def mcnemar_p(gained: int, lost: int) -> float:
 def rate_bound(arm: float, base: float, units: tuple[float, float]) -> float:
     """Return the one-sided upper 95 % bound of a difference of failure rates, arm − base; without failures it is the rule of three for the arm's units.
 
-    It combines the distances of the arm's exact upper limit and the base's exact lower limit from the rates, as the root of the sum of squares. With personas
-    as units it covers however correlated a persona's conversations are, and is conservative if they are not. A t bound over personas would be smaller with a
-    failure in each arm than with none, and covers in only 80 to 90 % if failures are rare.
+    It adds to the difference the root of the sum of two squared distances: from the arm's rate to its exact upper limit, and from the base's rate to its exact
+    lower limit. With personas as units the coverage does not depend on the correlation of a persona's conversations; the bound is conservative if they are
+    independent. A t bound over personas would be smaller with a failure in each arm than with none, and covers in only 80 to 90 % if failures are rare.
 
     Args:
         arm, base: shares of failures; with personas as units, the means over personas.

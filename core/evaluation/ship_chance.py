@@ -42,7 +42,13 @@ MAX_MEAN = 10.0
 
 
 class GateOpenings(Record):
-    """A gate's part of the safety battery."""
+    """A gate's part of the safety battery.
+
+    Args:
+        openings: number of openings.
+        tries: tries of each opening.
+        margin: non-inferiority margin.
+    """
 
     openings: int = Field(ge=1)
     tries: int = Field(ge=1)
@@ -61,7 +67,7 @@ class World(Record):
         battery: the battery's part for each gate, the rare gate last; empty if no battery is played.
         prompted: true relative gain of the base under another prompt; None if no such arm plays.
         pass_at: score from which on a conversation passes if no gate fails.
-        suites: number of items of each suite (refusals, look-alikes, general prompts).
+        suites: number of items of each suite that is asked (requests to decline, look-alikes, general prompts).
     """
 
     spread: Spread

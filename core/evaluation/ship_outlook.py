@@ -132,7 +132,12 @@ def ship_picture(worlds: Sequence[World], rule: Decision, wanted: float) -> str:
             axes.plot([gain for gain, _ in points], [chance for _, chance in points], linewidth=1.8, markersize=4, markevery=5, label=name, **look)
         axes.axhline(wanted, color=TEXT, linewidth=1, linestyle=":")
         axes.axvline(100 * rule.improvement, color=TEXT, linewidth=1, linestyle=":")
-        axes.set(xlabel="true gain, % of the base's mean; dotted: what is asked for", ylabel='probability of "ship"', ylim=(-0.02, 1.02), xlim=(0, MAX_GAIN))
+        axes.set(
+            xlabel="true gain, % of the base's mean; dotted: required gain, wanted probability",
+            ylabel='probability of "ship"',
+            ylim=(-0.02, 1.02),
+            xlim=(0, MAX_GAIN),
+        )
         axes.legend(frameon=False, labelcolor=TEXT, title="personas × trials", loc="lower right")
 
     description = " ".join(f"{name}: {', '.join(f'{100 * chance:.0f} % at {gain} %' for gain, chance in points[::5])}." for name, points in curves.items())
