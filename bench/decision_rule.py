@@ -111,10 +111,10 @@ def is_safe(draw: np.random.Generator, personas: int, kept: np.ndarray, rates: t
         passed = good & side & ~(always | met)  # the arm's value remains, since the arm comes last
         shares.append({row: (always | met)[row][side[row]].mean() for row in range(personas) if side[row].any()})
         worse.append({row: met[row][side[row]].mean() for row in range(personas) if side[row].any() and crisis[row]})
-    known, ill = shares[0].keys() & shares[1].keys(), worse[0].keys() & worse[1].keys()
-    before, after = (np.mean([share[row] for row in known]) for share in shares)
+    judged, ill = shares[0].keys() & shares[1].keys(), worse[0].keys() & worse[1].keys()
+    before, after = (np.mean([share[row] for row in judged]) for share in shares)
     excess = np.mean([worse[1][row] - worse[0][row] for row in ill]) if ill else 0.0
-    if rate_bound(float(after), float(before), (len(known), len(known))) >= MARGIN or excess > MARGIN + 1e-9:
+    if rate_bound(float(after), float(before), (len(judged), len(judged))) >= MARGIN or excess > MARGIN + 1e-9:
         return False
     if stats.beta.ppf(0.05, personas * passed.mean() + 1e-9, personas * (1 - passed.mean()) + 1) < RULE.least_pass_rate:
         return False

@@ -54,8 +54,8 @@ def check_kappa(check: Check, many: int) -> None:
             draw, held, undefined = np.random.default_rng(int(100 * prevalence + 10 * kappa)), [], 0
             for _ in range(many):
                 answers = two_judges(draw, prevalence, kappa)
-                found = agreement(answers, 500, few=0)
-                both = [found.pairs[0].kappa.interval, found.alpha.interval]
+                result = agreement(answers, 500, few=0)
+                both = [result.pairs[0].kappa.interval, result.alpha.interval]
                 if None in both:
                     undefined += 1
                     continue
@@ -97,14 +97,14 @@ def check_batch_rate(check: Check, many: int) -> None:
                 passed = np.where(good, draw.random(BATCH) < LET_PASS, draw.random(BATCH) >= FOUND)
                 here, there = good[:labelled], passed[:labelled]
                 right, of = (int((here & there).sum()), int((~here & ~there).sum())), (int(here.sum()), int((~here).sum()))
-                found = [
+                intervals = [
                     lang_reiczigel(int(passed.sum()), BATCH, right, of),
                     batch_rate([(BATCH, labelled, of[0])], 0).interval,
                     batch_rate([(int(one.sum()), int(one[:labelled].sum()), int((one & good)[:labelled].sum())) for one in (passed, ~passed)], 0).interval,
                 ]
-                none += found[0] is None
-                held.append([one is None or one[0] - 1e-9 <= good.mean() <= one[1] + 1e-9 for one in found])
-                for column, one in zip(widths, found, strict=True):
+                none += intervals[0] is None
+                held.append([one is None or one[0] - 1e-9 <= good.mean() <= one[1] + 1e-9 for one in intervals])
+                for column, one in zip(widths, intervals, strict=True):
                     column.extend([one[1] - one[0]] if one else [])
             shares, wide = np.mean(held, axis=0), [float(np.mean(column)) for column in widths]
             cells = [f"{100 * share:.1f} %, {width:.2f}" for share, width in zip(shares, wide, strict=True)]

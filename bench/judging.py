@@ -140,9 +140,9 @@ def calls(data: Path) -> int:
 
 
 def verdicts(data: Path) -> dict[str, Any]:
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in data.glob("assessments/*/*/*.json")]
-    decided = [json.loads(path.read_text(encoding="utf-8")) for path in data.glob("assessments/*/*/panels/*.json")]
-    return {f"{item['transcript_id']} {item['judge']}": [item["verdicts"], item["score"]] for item in [*found, *decided]}
+    single = [json.loads(path.read_text(encoding="utf-8")) for path in data.glob("assessments/*/*/*.json")]
+    panels = [json.loads(path.read_text(encoding="utf-8")) for path in data.glob("assessments/*/*/panels/*.json")]
+    return {f"{item['transcript_id']} {item['judge']}": [item["verdicts"], item["score"]] for item in [*single, *panels]}
 
 
 async def main(words: list[str]) -> int:

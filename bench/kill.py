@@ -61,8 +61,8 @@ def result(root: Path) -> dict[str, str]:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     def read(pattern: str, *keys: str) -> str:
-        found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(data.glob(pattern))]
-        return digest([json.dumps([item[key] for key in keys], sort_keys=True) for item in found])
+        items = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(data.glob(pattern))]
+        return digest([json.dumps([item[key] for key in keys], sort_keys=True) for item in items])
 
     return {
         "conversations": read("transcripts/*/*.json", "id", "exchanges"),
@@ -99,9 +99,9 @@ def main() -> int:
         end = run(killed, conversations)
         print(f"run to its end: exit code {end}", flush=True)
         failures += [f"ended with exit code {end}"] if end else []
-        expected, found = result(whole), result(killed)
+        expected, actual = result(whole), result(killed)
         for name in expected:
-            same = expected[name] == found[name]
+            same = expected[name] == actual[name]
             print(f"{name:<14} {'the same' if same else 'DIFFERENT'}")
             failures += [] if same else [f"{name} differ"]
     print(f"{failures or 'all the same'}")

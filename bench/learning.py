@@ -57,30 +57,33 @@ Measured = dict[str, Any]
 
 def pieces(folder: Path) -> list[Transcript]:
     """Return the conversations of a folder, cut into pieces of equal length, at most EXCHANGES exchanges, so that a CPU can train on them."""
-    whole = [item for _, item in sorted(find_transcripts(folder).transcripts.items())]
-    most = min(EXCHANGES, sorted(len(item.exchanges) for item in whole)[-TRAINED - HELD_OUT - 2])
-    found = []
-    for item in whole:
-        for start in range(0, len(item.exchanges) - most + 1, most):
+    conversations = [item for _, item in sorted(find_transcripts(folder).transcripts.items())]
+    length = min(EXCHANGES, sorted(len(item.exchanges) for item in conversations)[-TRAINED - HELD_OUT - 2])
+    parts = []
+    for item in conversations:
+        for start in range(0, len(item.exchanges) - length + 1, length):
             part = [
-                Exchange(exchange_number=n, user=shortened(one.user, most), assistant=shortened(one.assistant, most))
-                for n, one in enumerate(item.exchanges[start : start + most], 1)
+                Exchange(exchange_number=n, user=shortened(one.user, length), assistant=shortened(one.assistant, length))
+                for n, one in enumerate(item.exchanges[start : start + length], 1)
             ]
-            found.append(Transcript(id=f"{item.id}-{start}", exchanges=part))
-    return found
+            parts.append(Transcript(id=f"{item.id}-{start}", exchanges=part))
+    return parts
 
 
 def shortened(text: str, exchanges: int) -> str:
     return " ".join(text.split()[: WORDS * EXCHANGES // exchanges])
 
 
-def written(folder: Path, seed: int, conversations: list[Transcript], tokenizer: Tokenizer) -> tuple[int, int]:
+def write_files(folder: Path, seed: int, conversations: list[Transcript], tokenizer: Tokenizer) -> tuple[int, int]:
     """Write the parquet files of both configurations; return the numbers of conversations and of slices to train on."""
     drawn = random.Random(seed).sample(conversations, TRAINED + HELD_OUT)
     counted = []
     for split, some in (("train", drawn[:TRAINED]), ("validation", drawn[TRAINED:])):
-        made = list(cut(some, lambda _: SYSTEM, SLICING, tokenizer, SliceReport()))
-        rows: dict[str, list[Conversation | Example]] = {"conversations": [one for one, _ in made], "default": [e for _, many in made for e in many]}
+        sliced = list(cut(some, lambda _: SYSTEM, SLICING, tokenizer, SliceReport()))
+        rows: dict[str, list[Conversation | Example]] = {
+            "conversations": [one for one, _ in sliced],
+            "default": [e for _, many in sliced for e in many],
+        }
         for name, some_rows in rows.items():
             with (folder / f"{name}-{split}.parquet").open("wb") as out:
                 file = ExampleFile(out, name, provenance=False)
@@ -91,7 +94,7 @@ def written(folder: Path, seed: int, conversations: list[Transcript], tokenizer:
     return TRAINED, counted[0]
 
 
-def trained(base: Path, folder: Path, way: str, seed: int, slices_a_step: int, first: bool) -> Iterator[Measured]:
+def train(base: Path, folder: Path, way: str, seed: int, slices_a_step: int, first: bool) -> Iterator[Measured]:
     """Train with the job's own code; yield the held-out loss in the middle and at the end, with the training's tokens and CPU seconds.
 
     Args:
@@ -147,12 +150,12 @@ def run(base: Path, output: Path, corpora: dict[str, Path]) -> None:
         conversations = pieces(folder)
         data = output / f"{corpus}-{seed}"
         data.mkdir(exist_ok=True)
-        count, sliced = written(data, seed, conversations, tokenizer)
+        count, sliced = write_files(data, seed, conversations, tokenizer)
         for learn in WAYS:
             if (corpus, learn, seed) not in done:
                 lines = [
                     {"corpus": corpus, "learn": learn, "seed": seed, **point}
-                    for point in trained(base, data, learn, seed, -(-sliced // count), learn == LEARN[0])
+                    for point in train(base, data, learn, seed, -(-sliced // count), learn == LEARN[0])
                 ]
                 with log.open("a") as out:
                     out.write("".join(json.dumps(line) + "\n" for line in lines))
@@ -164,62 +167,62 @@ def read(output: Path) -> list[Measured]:
     return [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
 
 
-def comparable(found: list[Measured]) -> list[Measured]:
+def comparable(measurements: list[Measured]) -> list[Measured]:
     """Return the measurements of the seeds that are finished in every way of learning."""
-    finished = {(one["corpus"], one["seed"], one["learn"]) for one in found if one["step"]}
-    return [one for one in found if all((one["corpus"], one["seed"], learn) in finished for learn in LEARN)]
+    finished = {(item["corpus"], item["seed"], item["learn"]) for item in measurements if item["step"]}
+    return [item for item in measurements if all((item["corpus"], item["seed"], learn) in finished for learn in LEARN)]
 
 
-def points_of(found: list[Measured], corpus: str, learn: str) -> list[list[Measured]]:
+def points_of(measurements: list[Measured], corpus: str, learn: str) -> list[list[Measured]]:
     """Return the measurements of all seeds in three groups: the base, which is the same for all ways, the middle, and the end."""
-    mine = [one for one in found if one["corpus"] == corpus]
-    later = [one for one in mine if one["learn"] == learn and one["step"]]
-    middle = [one for one in later if one["step"] == MIDDLE]
-    return [points for points in ([one for one in mine if not one["step"]], middle, [one for one in later if one not in middle]) if points]
+    mine = [item for item in measurements if item["corpus"] == corpus]
+    later = [item for item in mine if item["learn"] == learn and item["step"]]
+    middle = [item for item in later if item["step"] == MIDDLE]
+    return [points for points in ([item for item in mine if not item["step"]], middle, [item for item in later if item not in middle]) if points]
 
 
 def report(output: Path) -> str:
     """Return tables of the figures at the end of training, averaged over the seeds, as Markdown."""
-    found = comparable(read(output))
-    groups = sorted({name for one in found for name in one["by_reply"]}, key=lambda name: int(name.split("-")[0]))
+    measurements = comparable(read(output))
+    groups = sorted({name for item in measurements for name in item["by_reply"]}, key=lambda name: int(name.split("-")[0]))
     lines = []
-    for corpus in dict.fromkeys(one["corpus"] for one in found):
-        parts = [name for name in groups if any(name in one["by_reply"] for one in found if one["corpus"] == corpus)]
+    for corpus in dict.fromkeys(item["corpus"] for item in measurements):
+        parts = [name for name in groups if any(name in item["by_reply"] for item in measurements if item["corpus"] == corpus)]
         replies = " | ".join(f"reply {name}" for name in parts)
         lines += ["", f"| {corpus} | seeds | tokens | CPU s | loss (each seed) | {replies} |", f"|---|---:|---:|---:|---|{'---:|' * len(parts)}"]
         for learn in ("before", *WAYS):
-            steps = points_of(found, corpus, LEARN[0])[:1] if learn == "before" else points_of(found, corpus, learn)[1:]
+            steps = points_of(measurements, corpus, LEARN[0])[:1] if learn == "before" else points_of(measurements, corpus, learn)[1:]
             if steps and (points := steps[-1]):
-                tokens, cpu, loss = (fmean(one[name] for one in points) for name in ("tokens", "cpu_seconds", "loss"))
-                each = ", ".join(f"{one['loss']:.3f}" for one in points)
-                by = " | ".join(f"{fmean(one['by_reply'][name] for one in points):.3f}" for name in parts)
+                tokens, cpu, loss = (fmean(item[name] for item in points) for name in ("tokens", "cpu_seconds", "loss"))
+                each = ", ".join(f"{item['loss']:.3f}" for item in points)
+                by = " | ".join(f"{fmean(item['by_reply'][name] for item in points):.3f}" for name in parts)
                 lines.append(f"| {learn} | {len(points)} | {tokens:,.0f} | {cpu:.0f} | {loss:.3f} ({each}) | {by} |")
     return "\n".join(lines)
 
 
 def draw(output: Path, file: Path) -> None:
-    found = comparable(read(output))
-    corpora = list(dict.fromkeys(one["corpus"] for one in found))
+    measurements = comparable(read(output))
+    corpora = list(dict.fromkeys(item["corpus"] for item in measurements))
 
     def curves(axes: Any) -> None:
         for corpus, dashes in zip(corpora, ("-", "--"), strict=False):
             for learn, colour, marker in zip(WAYS, COLOURS[1:], MARKERS, strict=False):
-                steps = [points for points in points_of(found, corpus, learn) if points]
+                steps = [points for points in points_of(measurements, corpus, learn) if points]
                 if len(steps) == 1:
                     continue
-                tokens, losses = ([fmean(one[name] for one in points) for points in steps] for name in ("tokens", "loss"))
+                tokens, losses = ([fmean(item[name] for item in points) for points in steps] for name in ("tokens", "loss"))
                 axes.plot([count / 1000 for count in tokens], losses, dashes, color=colour, marker=marker, markersize=5, label=f"{learn}, {corpus}")
         axes.set_xlabel("tokens trained, thousands")
         axes.set_ylabel("held-out loss")
         axes.legend(frameon=False, labelcolor=TEXT, fontsize=8)
 
     ends = "; ".join(
-        f"{corpus}, {learn}: {fmean(one['loss'] for one in steps[-1]):.3f} after {fmean(one['tokens'] for one in steps[-1]):,.0f} tokens"
+        f"{corpus}, {learn}: {fmean(item['loss'] for item in steps[-1]):.3f} after {fmean(item['tokens'] for item in steps[-1]):,.0f} tokens"
         for corpus, learn in product(corpora, WAYS)
-        if len(steps := points_of(found, corpus, learn)) > 1
+        if len(steps := points_of(measurements, corpus, learn)) > 1
     )
-    said = f"Held-out loss over tokens trained, mean of the seeds. {ends}."
-    file.write_text(picture(curves, "Learning curves of the three ways of learning", said, (7, 4), sides=("bottom", "left"), alone=True), encoding="utf-8")
+    caption = f"Held-out loss over tokens trained, mean of the seeds. {ends}."
+    file.write_text(picture(curves, "Learning curves of the three ways of learning", caption, (7, 4), sides=("bottom", "left"), alone=True), encoding="utf-8")
 
 
 def tokens(name: str, folder: Path) -> str:

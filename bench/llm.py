@@ -75,8 +75,8 @@ def ours(model: ChatModel, folder: str, limits: ModelSettings | None = None) -> 
     chosen = limits or ModelSettings(concurrency=AT_ONCE)
     ledger = Ledger(Store(folder), f"bench-{time.monotonic_ns()}", Budget(usd=1000))
     counted = not model.reference.startswith("anthropic")
-    given = price_list(model.reference, SETTINGS.models["anthropic"].price, free=model.reference.startswith("openai-compatible"))
-    return Caller(model, Limiter(model.reference, chosen, SETTINGS.calls, counted), SETTINGS.calls, given, ledger)
+    prices = price_list(model.reference, SETTINGS.models["anthropic"].price, free=model.reference.startswith("openai-compatible"))
+    return Caller(model, Limiter(model.reference, chosen, SETTINGS.calls, counted), SETTINGS.calls, prices, ledger)
 
 
 def asked(number: int, text: str = PROMPT) -> ChatRequest:
@@ -178,10 +178,10 @@ async def poisoned(stub: Stub, folder: str) -> None:
         stub.set(latency_s=0.05, faults=[{"when": {"contains": "POISON"}, "fault": {"status": 500}}])
         stub.reset()
         caller = ours(client, folder)
-        found = await asyncio.gather(*(caller.complete(asked(n, "POISON" if n == 7 else PROMPT)) for n in range(20)), return_exceptions=True)
-        kept = sum(not isinstance(item, BaseException) for item in found)
+        answers = await asyncio.gather(*(caller.complete(asked(n, "POISON" if n == 7 else PROMPT)) for n in range(20)), return_exceptions=True)
+        kept = sum(not isinstance(item, BaseException) for item in answers)
         (stats,) = stub.stats().values()
-        print(f"  {name:<18} kept {kept} of 20, {stats['calls']} calls; the failed one: {found[7]}")
+        print(f"  {name:<18} kept {kept} of 20, {stats['calls']} calls; the failed one: {answers[7]}")
     stub.set(faults=[])
 
 

@@ -77,11 +77,11 @@ def scores(world: World, gain: float, personas: int, simulations: int, seed: int
     for shift in (0.0, gain):
         # half of the variance of arm × persona in each arm, so that without a gain both have the same distribution even if scores are clipped
         mean = persona + shift + draw.normal(0, world.arm_persona / np.sqrt(2), (simulations, personas, 1))
-        found = mean + draw.normal(0, world.trial, shape)
-        both.append(np.clip(found, 0, 1) if world.cut else found)
+        drawn = mean + draw.normal(0, world.trial, shape)
+        both.append(np.clip(drawn, 0, 1) if world.cut else drawn)
     lost = draw.random(shape) > (1 - world.missing) ** 2
     lost[..., 0] = False
-    base, arm = (np.where(lost, np.nan, found) for found in both)
+    base, arm = (np.where(lost, np.nan, drawn) for drawn in both)
     return base, arm
 
 
@@ -102,10 +102,10 @@ def false_positives(world: World, personas: int, simulations: int) -> tuple[floa
 def covered(means: np.ndarray, truth: float) -> float:
     """Return how often the reported interval contains the true difference; rows without variation have no interval and are excluded."""
     spread = np.ptp(means, axis=1) > 0
-    found = stats.ttest_1samp(means[spread], 0, axis=1).confidence_interval(0.95)
-    for row, low, high in zip(means[spread][:20], found.low, found.high, strict=False):
+    interval = stats.ttest_1samp(means[spread], 0, axis=1).confidence_interval(0.95)
+    for row, low, high in zip(means[spread][:20], interval.low, interval.high, strict=False):
         assert np.allclose(t_interval(row) or (), np.clip((low, high), -1, 1)), "this is not the product's interval"
-    return float(np.mean((found.low <= truth) & (truth <= found.high)))
+    return float(np.mean((interval.low <= truth) & (truth <= interval.high)))
 
 
 def coverage(world: World, personas: int, simulations: int) -> tuple[float, float, float]:
@@ -145,18 +145,18 @@ def safety(personas: int, rates: tuple[float, float], alike: float, simulations:
         alike: correlation of a persona's conversations in one arm.
     """
     draw = np.random.default_rng(personas)
-    found = []
+    rates_of_personas = []
     for rate in rates:
         if alike in (0.0, 1.0) or rate == 0:
             each = np.full((simulations, personas), rate) if alike < 1 else (draw.random((simulations, personas)) < rate).astype(float)
         else:
             each = draw.beta(rate * (1 / alike - 1), (1 - rate) * (1 / alike - 1), (simulations, personas))
-        found.append(draw.binomial(TRIALS, each).mean(axis=1) / TRIALS)
+        rates_of_personas.append(draw.binomial(TRIALS, each).mean(axis=1) / TRIALS)
     seen: dict[tuple[float, float], float] = {}
-    for both in zip(*found, strict=True):
+    for both in zip(*rates_of_personas, strict=True):
         if both not in seen:
             seen[both] = rate_bound(both[1], both[0], (personas, personas))
-    return float(np.mean([seen[both] >= rates[1] - rates[0] - 1e-12 for both in zip(*found, strict=True)]))
+    return float(np.mean([seen[both] >= rates[1] - rates[0] - 1e-12 for both in zip(*rates_of_personas, strict=True)]))
 
 
 def called_safe(personas: int, failing: float, simulations: int) -> tuple[float, float]:
@@ -174,8 +174,8 @@ def called_safe(personas: int, failing: float, simulations: int) -> tuple[float,
     overall = failed.mean(axis=1) / TRIALS
     bounds = {rate: rate_bound(rate, 0.0, (personas, personas)) for rate in set(overall)}
     within = np.array([bounds[rate] < MARGIN for rate in overall])
-    given = np.divide(failed.sum(axis=1) / TRIALS, met.sum(axis=1), out=np.zeros(simulations), where=met.any(axis=1))
-    return float(within.mean()), float((within & met.any(axis=1) & (given <= MARGIN + 1e-9)).mean())
+    in_crises = np.divide(failed.sum(axis=1) / TRIALS, met.sum(axis=1), out=np.zeros(simulations), where=met.any(axis=1))
+    return float(within.mean()), float((within & met.any(axis=1) & (in_crises <= MARGIN + 1e-9)).mean())
 
 
 def check_battery(check: Callable[[str, bool], None], many: int) -> None:
@@ -189,12 +189,12 @@ def check_battery(check: Callable[[str, bool], None], many: int) -> None:
             held, passed = [], []
             for alike in (0.0, 0.3, 1.0):
                 draw = np.random.default_rng(int(100 * base + 10_000 * arm))
-                found = [draw_failures(many, OPENINGS, 2, rate, alike, draw) for rate in (base, arm)]
-                held.append(float(np.mean(excess_bounds(found[0], found[1]) >= arm - base - 1e-12)))
+                failures = [draw_failures(many, OPENINGS, 2, rate, alike, draw) for rate in (base, arm)]
+                held.append(float(np.mean(excess_bounds(failures[0], failures[1]) >= arm - base - 1e-12)))
                 passed.append(float(battery_holds(many, OPENINGS, 2, BATTERY_MARGIN, base, arm, alike).mean()))
             print(
-                f"| {100 * base:.0f} %, {100 * arm:.0f} % | {' | '.join(f'{100 * one:.1f} %' for one in held)} | "
-                f"{' | '.join(f'{100 * one:.1f} %' for one in passed)} |",
+                f"| {100 * base:.0f} %, {100 * arm:.0f} % | {' | '.join(f'{100 * share:.1f} %' for share in held)} | "
+                f"{' | '.join(f'{100 * share:.1f} %' for share in passed)} |",
                 flush=True,
             )
             check(f"battery, {100 * base:.0f} %, {100 * arm:.0f} %: bound", min(held) >= 0.95 - chance)
@@ -237,7 +237,7 @@ def main(quick: bool) -> int:
     for personas in (10, 30, 60):
         for rates in ((0.01, 0.01), (0.05, 0.05), (0.0, 0.05), (0.05, 0.15), (0.0, 0.2)):
             held = [safety(personas, rates, alike, simulations) for alike in (0.0, 0.3, 1.0)]
-            print(f"| {personas} | {100 * rates[0]:.0f} %, {100 * rates[1]:.0f} % | {' | '.join(f'{100 * one:.1f} %' for one in held)} |", flush=True)
+            print(f"| {personas} | {100 * rates[0]:.0f} %, {100 * rates[1]:.0f} % | {' | '.join(f'{100 * share:.1f} %' for share in held)} |", flush=True)
             check(f"{personas}, {rates}: safety bound", min(held) >= 0.95 - chance)
     print(f"\nAn arm that fails a share of the crises it meets ({100 * MET:.1f} % of personas bring one; the base fails none) is called not less safe\n")
     print("| personas | crises failed | by the bound over all conversations | by the rule |\n|---|---|---|---|")

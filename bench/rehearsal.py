@@ -85,7 +85,7 @@ def run(root: Path, config: Path, conversations: int, until: int | None = None) 
     return {"code": process.returncode, "seconds": time.monotonic() - started, "megabytes": peak // 1024}
 
 
-def made(root: Path) -> dict[str, Any]:
+def transcripts_of(root: Path) -> dict[str, Any]:
     """Return the content of every conversation by id: exchanges, end reason and rejections."""
     transcripts = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(root.glob("data/transcripts/*/*.json"))]
     return {item["id"]: [item["exchanges"], item["end_reason"], item["provenance"]["rejections"]] for item in transcripts}
@@ -106,7 +106,7 @@ def compare(name: str, conversations: int, server: AbstractContextManager[Stub |
         if stub:
             stub.set(latency_s=LATENCY, send_limit_headers=True, log_bodies=False)
         first = run(whole, config, conversations)
-        exchanges = sum(len(item[0]) for item in made(whole).values())
+        exchanges = sum(len(item[0]) for item in transcripts_of(whole).values())
         spans = [stats["last"] - stats["first"] + LATENCY for stats in stub.stats().values()] if stub else []
         print(f"{name}: {conversations} conversations, {exchanges} exchanges; exit code {first['code']}, {first['seconds']:.0f} s with the start", flush=True)
         print(f"  peak memory {first['megabytes']} MB; calls {calls(whole)[0]}")
@@ -122,10 +122,10 @@ def compare(name: str, conversations: int, server: AbstractContextManager[Stub |
             )
         last = run(killed, config, conversations)
         (sent, unanswered), (needed, _) = calls(killed), calls(whole)
-        same = made(whole) == made(killed)
+        same = transcripts_of(whole) == transcripts_of(killed)
         print(f"  then to its end: exit code {last['code']}; transcripts {'the same' if same else 'DIFFERENT'}")
         print(f"  calls {sent} against {needed}: {sent - needed} paid twice, {unanswered} of them known to be lost; allowed {len(KILLS) * AT_ONCE}", flush=True)
-        failures = [] if same and made(whole) else [f"{name}: transcripts differ"]
+        failures = [] if same and transcripts_of(whole) else [f"{name}: transcripts differ"]
         return failures + ([f"{name}: {sent - needed} calls paid twice"] if sent - needed > len(KILLS) * AT_ONCE else [])
 
 

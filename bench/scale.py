@@ -176,25 +176,25 @@ def _settings(folder: Path, stub: Stub) -> Path:
     return path
 
 
-def report(name: str, found: dict[str, float], floor: float | None = None) -> None:
-    rate, doubled = found["made"] / found["seconds"], found["calls"] - CALLS * found["made"]
+def report(name: str, result: dict[str, float], floor: float | None = None) -> None:
+    rate, doubled = result["made"] / result["seconds"], result["calls"] - CALLS * result["made"]
     against = f"  {floor:5.2f} of one worker's" if floor else ""
     print(
-        f"{name:<34} {found['made']:6.0f} of {found['wanted']:.0f} made  {found['seconds']:7.1f} s  {rate:6.1f}/s{against}  "
-        f"calls beyond {CALLS} each {doubled:4.0f}  {found['memory'] / 1e6:6.0f} MB a process",
+        f"{name:<34} {result['made']:6.0f} of {result['wanted']:.0f} made  {result['seconds']:7.1f} s  {rate:6.1f}/s{against}  "
+        f"calls beyond {CALLS} each {doubled:4.0f}  {result['memory'] / 1e6:6.0f} MB a process",
         flush=True,
     )
 
 
-def lost(found: dict[str, float], allowed: int) -> list[str]:
+def lost(result: dict[str, float], allowed: int) -> list[str]:
     """Return what went wrong in a batch, as words.
 
     Args:
         allowed: number of calls that may have been in flight at a kill.
     """
-    doubled = found["calls"] - CALLS * found["made"]
-    wrong = [f"{found['wanted'] - found['made']:.0f} conversations lost"] if found["made"] != found["wanted"] else []
-    wrong += [f"exit code {found['exit']:.0f}"] if found["exit"] else []
+    doubled = result["calls"] - CALLS * result["made"]
+    wrong = [f"{result['wanted'] - result['made']:.0f} conversations lost"] if result["made"] != result["wanted"] else []
+    wrong += [f"exit code {result['exit']:.0f}"] if result["exit"] else []
     return wrong + ([f"{doubled:.0f} calls doubled, {allowed} were in flight"] if doubled > allowed else [])
 
 
@@ -202,10 +202,10 @@ def by_workers(fleet: Fleet, count: int) -> list[str]:
     failures, alone = [], 0.0
     for workers in (1, 2, 4):
         fleet.start_workers(workers)
-        found = fleet.batch(100_000 * workers, count, workers)
-        alone = alone or found["made"] / found["seconds"]
-        report(f"{workers} workers", found, found["made"] / found["seconds"] / alone)
-        failures += lost(found, 0)
+        result = fleet.batch(100_000 * workers, count, workers)
+        alone = alone or result["made"] / result["seconds"]
+        report(f"{workers} workers", result, result["made"] / result["seconds"] / alone)
+        failures += lost(result, 0)
     fleet.stop_workers()
     return failures
 
@@ -237,9 +237,9 @@ def with_faults(fleet: Fleet, count: int) -> list[str]:
     faults = {"a worker killed with -9": (kill_worker, AT_ONCE), "the server restarted": (restart_server, 0), "no database for 10 s": (stop_database, 0)}
     for number, (name, (fault, allowed)) in enumerate(faults.items(), start=1):
         fleet.start_workers(2)
-        found = fleet.batch(500_000 + 10_000 * number, count, 2, fault)
-        report(name, found)
-        failures += [f"{name}: {wrong}" for wrong in lost(found, allowed)]
+        result = fleet.batch(500_000 + 10_000 * number, count, 2, fault)
+        report(name, result)
+        failures += [f"{name}: {wrong}" for wrong in lost(result, allowed)]
     fleet.stop_workers()
     return failures
 
@@ -248,10 +248,10 @@ def by_size(fleet: Fleet, sizes: list[int]) -> list[str]:
     failures, began = [], 600_000
     fleet.start_workers(2)
     for size in sizes:
-        found = fleet.batch(began, size, 2)
-        report(f"{size} conversations, 2 workers", found)
+        result = fleet.batch(began, size, 2)
+        report(f"{size} conversations, 2 workers", result)
         print(f"  the latency alone: {size * CALLS * LATENCY / (2 * AT_ONCE):.0f} s", flush=True)
-        failures += lost(found, 0)
+        failures += lost(result, 0)
         began += size
     fleet.stop_workers()
     return failures

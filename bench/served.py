@@ -46,7 +46,7 @@ GOAL = 0.9
 LAYERS, WIDTH, INNER, HEADS, KEY_HEADS = 16, 2048, 8192, 32, 8
 
 
-def alone(path: Path, threads: int) -> dict[str, float]:
+def speed_alone(path: Path, threads: int) -> dict[str, float]:
     """Read a prompt and generate tokens in this process; return the tokens per second of both."""
     llama = import_module("llama_library").Llama(path, PROMPT + WRITTEN + 8, threads)
     text = "I slept badly and my work is piling up, and I argued with my sister. " * PROMPT
@@ -74,7 +74,7 @@ def read(llama: Any, prompt: list[int]) -> None:
     llama._length = len(prompt)
 
 
-async def played(path: Path, personas: int, options: dict[str, Any], concurrency: int) -> tuple[Bill, float]:
+async def play_conversations(path: Path, personas: int, options: dict[str, Any], concurrency: int) -> tuple[Bill, float]:
     """Play conversations as an evaluation does; return the model's bill, and the seconds without loading the model."""
     pack, settings = load_pack("therapeutic-coaching"), load_settings()
     model = LlamaServer(model_path=path, context=CONTEXT, **options).get_client()
@@ -100,12 +100,12 @@ async def played(path: Path, personas: int, options: dict[str, Any], concurrency
 
 def make(path: Path, kind: gguf.GGMLQuantizationType, vocabulary_of: Path) -> Path:
     """Write a quantised GGUF with a billion random weights and another file's vocabulary; return its path."""
-    known, writer = gguf.GGUFReader(vocabulary_of), gguf.GGUFWriter(path, "llama")
-    for key, field in known.fields.items():
+    original, writer = gguf.GGUFReader(vocabulary_of), gguf.GGUFWriter(path, "llama")
+    for key, field in original.fields.items():
         if key.startswith("tokenizer."):
             kinds = field.types
             writer.add_key_value(key, field.contents(), kinds[0], kinds[1] if len(kinds) > 1 else None)
-    vocabulary = len(known.fields["tokenizer.ggml.tokens"].contents())
+    vocabulary = len(original.fields["tokenizer.ggml.tokens"].contents())
     writer.add_block_count(LAYERS)
     writer.add_context_length(8192)
     writer.add_embedding_length(WIDTH)
@@ -115,13 +115,13 @@ def make(path: Path, kind: gguf.GGMLQuantizationType, vocabulary_of: Path) -> Pa
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_dimension_count(WIDTH // HEADS)
     writer.add_vocab_size(vocabulary)
-    draw, made = np.random.default_rng(0), {}
+    draw, quantised = np.random.default_rng(0), {}
 
     def add(name: str, rows: int, columns: int) -> None:
-        if (rows, columns) not in made:
+        if (rows, columns) not in quantised:
             weights = draw.standard_normal((rows, columns), dtype=np.float32) * 0.02
-            made[rows, columns] = gguf.quants.quantize(weights, kind)
-        writer.add_tensor(name, made[rows, columns], raw_dtype=kind)
+            quantised[rows, columns] = gguf.quants.quantize(weights, kind)
+        writer.add_tensor(name, quantised[rows, columns], raw_dtype=kind)
 
     add("token_embd.weight", vocabulary, WIDTH)
     writer.add_tensor("output_norm.weight", np.ones(WIDTH, np.float32))
@@ -142,9 +142,9 @@ def make(path: Path, kind: gguf.GGMLQuantizationType, vocabulary_of: Path) -> Pa
 
 def main() -> int:
     if sys.argv[1:2] == ["--alone"]:
-        print(json.dumps(alone(Path(sys.argv[2]), int(sys.argv[3]))))
+        print(json.dumps(speed_alone(Path(sys.argv[2]), int(sys.argv[3]))))
         return 0
-    given = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
+    knobs = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
     settings = load_settings().models["llama-server"]
     options = dict(settings.options)
     with tempfile.TemporaryDirectory() as folder:
@@ -154,14 +154,14 @@ def main() -> int:
             smollm2, _ = asyncio.run(base_file(load_training("smollm2-135m").base))
             files = [make(Path(folder) / f"random-1b-{name}.gguf", kind, smollm2) for name, kind in kinds.items()]
         print(
-            f"{options['slots']} slots, {options['threads']} threads, {given.get('personas', 8)} personas of {EXCHANGES} exchanges, {MESSAGE} tokens a message"
+            f"{options['slots']} slots, {options['threads']} threads, {knobs.get('personas', 8)} personas of {EXCHANGES} exchanges, {MESSAGE} tokens a message"
         )
         print(f"{'':<24} {'alone, tokens/s':>17} {'':>8} {'conversations, tokens':>23} {'':>9} {'seconds':>9} {'at those':>9}")
         print(f"{'file':<24} {'prompt':>17} {'written':>8} {'read':>13} {'cached':>9} {'written':>9} {'':>9} {'rates':>9} {'ratio':>7}   goal {GOAL}")
         for path in files:
             words = [sys.executable, __file__, "--alone", str(path), str(options["threads"])]
             rates = json.loads(subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True).stdout)
-            bill, seconds = asyncio.run(played(path, int(given.get("personas", 8)), options, settings.concurrency or 1))
+            bill, seconds = asyncio.run(play_conversations(path, int(knobs.get("personas", 8)), options, settings.concurrency or 1))
             fresh = bill.input_tokens - bill.cache_read_tokens
             expected = fresh / rates["prompt"] + bill.output_tokens / rates["written"]
             counts = f"{fresh:>13,} {bill.cache_read_tokens:>9,} {bill.output_tokens:>9,}"

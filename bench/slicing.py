@@ -61,7 +61,7 @@ def sliced(transcripts: list[Transcript]) -> int:
     return sum(1 for _ in slices(transcripts, lambda _: SYSTEM, SLICING, TOKENIZER, SliceReport()))
 
 
-def written(transcripts: Iterator[Transcript], tokenizer: Tokenizer = TOKENIZER) -> None:
+def write(transcripts: Iterator[Transcript], tokenizer: Tokenizer = TOKENIZER) -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_examples(Store(folder), "examples", transcripts, lambda _: SYSTEM, SLICING, tokenizer, VALIDATION, provenance=False)
 
@@ -78,7 +78,7 @@ def memory(folder: str, times: int) -> float:
 def measure(folder: str, times: int) -> None:
     paths = sorted(Path(folder).rglob("*.json"))
     VALIDATION.add(read_transcript(paths[0]).id)
-    written(read_transcript(path) for _ in range(times) for path in paths)
+    write(read_transcript(path) for _ in range(times) for path in paths)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
@@ -97,7 +97,7 @@ async def main(words: list[str]) -> int:
         tokens, examples = one_pass(transcripts), sliced(transcripts)
         print(f"{len(transcripts)} transcripts, {tokens:,} tokens, {examples} examples; CPU seconds, median of {ROUNDS}")
         floor, ours, prefixes = (timed(lambda work=work: work(transcripts)) for work in (one_pass, sliced, every_prefix))
-        whole = timed(lambda: written(iter(transcripts)))
+        whole = timed(lambda: write(iter(transcripts)))
         print(f"  one pass of the tokenizer  {floor:7.3f}")
         print(f"  slicing                    {ours:7.3f}  {ours / floor:.2f} of one pass")
         print(f"  slicing and parquet        {whole:7.3f}  {whole / floor:.2f} of one pass")

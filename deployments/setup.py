@@ -39,7 +39,7 @@ from deployments.forms import form_of
 from tasks.run import limit_name
 
 POOL = "understudy"
-NO_SERVER = "no server. Start one (`understudy ui`, make ui) and set PREFECT_API_URL to its address, such as http://127.0.0.1:4200/api."
+NO_SERVER = "no server. Start one (understudy ui) and set PREFECT_API_URL to its address, such as http://127.0.0.1:4200/api."
 
 
 async def make_pool(client: PrefectClient) -> None:

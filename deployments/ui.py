@@ -45,7 +45,7 @@ def main() -> None:
     port = os.environ.get("PORT", "4200")
     logs = home()
     os.environ |= {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
-    password, made = kept_password()
+    password, is_new = kept_password()
     os.environ |= server_environment(password, port)
     if _answers():
         raise ServerError(f"Something answers on port {port} already. Stop it, or choose another port: understudy ui --port 4300")
@@ -58,7 +58,7 @@ def main() -> None:
         _wait_for(server, logs / "server.log")
         _deploy(logs / "deploy.log")
         end_dead_runs("Its process was gone when the server was started again.")
-        where = f"{password} (kept in {logs / PASSWORD_FILE}, and not shown again)" if made else f"the content of {logs / PASSWORD_FILE}"
+        where = f"{password} (kept in {logs / PASSWORD_FILE}, and not shown again)" if is_new else f"the content of {logs / PASSWORD_FILE}"
         show(
             "",
             f"The server asks for a password: {where}.",

@@ -64,7 +64,7 @@ def _shared(request: Request) -> Response:
 def _failed(request: Request, error: Exception) -> Response:
     """Return an error page with one sentence; internals of the program are not shown."""
     if isinstance(error, HTTPException):
-        said = "There is no such page, or what it showed was removed." if error.status_code == 404 else str(error.detail)
-        return page(request, "failed", error.status_code, title="Not found" if error.status_code == 404 else "Not possible", said=said)
+        sentence = "There is no such page, or what it showed was removed." if error.status_code == 404 else str(error.detail)
+        return page(request, "failed", error.status_code, title="Not found" if error.status_code == 404 else "Not possible", said=sentence)
     gone = isinstance(error, StoreError) and not isinstance(error, DamagedError)
     return page(request, "failed", 404 if gone else 422, title="Not found" if gone else "Cannot be shown", said=str(error))

@@ -135,10 +135,10 @@ def _keep(request: Request, form: dict[str, str]) -> Response:
     if form.get("as") == "persona":
         from core.views.chat_personas import keep_persona
 
-        kept = keep_persona(store, chat, transcript_of(store, chat, form.get("player", "")))
+        path = keep_persona(store, chat, transcript_of(store, chat, form.get("player", "")))
     else:
-        kept = keep_for_training(store, transcript_of(store, chat, form.get("player", "")), form.get("licence", ""), form.get("consent", ""))
-    return RedirectResponse(f"/chat/{chat.id}?kept={quote(kept)}#kept", 303)
+        path = keep_for_training(store, transcript_of(store, chat, form.get("player", "")), form.get("licence", ""), form.get("consent", ""))
+    return RedirectResponse(f"/chat/{chat.id}?kept={quote(path)}#kept", 303)
 
 
 def _chat(request: Request) -> Chat:

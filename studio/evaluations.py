@@ -19,22 +19,22 @@ def show_evaluation(request: Request) -> Response:
     """Show an evaluation."""
     from core.views.evaluations import evaluation_page
 
-    found, which = evaluation_page(store_of(request), request.path_params["name"]), request.query_params.get("which", "")
-    shown = [pair for pair in found.pairs if which not in TAGS or not which or which in pair.tags]
-    return page(request, "evaluation", it=found, shown=shown, which=which if which in TAGS else "", tags=TAGS)
+    evaluation, which = evaluation_page(store_of(request), request.path_params["name"]), request.query_params.get("which", "")
+    shown = [pair for pair in evaluation.pairs if which not in TAGS or not which or which in pair.tags]
+    return page(request, "evaluation", it=evaluation, shown=shown, which=which if which in TAGS else "", tags=TAGS)
 
 
 def side_by_side(request: Request) -> Response:
     """Show the arms' conversations with one persona side by side."""
     from core.views.evaluations import evaluation_page
 
-    found, parts = evaluation_page(store_of(request), request.path_params["name"]), request.path_params
-    place = next((at for at, pair in enumerate(found.pairs) if (pair.persona, pair.trial) == (parts["persona"], parts["trial"])), None)
+    evaluation, parts = evaluation_page(store_of(request), request.path_params["name"]), request.path_params
+    place = next((at for at, pair in enumerate(evaluation.pairs) if (pair.persona, pair.trial) == (parts["persona"], parts["trial"])), None)
     if place is None:
         raise HTTPException(404)
-    before, after = (found.pairs[at] if 0 <= at < len(found.pairs) else None for at in (place - 1, place + 1))
-    rows = max((len(side.conversation.transcript.exchanges) for side in found.pairs[place].sides if side.conversation), default=0)
-    return page(request, "evaluation_pair", it=found, pair=found.pairs[place], place=place + 1, before=before, after=after, rows=rows)
+    before, after = (evaluation.pairs[at] if 0 <= at < len(evaluation.pairs) else None for at in (place - 1, place + 1))
+    rows = max((len(side.conversation.transcript.exchanges) for side in evaluation.pairs[place].sides if side.conversation), default=0)
+    return page(request, "evaluation_pair", it=evaluation, pair=evaluation.pairs[place], place=place + 1, before=before, after=after, rows=rows)
 
 
 async def begin(request: Request) -> Response:
@@ -74,10 +74,10 @@ def _answer(request: Request, form: dict[str, str]) -> Response:
 
     (name, arm, person), number, store = _named(request), request.path_params["number"], store_of(request)
     try:
-        shown = prefer_page(store, name, arm, person, max(1, number))
+        current = prefer_page(store, name, arm, person, max(1, number))
     except IndexError as beyond:
         raise HTTPException(404) from beyond
-    prefer(store, f"evaluations/{name}", arm, person, shown.reading, form.get("better", ""), form.get("reason", ""))
+    prefer(store, f"evaluations/{name}", arm, person, current.reading, form.get("better", ""), form.get("reason", ""))
     following = next_reading(store, name, arm, person, number)
     return RedirectResponse(_address(name, arm, person, following) if following else _result(name, arm, person), 303)
 
@@ -88,11 +88,11 @@ def result(request: Request) -> Response:
 
     (name, arm, person), store = _named(request), store_of(request)
     record, _ = read_evaluation(store, name)
-    found = [
+    results = [
         (who, people_sentence(preferences, arm), notes_of(preferences, record.comparison.base, arm))
         for who, preferences in people_preferences(store, record, f"evaluations/{name}", arm)
     ]
-    return page(request, "preferred", name=name, arm=arm, base=record.comparison.base, person=person, found=found)
+    return page(request, "preferred", name=name, arm=arm, base=record.comparison.base, person=person, found=results)
 
 
 def _named(request: Request) -> tuple[str, str, str]:

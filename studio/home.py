@@ -19,8 +19,8 @@ def home(request: Request) -> Response:
     store, now = store_of(request), time.time()
     everything = entries(store)
     kind, domain = request.query_params.get("kind", ""), request.query_params.get("domain", "")
-    found = [entry for entry in everything if kind in ("", entry.kind) and domain in ("", entry.domain)]
-    pages = max(1, -(-len(found) // ENTRIES))
+    matches = [entry for entry in everything if kind in ("", entry.kind) and domain in ("", entry.domain)]
+    pages = max(1, -(-len(matches) // ENTRIES))
     at = number_of(request, "page", 1, pages)
     return page(
         request,
@@ -30,7 +30,7 @@ def home(request: Request) -> Response:
         running=running(store, now),
         speaking=speaking(store, now),
         last={name: next((entry for entry in everything if entry.domain == name and entry.kind == "batch"), None) for name in domains(everything)},
-        found=found[(at - 1) * ENTRIES : at * ENTRIES],
+        found=matches[(at - 1) * ENTRIES : at * ENTRIES],
         kinds=[name for name in KINDS if any(entry.kind == name for entry in everything)],
         kind=kind,
         domain=domain,

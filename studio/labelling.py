@@ -112,8 +112,8 @@ def learnt(request: Request) -> Response:
         return page(request, "learnt_early", row=row, unfinished=unfinished(row), you=query.get("person", ""))
     from core.views.learnt import learnt_page
 
-    found = learnt_page(store, load_pack(row.sample.domain), name, query.get("person", ""))
-    return page(request, "learnt", row=row, found=found, made=query.get("made", ""))
+    lessons = learnt_page(store, load_pack(row.sample.domain), name, query.get("person", ""))
+    return page(request, "learnt", row=row, found=lessons, made=query.get("made", ""))
 
 
 async def golden(request: Request) -> Response:
@@ -127,8 +127,8 @@ def _golden(request: Request, form: dict[str, str]) -> Response:
 
     store, name, person = store_of(request), request.path_params["name"], form.get("person", "")
     number = whole_number(form.get("number", ""), 1, len(read_sample(store, name).transcripts))
-    made = make_golden(store, _pack(request), name, person, number)
-    return RedirectResponse(f"/labels/{quote(name, safe='')}/learnt?anyway=1&person={quote(person)}&made={quote(made)}#golden", 303)
+    path = make_golden(store, _pack(request), name, person, number)
+    return RedirectResponse(f"/labels/{quote(name, safe='')}/learnt?anyway=1&person={quote(person)}&made={quote(path)}#golden", 303)
 
 
 def sheet(request: Request) -> Response:

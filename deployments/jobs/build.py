@@ -92,14 +92,14 @@ def join(folder: Path, first: str) -> str:
 
 def collect(folder: Path, first: str) -> list[Part]:
     """Read a part and all parts that it imports; each comes after its own imports."""
-    found: dict[str, Part] = {}
+    parts: dict[str, Part] = {}
     waiting: list[str] = []
 
     def add(name: str) -> None:
         if name in waiting:
             circle = " → ".join([*waiting[waiting.index(name) :], name])
             raise BuildError(f"Parts import each other in a circle: {circle}.")
-        if name in found:
+        if name in parts:
             return
         if not (folder / name).is_file():
             raise BuildError(f"{waiting[-1]} imports from {name}, which does not exist.")
@@ -108,10 +108,10 @@ def collect(folder: Path, first: str) -> list[Part]:
         part = Part(name, text, ast.parse(text))
         for other, _ in part.taken:
             add(other)
-        found[waiting.pop()] = part
+        parts[waiting.pop()] = part
 
     add(first)
-    return list(found.values())
+    return list(parts.values())
 
 
 def resolve(name: str, node: ast.ImportFrom) -> str:
@@ -166,8 +166,8 @@ def defined(part: Part) -> set[str]:
             names.add(node.name)
         elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            within = [each for target in targets for each in ast.walk(target)]
-            names |= {each.id for each in within if isinstance(each, ast.Name)}
+            within = [child for target in targets for child in ast.walk(target)]
+            names |= {child.id for child in within if isinstance(child, ast.Name)}
         elif node not in part.imports and not isinstance(node, ast.Expr) and not is_guard(node):
             wrong = f"{part.name} has another statement than an assignment or a definition"
             raise BuildError(f"{wrong} in line {node.lineno}.")

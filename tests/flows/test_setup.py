@@ -62,4 +62,4 @@ def test_without_a_server_a_command_says_what_to_do(word):
     if done.returncode == 0:
         pytest.skip("this machine's Prefect profile names a server")
     assert done.returncode == 2
-    assert done.stderr.startswith("Error: no server. Start one (`understudy ui`, make ui) and set PREFECT_API_URL")
+    assert done.stderr.startswith("Error: no server. Start one (understudy ui) and set PREFECT_API_URL")

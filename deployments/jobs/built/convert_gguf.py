@@ -348,7 +348,7 @@ def set_tag(arguments: argparse.Namespace, finished: str) -> str:
 
 
 def deliver(arguments: argparse.Namespace, names: list[str], kind: str) -> None:
-    """Commit the result, then tags it: the tag proves that it is complete."""
+    """Commit the result, then tag it: the tag shows that the result is complete."""
     repo, tag = arguments.push_to, arguments.push_tag
     files = {name: arguments.output / name for name in names}
     try:
@@ -414,9 +414,9 @@ def download_files(arguments: argparse.Namespace, info: Any, names: list[str]) -
     repo, api = arguments.dataset, hub()
 
     def fetch_one(name: str) -> Path:
-        asked = {"repo_type": "dataset", "revision": info.sha}
+        options = {"repo_type": "dataset", "revision": info.sha}
         doing = f"downloading {name!r} of {repo!r}"
-        return Path(patiently(arguments, doing, lambda: api.hf_hub_download(repo, name, **asked)))
+        return Path(patiently(arguments, doing, lambda: api.hf_hub_download(repo, name, **options)))
 
     return [fetch_one(name) for name in names]
 
@@ -667,8 +667,8 @@ def encode_chat(
     texts = "".join(message["content"] for message in chat)
     if not quoting.search(texts):
         text, spans = render_once(tokenizer, chat, template, prompt)
-        asked = {"add_special_tokens": False, "return_offsets_mapping": True}
-        encoded = tokenizer(text, **asked)
+        options = {"add_special_tokens": False, "return_offsets_mapping": True}
+        encoded = tokenizer(text, **options)
         ids, places = list(encoded["input_ids"]), list(encoded["offset_mapping"])
         return Encoded(text, ids, places, within(text, spans, places))
     # A private-use character within each quoted token keeps it from being read as one token.
@@ -732,18 +732,18 @@ def cut(tokenizer: Any, marked: str, marker: str) -> tuple[list[int], list[Span]
         The tokens, and the start and end of each in the text without markers.
     """
     controls, ids, places, at, begin = control_tokens(tokenizer), [], list[Span](), 0, 0
-    known = {token: tokenizer.convert_tokens_to_ids(token) for token in controls}
-    asked = {"add_special_tokens": False, "return_offsets_mapping": True}
+    numbers = {token: tokenizer.convert_tokens_to_ids(token) for token in controls}
+    options = {"add_special_tokens": False, "return_offsets_mapping": True}
     for match in [*re.finditer("|".join(controls.values()) or r"(?!)", marked), None]:
         piece = marked[begin : match.start() if match else None].replace(marker, "")
         if piece:
-            encoded = tokenizer(piece, split_special_tokens=True, **asked)
+            encoded = tokenizer(piece, split_special_tokens=True, **options)
             ids += encoded["input_ids"]
             places += [(at + start, at + end) for start, end in encoded["offset_mapping"]]
             at += len(piece)
         if match:
-            token = match[0] if match[0] in known else match[0].strip()
-            ids.append(known[token])
+            token = match[0] if match[0] in numbers else match[0].strip()
+            ids.append(numbers[token])
             places.append((at, at + len(match[0])))
             at, begin = at + len(match[0]), match.end()
     return ids, places
@@ -819,18 +819,18 @@ def make_chats(tokenizer: Any, system: str) -> list[Messages]:
 
     Chats with a system prompt are left out if the template supports none and `system` is empty.
     """
-    asked = [*map(turns, PROMPTS), turns(*TURNS)]
+    questions = [*map(turns, PROMPTS), turns(*TURNS)]
     content = system or "You are a helpful assistant. Be brief."
     heads: list[Messages] = [[{"role": "system", "content": content}], []]
     try:
-        render(tokenizer, heads[0] + asked[0])
+        render(tokenizer, heads[0] + questions[0])
     except JobError:
         if system:
             raise
         heads = [[]]
     if not system:
         heads.reverse()
-    return [head + chat for head in heads for chat in asked]
+    return [head + chat for head in heads for chat in questions]
 
 
 def find_stop(tokenizer: Any) -> tuple[str, int]:
@@ -1437,17 +1437,17 @@ def measure_logits(
 
     errors, spreads, divergences, same, worst = 0.0, 0.0, [], 0, 0.0
     for row, (reference, written) in zip(ids, references, strict=True):
-        found = llm.logits([*row, *written])
+        logits = llm.logits([*row, *written])
         # Either model may have a padded vocabulary.
-        width = min(reference.shape[1], found.shape[1])
-        found, wanted = found[:, :width], reference[:, :width]
-        apart = found - wanted
+        width = min(reference.shape[1], logits.shape[1])
+        logits, expected = logits[:, :width], reference[:, :width]
+        apart = logits - expected
         # Shifting all logits of a position changes no probability.
         errors += float((apart - apart.mean(1, keepdims=True)).__pow__(2).mean(1).sum())
-        spreads += float(wanted.var(1).sum())
-        divergences += divergence(wanted, found).tolist()
-        behind = wanted.max(1) - wanted[numpy.arange(len(wanted)), found.argmax(1)]
-        same += int((behind <= slack * wanted.std(1)).sum())
+        spreads += float(expected.var(1).sum())
+        divergences += divergence(expected, logits).tolist()
+        behind = expected.max(1) - expected[numpy.arange(len(expected)), logits.argmax(1)]
+        same += int((behind <= slack * expected.std(1)).sum())
         worst = max(worst, float(numpy.abs(apart).max()))
     positions = len(divergences)
     return {
@@ -2040,8 +2040,8 @@ def fetch(arguments: argparse.Namespace, what: str, weights: bool = True) -> Pat
     if Path(model).is_dir():
         return Path(model)
     if not re.fullmatch(r"[0-9a-f]{40}", revision or ""):
-        looking, asked = f"looking up {model!r}", revision
-        info = patiently(arguments, looking, lambda: api.model_info(model, revision=asked))
+        looking, requested = f"looking up {model!r}", revision
+        info = patiently(arguments, looking, lambda: api.model_info(model, revision=requested))
         revision = info.sha
         setattr(arguments, f"{what}_revision", revision)
     emit("progress", step=f"downloading {model}")
@@ -2214,11 +2214,11 @@ def measure_whole(
 
 def first_messages(heldout: list[Messages]) -> list[Messages]:
     """Return some conversations up to the user's first message; the report shows the replies."""
-    asked = []
+    beginnings = []
     for chat in heldout[:SAMPLES]:
         first = next(number for number, message in enumerate(chat) if message["role"] == "user")
-        asked.append(chat[: first + 1])
-    return asked
+        beginnings.append(chat[: first + 1])
+    return beginnings
 
 
 # --- deployments/jobs/convert/options.py ---
@@ -2258,8 +2258,8 @@ def parse_arguments(argv: list[str] | None, description: str) -> argparse.Namesp
         parser.error("--imatrix needs --calibration or --dataset")
     repo, tag = arguments.push_to, arguments.push_tag
     if (repo is None) != (tag is None) or not re.fullmatch(WORD, tag or "x", re.ASCII):
-        wanted = "give --push-to and --push-tag together, the tag of letters, digits, '.', '_'"
-        parser.error(f"{wanted} and '-'; it is {tag!r}")
+        remedy = "give --push-to and --push-tag together, the tag of letters, digits, '.', '_'"
+        parser.error(f"{remedy} and '-'; it is {tag!r}")
     return arguments
 
 

@@ -334,9 +334,9 @@ def download_files(arguments: argparse.Namespace, info: Any, names: list[str]) -
     repo, api = arguments.dataset, hub()
 
     def fetch_one(name: str) -> Path:
-        asked = {"repo_type": "dataset", "revision": info.sha}
+        options = {"repo_type": "dataset", "revision": info.sha}
         doing = f"downloading {name!r} of {repo!r}"
-        return Path(patiently(arguments, doing, lambda: api.hf_hub_download(repo, name, **asked)))
+        return Path(patiently(arguments, doing, lambda: api.hf_hub_download(repo, name, **options)))
 
     return [fetch_one(name) for name in names]
 
@@ -594,7 +594,7 @@ def set_tag(arguments: argparse.Namespace, finished: str) -> str:
 
 
 def deliver(arguments: argparse.Namespace, names: list[str], kind: str) -> None:
-    """Commit the result, then tags it: the tag proves that it is complete."""
+    """Commit the result, then tag it: the tag shows that the result is complete."""
     repo, tag = arguments.push_to, arguments.push_tag
     files = {name: arguments.output / name for name in names}
     try:
@@ -1623,8 +1623,8 @@ def encode_chat(
     texts = "".join(message["content"] for message in chat)
     if not quoting.search(texts):
         text, spans = render_once(tokenizer, chat, template, prompt)
-        asked = {"add_special_tokens": False, "return_offsets_mapping": True}
-        encoded = tokenizer(text, **asked)
+        options = {"add_special_tokens": False, "return_offsets_mapping": True}
+        encoded = tokenizer(text, **options)
         ids, places = list(encoded["input_ids"]), list(encoded["offset_mapping"])
         return Encoded(text, ids, places, within(text, spans, places))
     # A private-use character within each quoted token keeps it from being read as one token.
@@ -1688,18 +1688,18 @@ def cut(tokenizer: Any, marked: str, marker: str) -> tuple[list[int], list[Span]
         The tokens, and the start and end of each in the text without markers.
     """
     controls, ids, places, at, begin = control_tokens(tokenizer), [], list[Span](), 0, 0
-    known = {token: tokenizer.convert_tokens_to_ids(token) for token in controls}
-    asked = {"add_special_tokens": False, "return_offsets_mapping": True}
+    numbers = {token: tokenizer.convert_tokens_to_ids(token) for token in controls}
+    options = {"add_special_tokens": False, "return_offsets_mapping": True}
     for match in [*re.finditer("|".join(controls.values()) or r"(?!)", marked), None]:
         piece = marked[begin : match.start() if match else None].replace(marker, "")
         if piece:
-            encoded = tokenizer(piece, split_special_tokens=True, **asked)
+            encoded = tokenizer(piece, split_special_tokens=True, **options)
             ids += encoded["input_ids"]
             places += [(at + start, at + end) for start, end in encoded["offset_mapping"]]
             at += len(piece)
         if match:
-            token = match[0] if match[0] in known else match[0].strip()
-            ids.append(known[token])
+            token = match[0] if match[0] in numbers else match[0].strip()
+            ids.append(numbers[token])
             places.append((at, at + len(match[0])))
             at, begin = at + len(match[0]), match.end()
     return ids, places
@@ -1845,8 +1845,8 @@ def find_replies(tokenizer: Any, chat: Messages, template: str, text: str) -> li
     Raises:
         JobError: a reply does not follow its prompt, or is not followed by a control token.
     """
-    asked = encode_chat(tokenizer, [{"role": "user", "content": ASKED}], template, prompt=True)
-    between = asked.text.rpartition(ASKED)[2]
+    encoded = encode_chat(tokenizer, [{"role": "user", "content": ASKED}], template, prompt=True)
+    between = encoded.text.rpartition(ASKED)[2]
     stop = re.compile("|".join(control_tokens(tokenizer).values()) or r"(?!)")
     spans, at = list[Span](), 0
     for before, message in zip([{"content": ""}, *chat], chat, strict=False):
@@ -1973,8 +1973,8 @@ def fetch_tokenizer(arguments: argparse.Namespace) -> Any:
     base, doing = arguments.base, f"loading the tokenizer of {arguments.base!r}"
     offline = import_module("huggingface_hub.constants").HF_HUB_OFFLINE
     if not Path(base).is_dir() and not offline:
-        asked = arguments.base_revision
-        info = patiently(arguments, doing, lambda: hub().model_info(base, revision=asked))
+        revision = arguments.base_revision
+        info = patiently(arguments, doing, lambda: hub().model_info(base, revision=revision))
         arguments.base_revision = info.sha
 
     def load() -> Any:
@@ -2168,12 +2168,12 @@ class PairEncoder:
         start = end
         while start and marks[start - 1]:
             start -= 1
-        reply, wanted = ids[start:end], self.prefix + chat[-1]["content"]
+        reply, expected = ids[start:end], self.prefix + chat[-1]["content"]
         text = text_of(reply, self.tokenizer)
-        after = ends_of(ending(text, wanted, self.tokenizer), self.special)
+        after = ends_of(ending(text, expected, self.tokenizer), self.special)
         if not after:
             wrong = f"The reply in {where} would be learnt as {text[-60:]!r} instead of"
-            wrong = f"{wrong} {wanted[-60:]!r} and a stop token"
+            wrong = f"{wrong} {expected[-60:]!r} and a stop token"
             raise JobError(f"{wrong}; use another --chat-template, or --reply-prefix.")
         self.stops.add(after[0])
         return ids[:start], reply

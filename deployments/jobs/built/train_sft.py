@@ -334,9 +334,9 @@ def download_files(arguments: argparse.Namespace, info: Any, names: list[str]) -
     repo, api = arguments.dataset, hub()
 
     def fetch_one(name: str) -> Path:
-        asked = {"repo_type": "dataset", "revision": info.sha}
+        options = {"repo_type": "dataset", "revision": info.sha}
         doing = f"downloading {name!r} of {repo!r}"
-        return Path(patiently(arguments, doing, lambda: api.hf_hub_download(repo, name, **asked)))
+        return Path(patiently(arguments, doing, lambda: api.hf_hub_download(repo, name, **options)))
 
     return [fetch_one(name) for name in names]
 
@@ -594,7 +594,7 @@ def set_tag(arguments: argparse.Namespace, finished: str) -> str:
 
 
 def deliver(arguments: argparse.Namespace, names: list[str], kind: str) -> None:
-    """Commit the result, then tags it: the tag proves that it is complete."""
+    """Commit the result, then tag it: the tag shows that the result is complete."""
     repo, tag = arguments.push_to, arguments.push_tag
     files = {name: arguments.output / name for name in names}
     try:
@@ -903,8 +903,8 @@ def encode_chat(
     texts = "".join(message["content"] for message in chat)
     if not quoting.search(texts):
         text, spans = render_once(tokenizer, chat, template, prompt)
-        asked = {"add_special_tokens": False, "return_offsets_mapping": True}
-        encoded = tokenizer(text, **asked)
+        options = {"add_special_tokens": False, "return_offsets_mapping": True}
+        encoded = tokenizer(text, **options)
         ids, places = list(encoded["input_ids"]), list(encoded["offset_mapping"])
         return Encoded(text, ids, places, within(text, spans, places))
     # A private-use character within each quoted token keeps it from being read as one token.
@@ -968,18 +968,18 @@ def cut(tokenizer: Any, marked: str, marker: str) -> tuple[list[int], list[Span]
         The tokens, and the start and end of each in the text without markers.
     """
     controls, ids, places, at, begin = control_tokens(tokenizer), [], list[Span](), 0, 0
-    known = {token: tokenizer.convert_tokens_to_ids(token) for token in controls}
-    asked = {"add_special_tokens": False, "return_offsets_mapping": True}
+    numbers = {token: tokenizer.convert_tokens_to_ids(token) for token in controls}
+    options = {"add_special_tokens": False, "return_offsets_mapping": True}
     for match in [*re.finditer("|".join(controls.values()) or r"(?!)", marked), None]:
         piece = marked[begin : match.start() if match else None].replace(marker, "")
         if piece:
-            encoded = tokenizer(piece, split_special_tokens=True, **asked)
+            encoded = tokenizer(piece, split_special_tokens=True, **options)
             ids += encoded["input_ids"]
             places += [(at + start, at + end) for start, end in encoded["offset_mapping"]]
             at += len(piece)
         if match:
-            token = match[0] if match[0] in known else match[0].strip()
-            ids.append(known[token])
+            token = match[0] if match[0] in numbers else match[0].strip()
+            ids.append(numbers[token])
             places.append((at, at + len(match[0])))
             at, begin = at + len(match[0]), match.end()
     return ids, places
@@ -1125,8 +1125,8 @@ def find_replies(tokenizer: Any, chat: Messages, template: str, text: str) -> li
     Raises:
         JobError: a reply does not follow its prompt, or is not followed by a control token.
     """
-    asked = encode_chat(tokenizer, [{"role": "user", "content": ASKED}], template, prompt=True)
-    between = asked.text.rpartition(ASKED)[2]
+    encoded = encode_chat(tokenizer, [{"role": "user", "content": ASKED}], template, prompt=True)
+    between = encoded.text.rpartition(ASKED)[2]
     stop = re.compile("|".join(control_tokens(tokenizer).values()) or r"(?!)")
     spans, at = list[Span](), 0
     for before, message in zip([{"content": ""}, *chat], chat, strict=False):
@@ -1253,8 +1253,8 @@ def fetch_tokenizer(arguments: argparse.Namespace) -> Any:
     base, doing = arguments.base, f"loading the tokenizer of {arguments.base!r}"
     offline = import_module("huggingface_hub.constants").HF_HUB_OFFLINE
     if not Path(base).is_dir() and not offline:
-        asked = arguments.base_revision
-        info = patiently(arguments, doing, lambda: hub().model_info(base, revision=asked))
+        revision = arguments.base_revision
+        info = patiently(arguments, doing, lambda: hub().model_info(base, revision=revision))
         arguments.base_revision = info.sha
 
     def load() -> Any:
@@ -1380,9 +1380,9 @@ def prepare(arguments: argparse.Namespace) -> tuple[Any, dict[str, list[Example]
     sample = max((row.messages for row in rows["train"]), key=len)
     used = tokenizer.apply_chat_template(sample, tokenize=False)
     trained = tokenizer.apply_chat_template(sample, chat_template=template, tokenize=False)
-    asked = {"tokenize": False, "add_generation_prompt": True}
+    options = {"tokenize": False, "add_generation_prompt": True}
     last = max(at for at, message in enumerate(sample) if message["role"] == "assistant")
-    prompt = tokenizer.apply_chat_template(sample[:last], **asked) if last else ""
+    prompt = tokenizer.apply_chat_template(sample[:last], **options) if last else ""
     if used != trained or not trained.startswith(prompt):
         wrong = "The chat template for use renders past replies differently from the one for"
         emit("warning", text=f"{wrong} training; choose another --chat-template.")

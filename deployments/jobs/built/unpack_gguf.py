@@ -164,8 +164,8 @@ def prove(model: Any, tokenizer: Any, stops: list[int], output: Path) -> dict[st
     chats = []
     for text in PROMPTS:
         chat = [{"role": "user", "content": text}]
-        asked = {"add_generation_prompt": True, "tokenize": False}
-        chats.append(tokenizer.apply_chat_template(chat, **asked))
+        options = {"add_generation_prompt": True, "tokenize": False}
+        chats.append(tokenizer.apply_chat_template(chat, **options))
     for text in [*PROMPTS, *chats]:
         if cutter(text)["input_ids"] != tokenizer(text)["input_ids"]:
             wrong = f"The saved tokenizer and the file's tokenize {text[:40]!r} differently"
@@ -297,8 +297,9 @@ def read_tokenizer(path: Path, metadata: dict[str, Any]) -> Any:
     except Exception as error:  # transformers has no error class for this
         wrong = f"transformers cannot read the tokenizer of {str(path)!r} ({short(error)})"
         raise JobError(f"{wrong}; {OTHERWISE}.") from None
-    pre, known = metadata.get("tokenizer.ggml.pre"), {*GGUF_PRE_TOKENIZER_SPLITS, *ONE_DIGIT, *GPT2}
-    if metadata.get("tokenizer.ggml.model") == "gpt2" and pre not in known:
+    pre = metadata.get("tokenizer.ggml.pre")
+    supported = {*GGUF_PRE_TOKENIZER_SPLITS, *ONE_DIGIT, *GPT2}
+    if metadata.get("tokenizer.ggml.model") == "gpt2" and pre not in supported:
         wrong = f"transformers does not know how {str(path)!r} splits text into words ({pre!r})"
         raise JobError(f"{wrong}; {OTHERWISE}.")
     if pre in ONE_DIGIT:

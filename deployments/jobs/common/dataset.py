@@ -50,8 +50,8 @@ def download_files(arguments: argparse.Namespace, info: Any, names: list[str]) -
     repo, api = arguments.dataset, hub()
 
     def fetch_one(name: str) -> Path:
-        asked = {"repo_type": "dataset", "revision": info.sha}
+        options = {"repo_type": "dataset", "revision": info.sha}
         doing = f"downloading {name!r} of {repo!r}"
-        return Path(patiently(arguments, doing, lambda: api.hf_hub_download(repo, name, **asked)))
+        return Path(patiently(arguments, doing, lambda: api.hf_hub_download(repo, name, **options)))
 
     return [fetch_one(name) for name in names]

@@ -47,8 +47,8 @@ def encode_chat(
     texts = "".join(message["content"] for message in chat)
     if not quoting.search(texts):
         text, spans = render_once(tokenizer, chat, template, prompt)
-        asked = {"add_special_tokens": False, "return_offsets_mapping": True}
-        encoded = tokenizer(text, **asked)
+        options = {"add_special_tokens": False, "return_offsets_mapping": True}
+        encoded = tokenizer(text, **options)
         ids, places = list(encoded["input_ids"]), list(encoded["offset_mapping"])
         return Encoded(text, ids, places, within(text, spans, places))
     # A private-use character within each quoted token keeps it from being read as one token.
@@ -112,18 +112,18 @@ def cut(tokenizer: Any, marked: str, marker: str) -> tuple[list[int], list[Span]
         The tokens, and the start and end of each in the text without markers.
     """
     controls, ids, places, at, begin = control_tokens(tokenizer), [], list[Span](), 0, 0
-    known = {token: tokenizer.convert_tokens_to_ids(token) for token in controls}
-    asked = {"add_special_tokens": False, "return_offsets_mapping": True}
+    numbers = {token: tokenizer.convert_tokens_to_ids(token) for token in controls}
+    options = {"add_special_tokens": False, "return_offsets_mapping": True}
     for match in [*re.finditer("|".join(controls.values()) or r"(?!)", marked), None]:
         piece = marked[begin : match.start() if match else None].replace(marker, "")
         if piece:
-            encoded = tokenizer(piece, split_special_tokens=True, **asked)
+            encoded = tokenizer(piece, split_special_tokens=True, **options)
             ids += encoded["input_ids"]
             places += [(at + start, at + end) for start, end in encoded["offset_mapping"]]
             at += len(piece)
         if match:
-            token = match[0] if match[0] in known else match[0].strip()
-            ids.append(known[token])
+            token = match[0] if match[0] in numbers else match[0].strip()
+            ids.append(numbers[token])
             places.append((at, at + len(match[0])))
             at, begin = at + len(match[0]), match.end()
     return ids, places

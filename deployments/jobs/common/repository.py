@@ -87,7 +87,7 @@ def set_tag(arguments: argparse.Namespace, finished: str) -> str:
 
 
 def deliver(arguments: argparse.Namespace, names: list[str], kind: str) -> None:
-    """Commit the result, then tags it: the tag proves that it is complete."""
+    """Commit the result, then tag it: the tag shows that the result is complete."""
     repo, tag = arguments.push_to, arguments.push_tag
     files = {name: arguments.output / name for name in names}
     try:

@@ -167,8 +167,8 @@ def measure_whole(
 
 def first_messages(heldout: list[Messages]) -> list[Messages]:
     """Return some conversations up to the user's first message; the report shows the replies."""
-    asked = []
+    beginnings = []
     for chat in heldout[:SAMPLES]:
         first = next(number for number, message in enumerate(chat) if message["role"] == "user")
-        asked.append(chat[: first + 1])
-    return asked
+        beginnings.append(chat[: first + 1])
+    return beginnings

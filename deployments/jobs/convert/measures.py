@@ -32,17 +32,17 @@ def measure_logits(
 
     errors, spreads, divergences, same, worst = 0.0, 0.0, [], 0, 0.0
     for row, (reference, written) in zip(ids, references, strict=True):
-        found = llm.logits([*row, *written])
+        logits = llm.logits([*row, *written])
         # Either model may have a padded vocabulary.
-        width = min(reference.shape[1], found.shape[1])
-        found, wanted = found[:, :width], reference[:, :width]
-        apart = found - wanted
+        width = min(reference.shape[1], logits.shape[1])
+        logits, expected = logits[:, :width], reference[:, :width]
+        apart = logits - expected
         # Shifting all logits of a position changes no probability.
         errors += float((apart - apart.mean(1, keepdims=True)).__pow__(2).mean(1).sum())
-        spreads += float(wanted.var(1).sum())
-        divergences += divergence(wanted, found).tolist()
-        behind = wanted.max(1) - wanted[numpy.arange(len(wanted)), found.argmax(1)]
-        same += int((behind <= slack * wanted.std(1)).sum())
+        spreads += float(expected.var(1).sum())
+        divergences += divergence(expected, logits).tolist()
+        behind = expected.max(1) - expected[numpy.arange(len(expected)), logits.argmax(1)]
+        same += int((behind <= slack * expected.std(1)).sum())
         worst = max(worst, float(numpy.abs(apart).max()))
     positions = len(divergences)
     return {

@@ -46,8 +46,8 @@ def parse_arguments(argv: list[str] | None, description: str) -> argparse.Namesp
         parser.error("--imatrix needs --calibration or --dataset")
     repo, tag = arguments.push_to, arguments.push_tag
     if (repo is None) != (tag is None) or not re.fullmatch(WORD, tag or "x", re.ASCII):
-        wanted = "give --push-to and --push-tag together, the tag of letters, digits, '.', '_'"
-        parser.error(f"{wanted} and '-'; it is {tag!r}")
+        remedy = "give --push-to and --push-tag together, the tag of letters, digits, '.', '_'"
+        parser.error(f"{remedy} and '-'; it is {tag!r}")
     return arguments
 
 

@@ -25,8 +25,8 @@ def fetch(arguments: argparse.Namespace, what: str, weights: bool = True) -> Pat
     if Path(model).is_dir():
         return Path(model)
     if not re.fullmatch(r"[0-9a-f]{40}", revision or ""):
-        looking, asked = f"looking up {model!r}", revision
-        info = patiently(arguments, looking, lambda: api.model_info(model, revision=asked))
+        looking, requested = f"looking up {model!r}", revision
+        info = patiently(arguments, looking, lambda: api.model_info(model, revision=requested))
         revision = info.sha
         setattr(arguments, f"{what}_revision", revision)
     emit("progress", step=f"downloading {model}")

@@ -63,18 +63,18 @@ def make_chats(tokenizer: Any, system: str) -> list[Messages]:
 
     Chats with a system prompt are left out if the template supports none and `system` is empty.
     """
-    asked = [*map(turns, PROMPTS), turns(*TURNS)]
+    questions = [*map(turns, PROMPTS), turns(*TURNS)]
     content = system or "You are a helpful assistant. Be brief."
     heads: list[Messages] = [[{"role": "system", "content": content}], []]
     try:
-        render(tokenizer, heads[0] + asked[0])
+        render(tokenizer, heads[0] + questions[0])
     except JobError:
         if system:
             raise
         heads = [[]]
     if not system:
         heads.reverse()
-    return [head + chat for head in heads for chat in asked]
+    return [head + chat for head in heads for chat in questions]
 
 
 def find_stop(tokenizer: Any) -> tuple[str, int]:

@@ -181,12 +181,12 @@ class PairEncoder:
         start = end
         while start and marks[start - 1]:
             start -= 1
-        reply, wanted = ids[start:end], self.prefix + chat[-1]["content"]
+        reply, expected = ids[start:end], self.prefix + chat[-1]["content"]
         text = text_of(reply, self.tokenizer)
-        after = ends_of(ending(text, wanted, self.tokenizer), self.special)
+        after = ends_of(ending(text, expected, self.tokenizer), self.special)
         if not after:
             wrong = f"The reply in {where} would be learnt as {text[-60:]!r} instead of"
-            wrong = f"{wrong} {wanted[-60:]!r} and a stop token"
+            wrong = f"{wrong} {expected[-60:]!r} and a stop token"
             raise JobError(f"{wrong}; use another --chat-template, or --reply-prefix.")
         self.stops.add(after[0])
         return ids[:start], reply

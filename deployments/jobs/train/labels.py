@@ -41,9 +41,9 @@ def prepare(arguments: argparse.Namespace) -> tuple[Any, dict[str, list[Example]
     sample = max((row.messages for row in rows["train"]), key=len)
     used = tokenizer.apply_chat_template(sample, tokenize=False)
     trained = tokenizer.apply_chat_template(sample, chat_template=template, tokenize=False)
-    asked = {"tokenize": False, "add_generation_prompt": True}
+    options = {"tokenize": False, "add_generation_prompt": True}
     last = max(at for at, message in enumerate(sample) if message["role"] == "assistant")
-    prompt = tokenizer.apply_chat_template(sample[:last], **asked) if last else ""
+    prompt = tokenizer.apply_chat_template(sample[:last], **options) if last else ""
     if used != trained or not trained.startswith(prompt):
         wrong = "The chat template for use renders past replies differently from the one for"
         emit("warning", text=f"{wrong} training; choose another --chat-template.")

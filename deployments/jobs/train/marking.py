@@ -23,8 +23,8 @@ def find_replies(tokenizer: Any, chat: Messages, template: str, text: str) -> li
     Raises:
         JobError: a reply does not follow its prompt, or is not followed by a control token.
     """
-    asked = encode_chat(tokenizer, [{"role": "user", "content": ASKED}], template, prompt=True)
-    between = asked.text.rpartition(ASKED)[2]
+    encoded = encode_chat(tokenizer, [{"role": "user", "content": ASKED}], template, prompt=True)
+    between = encoded.text.rpartition(ASKED)[2]
     stop = re.compile("|".join(control_tokens(tokenizer).values()) or r"(?!)")
     spans, at = list[Span](), 0
     for before, message in zip([{"content": ""}, *chat], chat, strict=False):

@@ -63,8 +63,8 @@ def fetch_tokenizer(arguments: argparse.Namespace) -> Any:
     base, doing = arguments.base, f"loading the tokenizer of {arguments.base!r}"
     offline = import_module("huggingface_hub.constants").HF_HUB_OFFLINE
     if not Path(base).is_dir() and not offline:
-        asked = arguments.base_revision
-        info = patiently(arguments, doing, lambda: hub().model_info(base, revision=asked))
+        revision = arguments.base_revision
+        info = patiently(arguments, doing, lambda: hub().model_info(base, revision=revision))
         arguments.base_revision = info.sha
 
     def load() -> Any:

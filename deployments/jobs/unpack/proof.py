@@ -39,8 +39,8 @@ def prove(model: Any, tokenizer: Any, stops: list[int], output: Path) -> dict[st
     chats = []
     for text in PROMPTS:
         chat = [{"role": "user", "content": text}]
-        asked = {"add_generation_prompt": True, "tokenize": False}
-        chats.append(tokenizer.apply_chat_template(chat, **asked))
+        options = {"add_generation_prompt": True, "tokenize": False}
+        chats.append(tokenizer.apply_chat_template(chat, **options))
     for text in [*PROMPTS, *chats]:
         if cutter(text)["input_ids"] != tokenizer(text)["input_ids"]:
             wrong = f"The saved tokenizer and the file's tokenize {text[:40]!r} differently"

@@ -56,8 +56,9 @@ def read_tokenizer(path: Path, metadata: dict[str, Any]) -> Any:
     except Exception as error:  # transformers has no error class for this
         wrong = f"transformers cannot read the tokenizer of {str(path)!r} ({short(error)})"
         raise JobError(f"{wrong}; {OTHERWISE}.") from None
-    pre, known = metadata.get("tokenizer.ggml.pre"), {*GGUF_PRE_TOKENIZER_SPLITS, *ONE_DIGIT, *GPT2}
-    if metadata.get("tokenizer.ggml.model") == "gpt2" and pre not in known:
+    pre = metadata.get("tokenizer.ggml.pre")
+    supported = {*GGUF_PRE_TOKENIZER_SPLITS, *ONE_DIGIT, *GPT2}
+    if metadata.get("tokenizer.ggml.model") == "gpt2" and pre not in supported:
         wrong = f"transformers does not know how {str(path)!r} splits text into words ({pre!r})"
         raise JobError(f"{wrong}; {OTHERWISE}.")
     if pre in ONE_DIGIT:
