@@ -66,7 +66,7 @@ step() {
   local what=$1 began=$SECONDS
   shift
   say "$what …"
-  # `read -t` and not `sleep`, which would outlive its shell; 9 is the lock, which must not outlive this script
+  # `read -t` and not `sleep`, which would outlive its shell; no process that outlives this script may hold the lock (9)
   { while read -r -t 20 -u 8 || kill -0 $$; do say "  … $((SECONDS - began)) s"; done; } 9>&- &
   beat=$!
   "$@"  # not in a condition, which would switch -e off within it

@@ -114,7 +114,7 @@ def silence_libraries() -> None:
 
 
 def exit_code(job: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
-    """Run a job, prints its error if it fails, and returns the exit code of the process."""
+    """Run a job, print its error if it fails, and return the exit code of the process."""
     try:
         job(arguments)
     except JobError as error:
@@ -288,7 +288,7 @@ def refuse_public(arguments: argparse.Namespace, repo: str, kind: str = "model")
 
 
 def open_repository(arguments: argparse.Namespace) -> tuple[dict[str, str], dict[str, str]]:
-    """Create the repository if it is missing and checks that the token may write to it.
+    """Create the repository if it is missing, and check that the token may write to it.
 
     Returns:
         Its branches and its tags, each as name → commit.
@@ -651,7 +651,7 @@ class Encoded(NamedTuple):
 def encode_chat(
     tokenizer: Any, chat: Messages, template: str | None = None, prompt: bool = False
 ) -> Encoded:
-    """Render and tokenizes a conversation.
+    """Render and tokenize a conversation.
 
     Args:
         template: replaces the tokenizer's own chat template.
@@ -2456,7 +2456,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def publish(arguments: argparse.Namespace, work: Path, result: dict[str, Any]) -> None:
-    """Move the finished files out of the work folder and writes export.json last."""
+    """Move the finished files out of the work folder, and write export.json last."""
     arguments.output.mkdir(parents=True, exist_ok=True)
     for name in result["files"]:
         shutil.move(work / "done" / name, arguments.output / name)

@@ -77,7 +77,7 @@ def silence_libraries() -> None:
 
 
 def exit_code(job: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
-    """Run a job, prints its error if it fails, and returns the exit code of the process."""
+    """Run a job, print its error if it fails, and return the exit code of the process."""
     try:
         job(arguments)
     except JobError as error:

@@ -107,7 +107,7 @@ def silence_libraries() -> None:
 
 
 def exit_code(job: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
-    """Run a job, prints its error if it fails, and returns the exit code of the process."""
+    """Run a job, print its error if it fails, and return the exit code of the process."""
     try:
         job(arguments)
     except JobError as error:
@@ -534,7 +534,7 @@ def refuse_public(arguments: argparse.Namespace, repo: str, kind: str = "model")
 
 
 def open_repository(arguments: argparse.Namespace) -> tuple[dict[str, str], dict[str, str]]:
-    """Create the repository if it is missing and checks that the token may write to it.
+    """Create the repository if it is missing, and check that the token may write to it.
 
     Returns:
         Its branches and its tags, each as name → commit.
@@ -887,7 +887,7 @@ class Encoded(NamedTuple):
 def encode_chat(
     tokenizer: Any, chat: Messages, template: str | None = None, prompt: bool = False
 ) -> Encoded:
-    """Render and tokenizes a conversation.
+    """Render and tokenize a conversation.
 
     Args:
         template: replaces the tokenizer's own chat template.
@@ -1079,7 +1079,7 @@ def ending(text: str, reply: str, tokenizer: Any) -> str:
 
 
 def ends_of(text: str, special: set[str]) -> list[str]:
-    """Return a text's control tokens; an empty list if it has anything else than whitespace."""
+    """Return a text's control tokens; an empty list if it contains other text than these."""
     # Phi's template ends the last reply with <|end|> and <|endoftext|>.
     either = "|".join(map(re.escape, sorted(special, key=len, reverse=True))) or r"(?!)"
     return re.findall(either, text) if not re.sub(either, "", text).strip() else []

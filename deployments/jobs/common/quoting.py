@@ -31,7 +31,7 @@ class Encoded(NamedTuple):
 def encode_chat(
     tokenizer: Any, chat: Messages, template: str | None = None, prompt: bool = False
 ) -> Encoded:
-    """Render and tokenizes a conversation.
+    """Render and tokenize a conversation.
 
     Args:
         template: replaces the tokenizer's own chat template.

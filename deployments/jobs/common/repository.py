@@ -27,7 +27,7 @@ def refuse_public(arguments: argparse.Namespace, repo: str, kind: str = "model")
 
 
 def open_repository(arguments: argparse.Namespace) -> tuple[dict[str, str], dict[str, str]]:
-    """Create the repository if it is missing and checks that the token may write to it.
+    """Create the repository if it is missing, and check that the token may write to it.
 
     Returns:
         Its branches and its tags, each as name → commit.

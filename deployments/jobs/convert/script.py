@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def publish(arguments: argparse.Namespace, work: Path, result: dict[str, Any]) -> None:
-    """Move the finished files out of the work folder and writes export.json last."""
+    """Move the finished files out of the work folder, and write export.json last."""
     arguments.output.mkdir(parents=True, exist_ok=True)
     for name in result["files"]:
         shutil.move(work / "done" / name, arguments.output / name)

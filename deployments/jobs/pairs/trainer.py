@@ -129,7 +129,7 @@ def like_supervised(trainer: Any, arguments: argparse.Namespace) -> None:
             parameter.data = parameter.data.float()
     trainer.model.peft_config["default"].base_model_name_or_path = named(arguments.base)
     trainer.create_model_card = lambda *_, **__: None
-    # The events need losses by reply; this trainer measures none.
+    # Read by the events; this trainer does not measure losses by reply.
     trainer.reply_losses = {}
     saving = trainer.model.save_pretrained
     trainer.model.save_pretrained = partial(

@@ -88,7 +88,7 @@ def ending(text: str, reply: str, tokenizer: Any) -> str:
 
 
 def ends_of(text: str, special: set[str]) -> list[str]:
-    """Return a text's control tokens; an empty list if it has anything else than whitespace."""
+    """Return a text's control tokens; an empty list if it contains other text than these."""
     # Phi's template ends the last reply with <|end|> and <|endoftext|>.
     either = "|".join(map(re.escape, sorted(special, key=len, reverse=True))) or r"(?!)"
     return re.findall(either, text) if not re.sub(either, "", text).strip() else []
