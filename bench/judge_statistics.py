@@ -20,7 +20,7 @@ from core.judging.label_statistics import batch_rate
 
 LABELS, BATCH = 30, 96
 """Number of conversations in the default sample, and in a batch of usual size."""
-FOUND, LET_PASS = 0.80, 0.92
+TPR, TNR = 0.80, 0.92
 """TPR and TNR of the judge, where a failure is a positive."""
 PERSONAS, TRIALS, GOLDEN, BASE = 30, 3, 200, 0.706
 WEIGHTS = np.repeat([0.075, 0.1, 0.0375, 0.075, 0.2 / 3], [2, 2, 4, 4, 3])
@@ -86,7 +86,7 @@ def lang_reiczigel(passed: int, judged: int, right: tuple[int, int], of: tuple[i
 
 
 def check_batch_rate(check: Check, many: int) -> None:
-    print(f"\nPass rate of a batch of {BATCH}, by labels of a part of it (TPR {FOUND}, TNR {LET_PASS}): coverage and width of the 95 % interval\n")
+    print(f"\nPass rate of a batch of {BATCH}, by labels of a part of it (TPR {TPR}, TNR {TNR}): coverage and width of the 95 % interval\n")
     print("| true rate | labelled | Rogan and Gladen | without a value | by the labels alone | by labels and judge |\n|---|---|---|---|---|---|")
     for truth in (0.5, 0.7, 0.85, 0.95):
         for labelled in (LABELS, 60, BATCH):
@@ -94,7 +94,7 @@ def check_batch_rate(check: Check, many: int) -> None:
             widths: list[list[float]] = [[], [], []]
             for _ in range(many):
                 good = draw.random(BATCH) < truth
-                passed = np.where(good, draw.random(BATCH) < LET_PASS, draw.random(BATCH) >= FOUND)
+                passed = np.where(good, draw.random(BATCH) < TNR, draw.random(BATCH) >= TPR)
                 here, there = good[:labelled], passed[:labelled]
                 right, of = (int((here & there).sum()), int((~here & ~there).sum())), (int(here.sum()), int((~here).sum()))
                 intervals = [
@@ -123,14 +123,14 @@ def play(draw: np.random.Generator, gain: float, leniency: float) -> tuple[np.nd
     for mean, lenient in ((BASE, 0.0), (BASE * (1 + gain), leniency)):
         each = mean + draw.normal(0, 0.04, (PERSONAS, 1)) + draw.normal(0, 0.08, (PERSONAS, TRIALS))
         passes = draw.random((PERSONAS, TRIALS, len(WEIGHTS))) < np.clip(each, 0.02, 0.98)[..., None]
-        yes = np.where(passes, special.expit(special.logit(LET_PASS) + lenient), special.expit(special.logit(1 - FOUND) + lenient))
+        yes = np.where(passes, special.expit(special.logit(TNR) + lenient), special.expit(special.logit(1 - TPR) + lenient))
         both.append((passes @ WEIGHTS, (draw.random(passes.shape) < yes) @ WEIGHTS))
     (base, seen_base), (arm, seen_arm) = both
     return np.array([base, arm]), np.array([seen_base, seen_arm])
 
 
 def check_judge_error(check: Check, many: int) -> None:
-    print(f"\nThe difference between arms, {PERSONAS} personas × {TRIALS} (TPR {FOUND}, TNR {LET_PASS}): how often its interval covers, and what ships\n")
+    print(f"\nThe difference between arms, {PERSONAS} personas × {TRIALS} (TPR {TPR}, TNR {TNR}): how often its interval covers, and what ships\n")
     print(f"By golden conversations: rates measured on {GOLDEN} failures and passes each. By labels: a person labels {LABELS // 2} pairs.\n")
     print("| true gain | leniency to the arm | judged gain | covers: as judged | by golden set | by labels | ships: as judged | with labels | undone by |")
     print("|---|---|---|---|---|---|---|---|---|")
@@ -139,7 +139,7 @@ def check_judge_error(check: Check, many: int) -> None:
         for _ in range(many):
             true, judged = play(draw, gain, leniency)
             pairs = Pairs([(one, other, float(judged[0, one, other]), float(judged[1, one, other])) for one, other in np.ndindex(PERSONAS, TRIALS)])
-            rates = [Rate(share=draw.binomial(GOLDEN, share) / GOLDEN, worth=GOLDEN) for share in (FOUND, LET_PASS)]
+            rates = [Rate(share=draw.binomial(GOLDEN, share) / GOLDEN, worth=GOLDEN) for share in (TPR, TNR)]
             error = judge_error(pairs, JudgeRates(tpr=rates[0], tnr=rates[1], source=""))
             labelled = {}
             for persona in draw.choice(PERSONAS, LABELS // 2, replace=False):

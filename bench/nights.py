@@ -38,7 +38,7 @@ NIGHT = 50
 TIMED = 1000
 """Number of conversations up to which the first look makes real requests."""
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
-ASKED: Counter[str] = Counter()
+REQUESTS: Counter[str] = Counter()
 SERVING = 0.0
 """CPU seconds of the server."""
 
@@ -48,7 +48,7 @@ class Counted(threaded_moto_server.DomainDispatcherApplication):
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         global SERVING  # noqa: PLW0603
-        ASKED["list" if "list-type" in environ.get("QUERY_STRING", "") else environ["REQUEST_METHOD"].lower()] += 1
+        REQUESTS["list" if "list-type" in environ.get("QUERY_STRING", "") else environ["REQUEST_METHOD"].lower()] += 1
         started = time.thread_time()
         answer = super().__call__(environ, start_response)
         SERVING += time.thread_time() - started
@@ -69,7 +69,7 @@ def fill(run: Run, numbers: Sequence[int], judged: bool) -> None:
 
 def from_memory(_store: Store, names: Sequence[str]) -> list[bytes]:
     """Read objects without requests, and count the requests that the client would make."""
-    ASKED.update({"get": len(names), "head": len(names)})
+    REQUESTS.update({"get": len(names), "head": len(names)})
     bucket = s3_backends["123456789012"]["aws"]
     objects = (bucket.get_object("nights", f"data/{name}") for name in sorted(names))
     return [item.value for item in objects if item]
@@ -77,14 +77,16 @@ def from_memory(_store: Store, names: Sequence[str]) -> list[bytes]:
 
 def measure(what: str, run: Run, waiting: int) -> None:
     """Find the unjudged conversations, and print the time and the requests that this took. `waiting` is their expected number."""
-    ASKED.clear()
+    REQUESTS.clear()
     started, cpu, serving = time.monotonic(), time.process_time(), SERVING
     stored = rehearsed(run.store, PACK.name)
     unjudged = not_assessed(stored.refs, run, stored.states)
     seconds, cpu = time.monotonic() - started, time.process_time() - cpu - (SERVING - serving)
     if len(unjudged) != waiting:
         sys.exit(f"{len(unjudged)} conversations were found unjudged; {waiting} should have been")
-    print(f"{what:<44} {seconds:8.1f} {cpu:8.1f} {ASKED.total():9,}   {', '.join(f'{count:,} {kind}' for kind, count in ASKED.most_common())}", flush=True)
+    print(
+        f"{what:<44} {seconds:8.1f} {cpu:8.1f} {REQUESTS.total():9,}   {', '.join(f'{count:,} {kind}' for kind, count in REQUESTS.most_common())}", flush=True
+    )
 
 
 def main() -> None:

@@ -74,7 +74,7 @@ class Aimd:
     """A window of calls in flight: it doubles with each round trip until the first refusal, halves at each burst, and grows by one after each full window."""
 
     def __init__(self, at_once: int) -> None:
-        self.most, self.window, self.threshold, self.in_flight = at_once, 1.0, float(at_once), 0
+        self.maximum, self.window, self.threshold, self.in_flight = at_once, 1.0, float(at_once), 0
         self.gate, self.last_cut, self.changed = 0.0, 0.0, asyncio.Event()
 
     async def call(self, provider: Provider, request: ChatRequest) -> None:
@@ -97,7 +97,7 @@ class Aimd:
             finally:
                 self.in_flight -= 1
                 self.changed.set()
-            self.window = min(self.most, self.window + (1 if self.window < self.threshold else 1 / self.window))
+            self.window = min(self.maximum, self.window + (1 if self.window < self.threshold else 1 / self.window))
             return
 
 

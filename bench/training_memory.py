@@ -86,7 +86,7 @@ class Watch:
     """Polls nvidia-smi for the peak memory in use on the device."""
 
     def __init__(self) -> None:
-        self.most, self.before = 0, 0
+        self.peak, self.before = 0, 0
         command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "-lms", "100"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True) if shutil.which("nvidia-smi") else None
         threading.Thread(target=self._read, daemon=True).start()
@@ -95,12 +95,12 @@ class Watch:
         for line in self.process.stdout or [] if self.process else []:
             if line.strip().isdigit():
                 self.before = self.before or int(line)
-                self.most = max(self.most, int(line))
+                self.peak = max(self.peak, int(line))
 
     def end(self) -> float:
         if self.process:
             self.process.terminate()
-        return self.most * 2**20 / GIB
+        return self.peak * 2**20 / GIB
 
 
 def measure(folder: Path, length: int, steps: int, more: list[str]) -> dict[str, Any]:

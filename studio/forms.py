@@ -26,17 +26,17 @@ class Number(IntegerConvertor):
 register_url_convertor("number", Number())
 
 
-async def body_of(request: Request, most: int = MAX_BYTES) -> bytes:
+async def body_of(request: Request, limit: int = MAX_BYTES) -> bytes:
     """Return the body of a request.
 
     Raises:
-        HTTPException: the body is longer than `most` bytes.
+        HTTPException: the body is longer than `limit` bytes.
     """
     read = b""
     async for data in request.stream():
         read += data
-        if len(read) > most:
-            raise HTTPException(413, f"The text is longer than {most:,} bytes. Shorten it.")
+        if len(read) > limit:
+            raise HTTPException(413, f"The text is longer than {limit:,} bytes. Shorten it.")
     return read
 
 
@@ -60,12 +60,12 @@ async def form_of(request: Request) -> dict[str, str]:
     return fields
 
 
-def whole_number(text: str, least: int, most: int) -> int:
+def whole_number(text: str, minimum: int, maximum: int) -> int:
     """Return the number that a form's field contains.
 
     Raises:
-        ReviewError: the text is not a whole number from `least` to `most`.
+        ReviewError: the text is not a whole number from `minimum` to `maximum`.
     """
-    if len(text) > DIGITS or not text.strip().isdecimal() or not least <= int(text) <= most:
-        raise ReviewError(f"{text[:20]!r} was given. Allowed: a whole number from {least} to {most}.")
+    if len(text) > DIGITS or not text.strip().isdecimal() or not minimum <= int(text) <= maximum:
+        raise ReviewError(f"{text[:20]!r} was given. Allowed: a whole number from {minimum} to {maximum}.")
     return int(text)

@@ -57,10 +57,10 @@ def address(path: str, query: Sequence[tuple[str, str]] = (), **changes: Any) ->
     return f"{quote(path)}{text and f'?{text}'}"
 
 
-def number_of(request: Request, name: str, least: int, most: int, first: int = 1) -> int:
+def number_of(request: Request, name: str, minimum: int, maximum: int, first: int = 1) -> int:
     """Return a number of an address's query, clipped to its bounds; `first` if it is missing or not a number."""
     text = request.query_params.get(name, "")
-    return min(max(int(text), least), most) if text.isascii() and text.isdecimal() and len(text) < 10 else first
+    return min(max(int(text), minimum), maximum) if text.isascii() and text.isdecimal() and len(text) < 10 else first
 
 
 @cache

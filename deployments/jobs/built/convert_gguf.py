@@ -1757,23 +1757,23 @@ def judge_adapter(
 
 def judge_logits(what: str, checks: dict[str, Any], arguments: argparse.Namespace) -> None:
     difference, alike = checks["logit_difference"], checks["argmax_agreement"]
-    tolerance, least = arguments.logit_tolerance, arguments.min_agreement
-    if not (difference <= tolerance and alike >= least):
+    tolerance, minimum = arguments.logit_tolerance, arguments.min_agreement
+    if not (difference <= tolerance and alike >= minimum):
         figures = f"logits differ by {difference:.3g} of their spread, and the likeliest token is"
         figures = f"{figures} the same at {alike:.3f} of the positions"
-        allowed = f"allowed are --logit-tolerance {tolerance:g} and --min-agreement {least:g}"
+        allowed = f"allowed are --logit-tolerance {tolerance:g} and --min-agreement {minimum:g}"
         safe = "raise the first only for a reference in 16-bit arithmetic, since rounding in 32"
         wrong = f"{what} does not compute the same as the merged model"
         raise JobError(f"{wrong}: {figures}; {allowed}; {safe} bits stays below 0.02.")
 
 
 def judge_greedy(what: str, checks: dict[str, Any], arguments: argparse.Namespace) -> None:
-    alike, least = checks["greedy_agreement"], arguments.min_greedy_agreement
-    if alike < least:
+    alike, minimum = checks["greedy_agreement"], arguments.min_greedy_agreement
+    if alike < minimum:
         wrong = f"{what} does not write the same replies as the merged model"
         figures = f"{alike:.3f} of {checks['greedy_tokens_compared']} greedy tokens agree"
         safe = "a lower value is safe only if the logits agree and the replies are short"
-        raise JobError(f"{wrong}: {figures}; --min-greedy-agreement is {least:g}, and {safe}.")
+        raise JobError(f"{wrong}: {figures}; --min-greedy-agreement is {minimum:g}, and {safe}.")
 
 
 def judge_file(
@@ -2227,10 +2227,10 @@ KINDS = ["q2_k", "q3_k_m", "q4_0", "q4_k_s", "q4_k_m", "q5_k_m", "q6_k", "q8_0"]
 WORD = r"\w[\w.-]*"
 
 
-def at_least(least: float, kind: Callable[[str], Any] = int) -> Callable[[str], Any]:
+def at_least(minimum: float, kind: Callable[[str], Any] = int) -> Callable[[str], Any]:
     def read(text: str) -> Any:
-        if not (number := kind(text)) >= least:
-            raise argparse.ArgumentTypeError(f"{text} is too small; give {least:g} or more")
+        if not (number := kind(text)) >= minimum:
+            raise argparse.ArgumentTypeError(f"{text} is too small; give {minimum:g} or more")
         return number
 
     return read

@@ -15,10 +15,10 @@ KINDS = ["q2_k", "q3_k_m", "q4_0", "q4_k_s", "q4_k_m", "q5_k_m", "q6_k", "q8_0"]
 WORD = r"\w[\w.-]*"
 
 
-def at_least(least: float, kind: Callable[[str], Any] = int) -> Callable[[str], Any]:
+def at_least(minimum: float, kind: Callable[[str], Any] = int) -> Callable[[str], Any]:
     def read(text: str) -> Any:
-        if not (number := kind(text)) >= least:
-            raise argparse.ArgumentTypeError(f"{text} is too small; give {least:g} or more")
+        if not (number := kind(text)) >= minimum:
+            raise argparse.ArgumentTypeError(f"{text} is too small; give {minimum:g} or more")
         return number
 
     return read

@@ -7,7 +7,7 @@ from ..common.dataset import Messages
 from ..common.events import JobError
 from ..common.quoting import Span, control_tokens, encode_chat
 
-ASKED = "QUESTION"
+SAMPLE_MESSAGE = "QUESTION"
 """A user message, rendered to see what a template writes between a message and its reply."""
 
 
@@ -23,8 +23,10 @@ def find_replies(tokenizer: Any, chat: Messages, template: str, text: str) -> li
     Raises:
         JobError: a reply does not follow its prompt, or is not followed by a control token.
     """
-    encoded = encode_chat(tokenizer, [{"role": "user", "content": ASKED}], template, prompt=True)
-    between = encoded.text.rpartition(ASKED)[2]
+    encoded = encode_chat(
+        tokenizer, [{"role": "user", "content": SAMPLE_MESSAGE}], template, prompt=True
+    )
+    between = encoded.text.rpartition(SAMPLE_MESSAGE)[2]
     stop = re.compile("|".join(control_tokens(tokenizer).values()) or r"(?!)")
     spans, at = list[Span](), 0
     for before, message in zip([{"content": ""}, *chat], chat, strict=False):
