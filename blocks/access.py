@@ -105,6 +105,6 @@ async def _problems_of_jobs(settings: Settings, training: Training, pushed: Sequ
     machines = flavors(load_hardware(), offered)
     for setting, name in (("flavors.train", training.flavors.train), ("flavors.convert", training.flavors.convert)) if training.flavors else ():
         if name not in machines:
-            known = "The service offers" if offered else "config/hardware.yaml has"
-            problems.append(SettingsError(f"{setting} of the training settings {settings.training!r} is {name!r}. {known}: {', '.join(machines)}."))
+            source = "The service offers" if offered else "config/hardware.yaml has"
+            problems.append(SettingsError(f"{setting} of the training settings {settings.training!r} is {name!r}. {source}: {', '.join(machines)}."))
     return problems

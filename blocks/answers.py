@@ -65,7 +65,7 @@ class Endpoint:
 
         Raises:
             MalformedError: the answer does not have the API's form.
-            SettingsError: so far no answer from this address has had it.
+            SettingsError: so far no answer from this address has had it, in several conversations.
         """
         try:
             answer = form.model_validate_json(body)
@@ -75,7 +75,7 @@ class Endpoint:
         return answer
 
     def malformed(self, request: ChatRequest, reason: str) -> MalformedError | SettingsError:
-        """Return the error for an answer that is not the API's. It costs one item, or stops the run if the API has never answered."""
+        """Return the error for an answer that is not the API's. It costs one item; if the API has never answered, the third one stops the run."""
         if self.answered:
             return MalformedError(f"{self.reference}: the response from {self.where} is not an answer of {self.api} ({reason}).")
         self.foreign.add(f"{request.item} {request.role}")

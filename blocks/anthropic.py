@@ -154,12 +154,12 @@ class AnthropicChat:
         """Convert the SDK's error for an HTTP status to one of the project's errors; return None for any other error."""
         if not isinstance(error, anthropic.APIStatusError) or error.status_code < 400:
             return None
-        said, headers = read_refusal(error.response.content), error.response.headers
+        refusal, headers = read_refusal(error.response.content), error.response.headers
         # the API reports used-up credit as a bad request
-        spent = "spend_limit" in said.code or "credit balance is too low" in said.message
+        spent = "spend_limit" in refusal.code or "credit balance is too low" in refusal.message
         # an overload is recognised by its type; its status varies
-        status = 529 if said.kind == "overloaded_error" else error.status_code
-        return status_error(self.reference, status, said.message, seconds_to_wait(headers), allowances(headers, LIMIT_HEADERS), spent=spent)
+        status = 529 if refusal.kind == "overloaded_error" else error.status_code
+        return status_error(self.reference, status, refusal.message, seconds_to_wait(headers), allowances(headers, LIMIT_HEADERS), spent=spent)
 
 
 def _messages(request: ChatRequest, cached: Mapping[str, Any]) -> list[Any]:
@@ -178,7 +178,7 @@ def _messages(request: ChatRequest, cached: Mapping[str, Any]) -> list[Any]:
 
 
 def _reply(message: _Message, thinks: bool, limits: tuple[Any, ...], request_id: str | None) -> Reply:
-    text = said = "".join(block.text for block in message.content if block.type == "text")
+    text = answer = "".join(block.text for block in message.content if block.type == "text")
     finish: Literal["stop", "length", "refusal"] = "stop"
     if message.stop_reason == "refusal":
         finish, text = "refusal", str(message.stop_details.get("category") or "") if isinstance(message.stop_details, dict) else ""
@@ -189,4 +189,4 @@ def _reply(message: _Message, thinks: bool, limits: tuple[Any, ...], request_id:
     prompt = total(used.get("input_tokens"), read, written)
     usage, more = read_usage(prompt, used.get("output_tokens"), read, written, message.usage), any(block.type != "text" for block in message.content)
     thought = any(block.type in ("thinking", "redacted_thinking") for block in message.content)
-    return Reply(text, finish, usage, limits, request_id, all_written(said, usage, thinks or more), reported=message.model, thought=thought)
+    return Reply(text, finish, usage, limits, request_id, all_written(answer, usage, thinks or more), reported=message.model, thought=thought)

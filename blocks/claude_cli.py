@@ -171,21 +171,21 @@ class ClaudeCliChat:
         return bytes(output)
 
     def _explained(self, result: _Result, text: str) -> UnderstudyError:
-        said = quoted(text)
+        message = quoted(text)
         if result.terminal_reason == "structured_output_retry_exhausted":
-            return InvalidOutputError(f"{self.reference}: {said}.")
-        if result.terminal_reason == "prompt_too_long" or OVERLONG.search(said):
-            return ContextError(f"{self.reference}: {said}. The conversation is longer than the model can read: choose one with a larger context.")
-        if re.search(r"hit your .*limit|usage limit|credit balance", said, re.IGNORECASE):
-            return QuotaError(f"{self.reference}: {said}. Run the same command again when the limit is reset.")
+            return InvalidOutputError(f"{self.reference}: {message}.")
+        if result.terminal_reason == "prompt_too_long" or OVERLONG.search(message):
+            return ContextError(f"{self.reference}: {message}. The conversation is longer than the model can read: choose one with a larger context.")
+        if re.search(r"hit your .*limit|usage limit|credit balance", message, re.IGNORECASE):
+            return QuotaError(f"{self.reference}: {message}. Run the same command again when the limit is reset.")
         status = result.api_error_status
         if isinstance(status, int) and 400 <= status < 600:
-            return status_error(self.reference, status, said)
-        if re.search(r"invalid api key|/login|not logged in|oauth", said, re.IGNORECASE):
-            return AuthError(f"{self.reference}: {said}. Sign in with the claude program, or give a key.")
-        if re.search(r"connect|network|fetch failed|ECONN", said, re.IGNORECASE):
-            return ConnectError(f"{self.reference}: {said}. Check the network and the base URL.")
-        return ProviderError(f"{self.reference}: {said or 'the program gave no reason'}.")
+            return status_error(self.reference, status, message)
+        if re.search(r"invalid api key|/login|not logged in|oauth", message, re.IGNORECASE):
+            return AuthError(f"{self.reference}: {message}. Sign in with the claude program, or give a key.")
+        if re.search(r"connect|network|fetch failed|ECONN", message, re.IGNORECASE):
+            return ConnectError(f"{self.reference}: {message}. Check the network and the base URL.")
+        return ProviderError(f"{self.reference}: {message or 'the program gave no reason'}.")
 
 
 def _prompt(request: ChatRequest) -> str:

@@ -150,13 +150,13 @@ class GoogleChat:
         """Convert the SDK's error for an HTTP status to one of the project's errors; return None for any other error."""
         if not isinstance(error, errors.APIError) or not isinstance(error.response, httpx2.Response) or error.response.status_code < 400:
             return None
-        said, status = read_refusal(error.response.content), error.response.status_code
+        refusal, status = read_refusal(error.response.content), error.response.status_code
         if status == 404 and "json" not in error.response.headers.get("content-type", ""):
             return self.endpoint.nothing_there()
-        details = [item for item in said.details if isinstance(item, dict)]
+        details = [item for item in refusal.details if isinstance(item, dict)]
         wait = _retry_delay(details) or seconds_to_wait(error.response.headers)
-        status = 401 if "API key not valid" in said.message or "API_KEY_INVALID" in str(details) else status  # the API answers 400 for a wrong key
-        return status_error(self.reference, status, said.message, wait, _violated(details), spent=_is_daily(details))
+        status = 401 if "API key not valid" in refusal.message or "API_KEY_INVALID" in str(details) else status  # the API answers 400 for a wrong key
+        return status_error(self.reference, status, refusal.message, wait, _violated(details), spent=_is_daily(details))
 
 
 def _reply(answer: _Answer) -> Reply:

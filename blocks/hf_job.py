@@ -86,11 +86,11 @@ class HfJob(JobBlock[JobResult]):
         """
         submission = asyncio.ensure_future(asyncio.to_thread(self._submit_once, spec, resources, script, place))
         try:
-            job, found = await asyncio.shield(submission)
+            job, existed = await asyncio.shield(submission)
         except asyncio.CancelledError:
             await self._undo(submission)
             raise
-        return job if isinstance(job, JobResult) else HfJobRun(self, spec, job, place, found)
+        return job if isinstance(job, JobResult) else HfJobRun(self, spec, job, place, existed)
 
     def find_made(self, spec: JobSpec, place: Path) -> JobResult | None:
         """Return a specification's finished result. None if there is none, or if its files do not match the sizes and checksums that it lists.

@@ -224,7 +224,7 @@ class HfJobRun(JobRun[JobResult]):
             words = explain(f"The job {job.id} ({job.message.rstrip('.')})", int(code[1]), self._log.doing, verdict=short)
             last = f" Its last line was: {reason.rstrip('.')}." if reason else ""
             return f"{words}{last} {where}"
-        detail = f": {reason.rstrip('.')}." if reason else f" {self._log.doing} and said nothing."
+        detail = f": {reason.rstrip('.')}." if reason else f" {self._log.doing} and printed nothing."
         advice = UNSTARTED.get(int(code[1]), "") if code else ""
         advice = f"Memory was short: {SMALLER}." if memory and not advice else advice
         return " ".join(part for part in (f"The job {job.id} failed ({job.message or job.stage}){detail}", advice, where) if part)

@@ -23,7 +23,7 @@ SUBMISSIONS = "jobs/submissions"
 """Folder below the data root with a subfolder for each run, which has a file for each of its submissions."""
 
 WAIT_SECONDS = 3600.0
-"""Maximum wait for another process of the run that is submitting a job."""
+"""Maximum wait, in seconds, for another process of the run that is submitting a job."""
 
 AGAIN = (408, 409, 412, 429)
 """Statuses of refusals after which an earlier attempt may still have succeeded."""

@@ -195,11 +195,11 @@ class LlamaProcess:
         """Return why a server did not start."""
         path = self._launch.model_path
         if code is None:
-            late = f"llama-server did not load {path} within {self._launch.startup_seconds} s: {complaint or 'it said nothing.'}"
+            late = f"llama-server did not load {path} within {self._launch.startup_seconds} s: {complaint or 'it printed nothing.'}"
             return f"{late} Raise models.llama-server.options.startup_seconds, or use a smaller model."
         if signal_name(code):
             return self._obituary(server, f"while it loaded {path}", await self._ask_probe(code))
-        return f"llama-server cannot load {path}: {complaint or f'it {ended(code)} and said nothing.'} Convert it again, or check that it fits into memory."
+        return f"llama-server cannot load {path}: {complaint or f'it {ended(code)} and printed nothing.'} Convert it again, or check that it fits into memory."
 
     def _run(self) -> Server:
         launch, port, secret = self._launch, _free_port(), secrets.token_urlsafe(24)

@@ -112,7 +112,7 @@ class LocalJobRun(JobRun[int]):
             verdict = await asyncio.to_thread(probe, self._probe) if name in CRASHES and self._probe else ""
             words = explain(f"The job {self._name}", code, self._doing, self._peak, self._before, verdict)
             return f"{words}{last}{full}"
-        return f"The job {self._name} ended with exit code {code}{f': {last_line}' if last_line else f' {self._doing} and said nothing.'}{full}"
+        return f"The job {self._name} ended with exit code {code}{f': {last_line}' if last_line else f' {self._doing} and printed nothing.'}{full}"
 
 
 class LocalJob(JobBlock[int]):

@@ -192,12 +192,12 @@ def openai_error(endpoint: Endpoint, error: Exception) -> UnderstudyError | None
     """Convert the SDK's error for an HTTP status to one of the project's errors; return None for any other error."""
     if not isinstance(error, openai.APIStatusError) or error.status_code < 400:
         return None
-    headers, said = error.response.headers, read_refusal(error.response.content)
+    headers, refusal = error.response.headers, read_refusal(error.response.content)
     if error.status_code == 404 and "json" not in headers.get("content-type", ""):
         return endpoint.nothing_there()
     wait, limits = seconds_to_wait(headers), allowances(headers, LIMIT_HEADERS)
-    spent, overlong = said.code in SPENT, said.code == "context_length_exceeded"
-    return status_error(endpoint.reference, error.status_code, said.message, wait, limits, spent=spent, overlong=overlong)
+    spent, overlong = refusal.code in SPENT, refusal.code == "context_length_exceeded"
+    return status_error(endpoint.reference, error.status_code, refusal.message, wait, limits, spent=spent, overlong=overlong)
 
 
 def _failed(reference: str, error: _Error) -> UnderstudyError:

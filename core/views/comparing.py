@@ -85,14 +85,14 @@ def compare(one: Batch, other: Batch) -> Compared:
 def _doubts(one: Batch, other: Batch, shared: int) -> list[str]:
     doubts = []
     if one.domain != other.domain:
-        doubts.append(f"The batches are of two domains, {one.domain} and {other.domain}.")
+        doubts.append(f"The batches belong to two domains, {one.domain} and {other.domain}.")
     if sorted(one.by) != sorted(other.by):
-        doubts.append(f"Other judges judged them: {' + '.join(one.by) or 'nobody'} and {' + '.join(other.by) or 'nobody'}.")
+        doubts.append(f"They were judged by different judges: {' + '.join(one.by) or 'nobody'} and {' + '.join(other.by) or 'nobody'}.")
     rubrics = [{row.assessment.split("/")[2] for row in batch.rows if row.assessment.count("/") > 2} for batch in (one, other)]
     if rubrics[0] != rubrics[1]:
         doubts.append("They were judged by different versions of the rubric.")
     if shared:
-        doubts.append(f"{shared} conversations are in both, so that the two are not independent, and the intervals of the differences are too wide.")
+        doubts.append(f"{shared} conversations are in both batches, so the two are not independent and the intervals of the differences are too wide.")
     return doubts
 
 

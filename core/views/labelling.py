@@ -173,8 +173,8 @@ def whole(store: Store, pack: Pack, name: str, person: str, sample: Sample) -> d
     """Return, for each conversation's number, whether a person has answered every criterion that applies."""
     complete = {}
     for number, (transcript, length) in enumerate(zip(sample.transcripts, sample.lengths, strict=True), 1):
-        given = read_labels(store, name, person, transcript).given
-        complete[number] = all(given.get(item.id, Given()).answer for item in applicable(pack.rubric, length))
+        answers = read_labels(store, name, person, transcript).given
+        complete[number] = all(answers.get(item.id, Given()).answer for item in applicable(pack.rubric, length))
     return complete
 
 

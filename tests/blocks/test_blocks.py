@@ -153,7 +153,7 @@ async def test_a_job_that_dies_of_a_signal_says_which_and_at_which_step(job, tmp
     assert re.search(rf"^The job job died of {name} \(.*?\) while quantising to q4_k_m\. ", said)
     assert "Its last line was: half a li." in said
     assert said.endswith(f"The full log is {tmp_path / 'job.log'}.")
-    assert "said nothing" not in said
+    assert "printed nothing" not in said
 
 
 async def test_a_job_that_is_killed_says_how_much_memory_it_used_and_how_much_is_free(job):

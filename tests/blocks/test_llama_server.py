@@ -275,7 +275,7 @@ async def test_a_server_that_dies_at_its_start_is_reported_by_signal_and_last_li
     assert type(error) is SettingsError
     assert re.search(rf"llama-server/random\.gguf \(.*mortal-llama-server\) died of {name} \(.*\) while it loaded .*random\.gguf\.", str(error))
     assert "loading the model | llama_decode: about to fail" in str(error)
-    assert "said nothing" not in str(error)
+    assert "printed nothing" not in str(error)
     assert "Convert it again, or check" not in str(error)
 
 
