@@ -174,7 +174,7 @@ async def change_what_was_deployed(address):
 
 async def test_deployed_again_what_is_gone_is_made_and_what_somebody_switched_on_stays_on(deployed_again):
     assert [line for line in deployed_again.splitlines() if line.startswith("Made the deployment")] == ["Made the deployment generation-shard."]
-    assert "The deployment nightly is there, its schedule is on." in deployed_again
+    assert "The deployment nightly exists, its schedule is on." in deployed_again
     assert deployed_again.count("Switched it on") == 2
     async with get_client() as client:
         nightly = await client.read_deployment_by_name("nightly/nightly")
