@@ -1,4 +1,4 @@
-// The page of a batch of assessments: list, filters, conversation, keys. What is shown comes from the data in the page, and always as text.
+// The page of a batch of assessments: list, filters, conversation, keys. All content comes from the data in the page and is shown as text.
 
 const byId = (id) => document.getElementById(id);
 const data = (id) => JSON.parse(byId(id).textContent);
@@ -7,7 +7,7 @@ const page = data("index");
 const criteria = new Map(page.criteria.map((criterion) => [criterion.id, criterion]));
 const [filters, list, conversation, findings] = ["filters", "list", "conversation", "findings"].map(byId);
 
-// view: whose verdicts are shown, 0 for what counts, else 1 + the judge's place; jump: the citation last followed
+// view: whose verdicts are shown, 0 for the decision, else 1 + the judge's index; jump: the citation that was followed last
 const state = { view: 0, chosen: null, shown: [], jump: null };
 
 function element(tag, properties = {}, ...children) {
@@ -161,7 +161,7 @@ function choose(index) {
 
 let remembering;
 function rememberChoice(id) {
-  // browsers limit how often the address may change, and a key that is held down would use them up
+  // browsers limit how often the address may change; a key that is held down would exceed the limit
   clearTimeout(remembering);
   remembering = setTimeout(() => history.replaceState(null, "", `#t=${encodeURIComponent(id)}`), 100);
 }

@@ -1,5 +1,5 @@
-// What stands on the right of the page, verdicts or criteria, and how a citation leads into the conversation.
-// One module with assessment_page.js, which comes after it and starts the page.
+// The right-hand side of the page, verdicts or criteria, and the way from a citation into the conversation.
+// Joined into one module with page.js, which follows it and starts the page.
 
 // --- citations ------------------------------------------------------------------------------------------------------
 
@@ -63,7 +63,7 @@ function stepExchange(by) {
   if (all.length) goTo(all[Math.max(0, Math.min(place, all.length - 1))]);
 }
 
-// n and p: through the citations of a verdict, or else from exchange to exchange
+// n and p: to the next or previous citation of the focused verdict, or else exchange
 function step(by) {
   if (!stepCitation(by)) stepExchange(by);
 }
