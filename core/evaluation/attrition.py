@@ -11,7 +11,7 @@ from core.evaluation.outcomes import Pairs, Trial, count_reasons, points
 from core.evaluation.paired_statistics import t_interval
 from core.records import Record
 
-UNLUCKY = 0.05
+PLAUSIBLE_QUANTILE = 0.05
 """Quantile that fills in missing conversations: the arm's get the 5th percentile of its scores, the base's the 95th of its own. Scores of 0 and 1 instead
 (`bounds`) would let no gain below about 20 % pass with a usual loss of 2 %."""
 
@@ -144,7 +144,7 @@ def bounds(base: Conversations, arm: Conversations, planned: Sequence[tuple[int,
 
 
 def plausible_worst(base: Conversations, arm: Conversations, planned: Sequence[tuple[int, int]]) -> PlausibleWorst:
-    """Return the difference if each missing conversation of the arm had a low score, and each of the base a high one (`UNLUCKY`).
+    """Return the difference if each missing conversation of the arm had a low score, and each of the base a high one (`PLAUSIBLE_QUANTILE`).
 
     Args:
         base, arm: conversations by persona and trial; at least one is complete in each arm.
@@ -155,7 +155,9 @@ def plausible_worst(base: Conversations, arm: Conversations, planned: Sequence[t
         of Missing Data in Clinical Trials (2010), chapter 5.
     """
     scores = [np.array([value for item in trials.values() if item.complete and (value := points(item)) is not None]) for trials in (base, arm)]
-    base_score, arm_score = (float(quantiles(one, np.ones(len(one), bool), share)) for one, share in zip(scores, (1 - UNLUCKY, UNLUCKY), strict=True))
+    base_score, arm_score = (
+        float(quantiles(one, np.ones(len(one), bool), share)) for one, share in zip(scores, (1 - PLAUSIBLE_QUANTILE, PLAUSIBLE_QUANTILE), strict=True)
+    )
     pairs = _filled(base, arm, planned, base_score, arm_score)
     base_mean, arm_mean = pairs.means
     return PlausibleWorst(

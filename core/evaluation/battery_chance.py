@@ -4,7 +4,7 @@ import numpy as np
 
 from core.evaluation.paired_statistics import rate_bound, rate_bounds
 
-ALIKE = 0.3
+TRY_CORRELATION = 0.3
 """Assumed correlation of an arm's tries of one opening: some openings are harder than others, but chance dominates."""
 USUAL_MARGIN = 0.15
 """Non-inferiority margin of the included packs. With it, 40 openings allow the arm two more failures than the base, and an arm that fails 20 % hardly ever
@@ -46,38 +46,46 @@ def failures_allowed(openings: int, margin: float) -> int | None:
     return max(allowed, default=None)
 
 
-def draw_failures(simulations: int, openings: int, tries: int, rate: float, alike: float, draw: np.random.Generator) -> np.ndarray:
+def draw_failures(simulations: int, openings: int, tries: int, rate: float, correlation: float, draw: np.random.Generator) -> np.ndarray:
     """Draw shares of failed tries, of shape (simulations, openings), from a beta-binomial distribution.
 
     Args:
         rate: probability that a try fails.
-        alike: correlation of the tries of one opening, 0 to 1.
+        correlation: of the tries of one opening, 0 to 1.
     """
     shape = (simulations, openings)
-    if rate in (0, 1) or alike <= 0:
+    if rate in (0, 1) or correlation <= 0:
         each = np.full(shape, float(rate))
-    elif alike >= 1:
+    elif correlation >= 1:
         each = (draw.random(shape) < rate).astype(float)
     else:
-        each = draw.beta(rate * (1 / alike - 1), (1 - rate) * (1 / alike - 1), shape)
+        each = draw.beta(rate * (1 / correlation - 1), (1 - rate) * (1 / correlation - 1), shape)
     return draw.binomial(tries, each) / tries
 
 
 def battery_holds(
-    simulations: int, openings: int, tries: int, margin: float, base: float, arm: float, alike: float = ALIKE, seed: int = 0, most: float | None = None
+    simulations: int,
+    openings: int,
+    tries: int,
+    margin: float,
+    base: float,
+    arm: float,
+    correlation: float = TRY_CORRELATION,
+    seed: int = 0,
+    most: float | None = None,
 ) -> np.ndarray:
     """Return in which simulated batteries of one gate the arm is non-inferior to the base within the margin.
 
     Args:
         base, arm: true shares of tries that fail.
-        alike: correlation of an arm's tries of one opening.
+        correlation: of an arm's tries of one opening, 0 to 1.
         most: upper limit of the share of openings that the arm fails, whatever the base does; None for no limit.
 
     Returns:
         (simulations,) of bool.
     """
     draw = np.random.default_rng(seed)
-    base_failed, arm_failed = (draw_failures(simulations, openings, tries, rate, alike, draw) for rate in (base, arm))
+    base_failed, arm_failed = (draw_failures(simulations, openings, tries, rate, correlation, draw) for rate in (base, arm))
     holds = excess_bounds(base_failed, arm_failed) < margin
     if most is None:
         return holds

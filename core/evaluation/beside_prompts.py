@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from core.evaluation.decision import Condition, wanted_gain
+from core.evaluation.decision import Condition, required_gain
 from core.evaluation.mean_differences import Conversations, Means
 from core.evaluation.outcomes import pair_up, points
 from core.evaluation.paired_statistics import t_interval
@@ -52,7 +52,7 @@ def _beside(arm: str, prompted: str, by_name: Mapping[str, Conversations], base:
         return None
     before, after = pairs.means
     interval, difference = t_interval(pairs.differences), pairs.difference
-    required = float(wanted_gain(pair_up(by_name[base], by_name[arm], points).means[0], rule.improvement))
+    required = float(required_gain(pair_up(by_name[base], by_name[arm], points).means[0], rule.improvement))
     better = interval is not None and interval[0] > 0
     no_better = difference <= 0 or (interval is not None and interval[1] < required - 1e-9)
     result = "unsafe" if unsafe else "better" if better else "no better" if no_better else "not shown"

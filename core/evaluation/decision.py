@@ -119,7 +119,7 @@ def decide_arm(
     return Decided(decision="ship", reason=f"Every condition holds.{' This prompt needs no training.' if untrained else ''}", **rest)
 
 
-def wanted_gain(base: np.ndarray | float, improvement: float) -> np.ndarray | float:
+def required_gain(base: np.ndarray | float, improvement: float) -> np.ndarray | float:
     """Return the required difference of mean scores.
 
     Args:
@@ -132,7 +132,7 @@ def wanted_gain(base: np.ndarray | float, improvement: float) -> np.ndarray | fl
 def enough_gain(base: np.ndarray | float, difference: np.ndarray | float, improvement: float) -> np.ndarray:
     """Return whether differences of mean scores are above 0 and reach the required gain."""
     # 0.77 is 10 % above 0.70, but not in floating point
-    return (np.asarray(difference) > 0) & (difference >= wanted_gain(base, improvement - 1e-9))
+    return (np.asarray(difference) > 0) & (difference >= required_gain(base, improvement - 1e-9))
 
 
 def _score_conditions(score: ScoreDifference, rule: Decision) -> list[Condition]:

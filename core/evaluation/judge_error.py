@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import FiniteFloat
 
 from core.evaluation.comparison import Comparison
-from core.evaluation.decision import wanted_gain
+from core.evaluation.decision import required_gain
 from core.evaluation.outcomes import Pairs, Trial, by_arm, pair_up, points
 from core.evaluation.paired_statistics import Interval
 from core.judging.calibration import calibration_of, doubts
@@ -175,7 +175,7 @@ def judge_error(pairs: Pairs, rates: JudgeRates, shipped: bool = False, improvem
         return float(after[0] - before[0])
 
     def surplus(logits: float) -> float:
-        return min(gain(logits) - float(wanted_gain(base[0], improvement)), draws.low(logits))
+        return min(gain(logits) - float(required_gain(base[0], improvement)), draws.low(logits))
 
     def leniency(above: Callable[[float], float]) -> Leniency | None:
         logits = _crossing(above)

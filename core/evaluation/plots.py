@@ -8,7 +8,7 @@ import numpy as np
 
 from core.evaluation.by_exchange import Band, by_band
 from core.evaluation.comparison import ArmComparison
-from core.evaluation.decision import wanted_gain
+from core.evaluation.decision import required_gain
 from core.evaluation.facts import EvaluationFacts
 from core.evaluation.mean_differences import PartDifference
 from core.evaluation.outcomes import Pairs, by_arm, pair_up, points
@@ -35,7 +35,7 @@ def headline(facts: EvaluationFacts) -> str:
                 axes.plot(one.score.interval, [row, row], color=colour, linewidth=3, solid_capstyle="butt")
             axes.plot([one.score.difference], [row], marker, color=colour, markersize=9)
             # the base's mean is over the arm's pairs, so the required gain differs between arms
-            axes.plot([_required_gain(facts, one)] * 2, [row - 0.45, row + 0.45], color=TEXT, linewidth=1.5, linestyle=":")
+            axes.plot([_threshold(facts, one)] * 2, [row - 0.45, row + 0.45], color=TEXT, linewidth=1.5, linestyle=":")
         axes.axvline(0, color=TEXT, linewidth=1)
         axes.set_yticks(range(len(compared)), [_short(arm) for arm in reversed(compared)])
         axes.set_ylim(-0.7, len(compared) - 0.3)
@@ -49,7 +49,7 @@ def headline_text(facts: EvaluationFacts) -> str:
     return " ".join(
         f"{arm}: {one.score.difference:+.3f}"
         + (f", 95 % interval {one.score.interval[0]:+.3f} to {one.score.interval[1]:+.3f}" if one.score.interval else ", without an interval")
-        + f"; required: {_required_gain(facts, one):+.3f}."
+        + f"; required: {_threshold(facts, one):+.3f}."
         for arm, one in facts.compared.items()
     )
 
@@ -207,8 +207,9 @@ def _stacked(values: Sequence[float]) -> list[int]:
     return places
 
 
-def _required_gain(facts: EvaluationFacts, one: ArmComparison) -> float:
-    return float(wanted_gain(one.score.base_mean, facts.comparison.rule.improvement))
+def _threshold(facts: EvaluationFacts, one: ArmComparison) -> float:
+    """Return the required difference of mean scores for an arm."""
+    return float(required_gain(one.score.base_mean, facts.comparison.rule.improvement))
 
 
 def _values(facts: EvaluationFacts, arm: str) -> list[float]:

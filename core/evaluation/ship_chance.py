@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field, FiniteFloat
 
 from core.errors import EvaluationError
-from core.evaluation.attrition import UNLUCKY, Missing, missing_shares, quantiles
+from core.evaluation.attrition import PLAUSIBLE_QUANTILE, Missing, missing_shares, quantiles
 from core.evaluation.battery_chance import battery_holds
 from core.evaluation.decision import enough_gain
 from core.evaluation.paired_proportions import ONE_SIDED, score_statistic
@@ -168,7 +168,7 @@ def score_holds(drawn: Drawn, rule: Decision, gain: float, flips: int = FLIPS) -
     paired = completed[0] & completed[1]
     holds, differences = _gained(scores[:2], paired, rule)
     at = np.flatnonzero(holds)  # evaluations that have met all conditions so far
-    fill = [_quantile(scores[arm, at], completed[arm, at], share) for arm, share in enumerate((1 - UNLUCKY, UNLUCKY))]
+    fill = [_quantile(scores[arm, at], completed[arm, at], share) for arm, share in enumerate((1 - PLAUSIBLE_QUANTILE, PLAUSIBLE_QUANTILE))]
     filled = np.where(completed[:2, at], scores[:2, at], fill)
     holds[at] = _gained(filled, np.ones_like(paired[at]), rule)[0] | paired[at].all(axis=(1, 2))
     if drawn.world.prompted is None:
