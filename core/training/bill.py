@@ -1,6 +1,6 @@
-"""What a run's jobs have cost and may yet cost: those that the service lists, and those whose submission it does not show.
+"""Sums up what the jobs of a run have cost and may still cost, including submissions that the service does not list.
 
-A job counts with all the time that it is given until it has ended. So does a submission, from before it is sent, as long as it may have arrived.
+Until a job ends, it counts with its full time limit. A submission counts in the same way from the moment before it is sent, as long as it may have arrived.
 """
 
 import math
@@ -12,17 +12,17 @@ from core.records import Record
 from core.training.job_spec import KEY_LABEL, PRICE_LABEL, SECONDS_LABEL, SUBMISSION_LABEL, JobStatus
 
 ARRIVAL_SECONDS = 600
-"""After which a submission that the service does not show has not arrived; a submission with all its attempts takes less."""
+"""Seconds after which a submission that the service does not list has not arrived; a submission with all its attempts takes less."""
 
 
 class Submission(Record):
-    """A job that is about to be submitted, or was.
+    """A job that was submitted or is about to be.
 
     Args:
-        most: USD, if it takes all the time that it is given.
-        until: Unix time until which it may appear.
-        taken: whether the service answered that it has it.
-        usd: what it cost, once that is known.
+        most: USD that the job costs if it runs for its full time limit.
+        until: Unix time until which the job may appear in the service's list.
+        taken: whether the service confirmed the submission.
+        usd: USD that the job cost; None until that is known.
     """
 
     most: float
@@ -33,33 +33,45 @@ class Submission(Record):
 
 @dataclass(frozen=True)
 class Spending:
-    """USD that are spent or may yet be; `unseen` of them on submissions that may or may not have arrived."""
+    """USD that are spent or may still be spent.
+
+    Args:
+        usd: the total.
+        unseen: the part of the total for submissions that may or may not have arrived.
+    """
 
     usd: float
     unseen: float
 
 
 def greatest_usd(seconds: float, per_hour: float) -> float:
-    """Return what a job costs that takes so long: each minute that was begun is paid."""
+    """Return the USD that a job of this duration costs; a started minute is billed in full."""
     return math.ceil(seconds / 60) * per_hour / 60
 
 
 def job_labels(submission: str, seconds: int, per_hour: float) -> dict[str, str]:
-    """Return the labels by which a job is counted from anywhere."""
+    """Return the labels from which any process can tell what the job may cost.
+
+    Args:
+        submission: name of the submission.
+        seconds: time limit of the job.
+        per_hour: USD per hour.
+    """
     return {SUBMISSION_LABEL: submission, SECONDS_LABEL: str(seconds), PRICE_LABEL: str(math.ceil(per_hour * 1e6))}
 
 
 def spending(jobs: Iterable[JobStatus], submissions: Mapping[str, Submission], price: Callable[[JobStatus], float], now: float, key: str = "") -> Spending:
-    """Return what counts against a run's budget of jobs.
+    """Return what counts against the run's budget for jobs.
 
     Args:
-        jobs: of the run, as the service lists them; submissions: of the run, by name.
-        price: USD an hour of a job whose labels do not say it.
+        jobs: the run's jobs, as the service lists them.
+        submissions: the run's submissions, by name.
+        price: returns the USD per hour of a job whose labels do not state them.
         now: Unix time.
-        key: of an order; its job is left out while it is alive, for it is taken up and not paid for twice.
+        key: key of a job specification. A running job with this key is left out, since it is resumed and not paid for twice.
 
     Raises:
-        BudgetError: what a job may cost is not known.
+        BudgetError: the largest cost of a job is not known.
     """
     listed, usd, unseen = set[str](), 0.0, 0.0
     for job in jobs:
@@ -71,7 +83,7 @@ def spending(jobs: Iterable[JobStatus], submissions: Mapping[str, Submission], p
             continue
         if submission.usd is not None:
             usd += submission.usd
-        elif submission.taken:  # the service has forgotten it
+        elif submission.taken:  # the service no longer lists it
             usd += submission.most
         elif now < submission.until:
             unseen += submission.most

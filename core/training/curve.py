@@ -1,4 +1,4 @@
-"""The loss of a training: a picture that can be read on a light and on a dark page, and the same in words and a table for those who cannot see it."""
+"""The loss curve of a training: a picture for light and dark pages, and a sentence and a table for readers who cannot see it."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     import numpy as np
 
 TRAINING, VALIDATION = "#1a7fd4", "#c2620a"
+"""Colours of the two curves."""
 
 
 class LossPoint(Record):
-    """A loss at a step."""
+    """The loss at a step."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -29,7 +30,7 @@ Points = Annotated[list[LossPoint], AfterValidator(lambda points: sorted(points,
 
 
 class LossCurve(Record):
-    """The losses of a training in the order of its steps; step 0 is before the first."""
+    """The losses of a training in the order of its steps; step 0 is before the first update."""
 
     training: Points
     validation: Points
@@ -39,18 +40,18 @@ def loss_curve(metrics: Mapping[str, Any]) -> LossCurve:
     """Return the losses that a training job wrote into `metrics.json`.
 
     Raises:
-        JobError: they have another form, or one is not finite.
+        JobError: the losses have another form, or one is not finite.
     """
-    found = {"training": metrics.get("loss_curve", []), "validation": metrics.get("validation_curve", [])}
-    return check(found, LossCurve, JobError, "The loss curve in metrics.json")
+    curve = {"training": metrics.get("loss_curve", []), "validation": metrics.get("validation_curve", [])}
+    return check(curve, LossCurve, JobError, "The loss curve in metrics.json")
 
 
 def curve_svg(curve: LossCurve, title: str = "Loss of the training", smoothing: float = 0.05) -> str:
-    """Return the curve as an SVG picture without ground, date or anything from outside; the same curve gives the same bytes.
+    """Return the curve as an SVG picture with a transparent background, no date and no external files; the same curve gives the same bytes.
 
     Args:
-        title: read out by screen readers, with `curve_sentence` as the description.
-        smoothing: share of the steps over which the thick line is a running mean; with less than three steps in it there is none.
+        title: title for screen readers; `curve_sentence` is the description.
+        smoothing: window of the thick line's running mean, as a share of the steps. The line is omitted if the window has fewer than three steps.
     """
     return picture(lambda axes: _draw(axes, curve, smoothing), title, curve_sentence(curve), (8, 4.2), sides=("left", "bottom"), alone=True)
 
@@ -82,7 +83,7 @@ def _arrays(points: Sequence[LossPoint]) -> "tuple[np.ndarray, np.ndarray]":
 
 
 def _running_mean(values: "np.ndarray", window: int) -> "np.ndarray":
-    """Return the mean of the values around each."""
+    """Return for each value the mean of the values in the window around it."""
     import numpy as np
 
     kernel = np.ones(window)
@@ -90,16 +91,16 @@ def _running_mean(values: "np.ndarray", window: int) -> "np.ndarray":
 
 
 def curve_sentence(curve: LossCurve, rise: float = 0.02, last: int = 5) -> str:
-    """Say the curve in words.
+    """Return a sentence that describes the curve.
 
     Args:
-        rise: share of the lowest validation loss by which the last must be above it to be called overfitting.
-        last: how many of the last training losses are averaged, since single ones differ by chance.
+        rise: rise of the validation loss from its lowest value to its last that is called overfitting, as a share of the lowest value.
+        last: number of the last training losses that are averaged, since single ones vary by chance.
     """
     if not (curve.training or curve.validation):
         return "No loss is known."
-    said = f"{_training(curve.training, last)}; {_validation(curve.validation, rise)}."
-    return f"{said[0].upper()}{said[1:]}"
+    sentence = f"{_training(curve.training, last)}; {_validation(curve.validation, rise)}."
+    return f"{sentence[0].upper()}{sentence[1:]}"
 
 
 def _training(points: Sequence[LossPoint], last: int) -> str:
@@ -115,34 +116,34 @@ def _validation(points: Sequence[LossPoint], rise: float) -> str:
     if len(losses) < 2:
         return f"the validation loss was {losses[0]:.3f} at step {points[0].step:,}, the only one" if losses else "no validation loss is known"
     end, lowest, at = losses[-1], min(losses), points[losses.index(min(losses))].step
-    said = f"the validation loss went from {losses[0]:.3f} at step {points[0].step:,} to {end:.3f} at step {points[-1].step:,}"
-    said += ", its lowest" if end == lowest else f", with its lowest, {lowest:.3f}, at step {at:,}"
+    clause = f"the validation loss went from {losses[0]:.3f} at step {points[0].step:,} to {end:.3f} at step {points[-1].step:,}"
+    clause += ", its lowest" if end == lowest else f", with its lowest, {lowest:.3f}, at step {at:,}"
     if end <= lowest * (1 + rise):
-        return said
+        return clause
     by = f" by {100 * (end - lowest) / lowest:.0f} %" if lowest > 0 else ""
     if at == 0:
-        return f"{said}, before the training: it rose{by}, so the training made the model worse on what it had not seen"
-    return f"{said}: it then rose{by}, a sign of overfitting (the model learns its examples by heart)"
+        return f"{clause}, before the training: it rose{by}, so the training made the model worse on what it had not seen"
+    return f"{clause}: it then rose{by}, a sign of overfitting (the model learns its examples by heart)"
 
 
 def curve_table(curve: LossCurve, rows: int = 12) -> str:
-    """Return the curve as a Markdown table.
+    """Return the curve as a Markdown table; empty without losses.
 
     Args:
-        rows: at most, at least 4; the first, last and lowest validation losses and the last step are among them.
+        rows: largest number of rows, at least 4. The first, last and lowest validation losses and the last step are always among them.
     """
     training, validation = _by_step(curve.training), _by_step(curve.validation)
-    kept = {*_spread(list(validation), rows - 2), *list(training)[-1:], *sorted(validation, key=lambda step: validation[step])[:1]}
-    if len(kept) <= rows // 2:
-        kept |= set(_between([step for step in training if step not in kept], rows - len(kept)))
+    steps = {*_spread(list(validation), rows - 2), *list(training)[-1:], *sorted(validation, key=lambda step: validation[step])[:1]}
+    if len(steps) <= rows // 2:
+        steps |= set(_between([step for step in training if step not in steps], rows - len(steps)))
     lines, before = ["| step | training loss | validation loss |", "|---:|---:|---:|"], -1
-    for step in sorted(kept):
-        passed = [loss for at, loss in training.items() if before < at <= step]
-        mean = f"{sum(passed) / len(passed):.3f}" if passed else ""
-        check_loss = f"{validation[step]:.3f}" if step in validation else ""
-        lines.append(f"| {step:,} | {mean} | {check_loss} |")
+    for step in sorted(steps):
+        since = [loss for at, loss in training.items() if before < at <= step]
+        mean = f"{sum(since) / len(since):.3f}" if since else ""
+        validation_loss = f"{validation[step]:.3f}" if step in validation else ""
+        lines.append(f"| {step:,} | {mean} | {validation_loss} |")
         before = step
-    return "\n".join(lines) if kept else ""
+    return "\n".join(lines) if steps else ""
 
 
 def _by_step(points: Sequence[LossPoint]) -> dict[int, float]:
@@ -150,10 +151,10 @@ def _by_step(points: Sequence[LossPoint]) -> dict[int, float]:
 
 
 def _spread(steps: Sequence[int], most: int) -> list[int]:
-    """Return at most `most` steps, evenly spaced, the first and the last among them."""
+    """Return at most `most` evenly spaced steps, including the first and the last."""
     return list(steps) if len(steps) <= most else [steps[round(place * (len(steps) - 1) / (most - 1))] for place in range(most)]
 
 
 def _between(steps: Sequence[int], most: int) -> list[int]:
-    """Return at most `most` steps, evenly spaced, neither end among them."""
+    """Return at most `most` evenly spaced steps, without the first and the last."""
     return list(steps) if len(steps) <= most else [steps[place * len(steps) // (most + 1)] for place in range(1, most + 1)]

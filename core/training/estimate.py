@@ -1,7 +1,7 @@
-"""How much memory, time and money a training or a conversion takes, before it is paid for.
+"""Estimates the memory and the time of a training or a conversion before it is paid for.
 
-The parts of the memory are those of QLoRA with gradient checkpointing: the frozen weights, the adapter with its optimizer, the inputs of all layers, the
-largest layer while it is computed again, and the logits (length × vocabulary × 4 bytes; with the fused loss only for a tile of the length).
+The memory is that of QLoRA with gradient checkpointing. Its parts are the frozen weights, the adapter with its optimizer, the inputs of all layers, the
+largest layer while it is recomputed, and the logits (length × vocabulary × 4 bytes; with the fused loss only for a tile of the length).
 docs/training-memory.md compares the estimate with measurements.
 """
 
@@ -20,15 +20,18 @@ from core.training.windows import windowed_tokens
 
 GB = 2**30
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+"""The matrices that train_sft.py adapts by default."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What is trained on.
+    """The amount of data of a training.
 
     Args:
-        tokens, validation_tokens: of one pass; longest: tokens of the longest example, before it is cut.
-        rows: that are trained on in a pass; 0 where that is not known.
+        tokens: training tokens of one epoch.
+        validation_tokens: tokens of one validation.
+        longest: tokens of the longest example, before it is cut.
+        rows: training rows of one epoch; 0 if the number is not known.
     """
 
     tokens: int
@@ -38,11 +41,12 @@ class Load:
 
 
 def training_memory(shape: Shape, knobs: Mapping[str, Argument], length: int, known: Estimate) -> dict[str, float]:
-    """Return the GPU memory that training takes at its peak, by part, in GB (2^30 bytes).
+    """Return the peak GPU memory of a training by part, in GB (2^30 bytes).
 
     Args:
         knobs: arguments of train_sft.py.
-        length: tokens of the longest example that is trained on.
+        length: tokens of the longest example, after it is cut.
+        known: assumptions of the estimate.
     """
     tokens = length * int(_number(knobs, "batch-size", 1))
     checkpointing, offload = knobs.get("no-gradient-checkpointing") is not True, knobs.get("offload-checkpoints") is True
@@ -50,7 +54,7 @@ def training_memory(shape: Shape, knobs: Mapping[str, Argument], length: int, kn
     trained = known.bytes_a_trained_weight_8bit if "8bit" in str(knobs.get("optimizer", "")) else known.bytes_a_trained_weight
     layer = known.recompute_hidden * shape.hidden + known.recompute_intermediate * shape.intermediate
     if _number(knobs, "lora-dropout", 0.05):
-        layer += known.recompute_dropout * max(sum(inputs for inputs, _ in _adapted(one, knobs).values()) for one in shape.layers) / len(ATTENTION)
+        layer += known.recompute_dropout * max(sum(inputs for inputs, _ in _adapted(matrices, knobs).values()) for matrices in shape.layers) / len(ATTENTION)
     return {
         "weights": (shape.linear * weight + shape.embedding * 2) / GB,
         "adapter and optimizer": _adapter(shape, knobs) * trained / GB,
@@ -62,10 +66,10 @@ def training_memory(shape: Shape, knobs: Mapping[str, Argument], length: int, kn
 
 
 def training_seconds(shape: Shape, knobs: Mapping[str, Argument], load: Load, flavor: Flavor, known: Estimate) -> float:
-    """Return how long training takes on a machine, with its start.
+    """Return the seconds that a training takes on a machine, including its start; infinite without a GPU.
 
-    A token costs two operations a weight in the forward pass, as many again for the recomputation and for the gradients of the activations (frozen weights
-    have none of their own), and attention in proportion to the length.
+    Per token, the forward pass takes two operations per weight. The recomputation takes as many again, and so do the gradients of the activations (frozen
+    weights need no gradients). Attention adds operations in proportion to the length.
     """
     if flavor.gpu is None:
         return float("inf")
@@ -81,34 +85,34 @@ def training_seconds(shape: Shape, knobs: Mapping[str, Argument], load: Load, fl
 
 
 def conversion_memory(shape: Shape, known: Estimate) -> float:
-    """Return the RAM that merging, converting and checking take, in GB."""
+    """Return the RAM that merging, conversion and checks take, in GB."""
     return (shape.linear + shape.embedding) * known.convert_bytes_a_weight / GB
 
 
 def conversion_seconds(shape: Shape, quantisations: int, known: Estimate) -> float:
-    """Return how long a conversion takes, with its start.
+    """Return the seconds that a conversion takes, including its start.
 
     Args:
-        quantisations: files made from the 16-bit one; the proof of the adapter's file and the importance matrix take as long as one each.
+        quantisations: number of files that are made from the 16-bit one. The check of the adapter's file and the importance matrix count as one each.
     """
     weights = (shape.linear + shape.embedding) * 2 / GB
     return known.start_minutes * 60 + 60 * weights * (1 + quantisations / 2) / known.convert_gb_a_minute
 
 
 def usable(flavor: Flavor, known: Estimate) -> float:
-    """Return the GPU memory that may be planned with, in GB."""
+    """Return the GPU memory of a machine without the share that is kept free, in GB."""
     return flavor.gpu_gb * (1 - known.spare)
 
 
 def _adapted(layer: Matrices, knobs: Mapping[str, Argument]) -> Matrices:
-    """Return the matrices of a layer that are adapted."""
-    given = knobs.get("target-modules", list(ATTENTION))
-    names = given if isinstance(given, list) else [str(given)]
+    """Return the matrices of a layer that the adapter changes."""
+    modules = knobs.get("target-modules", list(ATTENTION))
+    names = modules if isinstance(modules, list) else [str(modules)]
     return layer if names == ["all-linear"] else {name: sizes for name, sizes in layer.items() if name in names}
 
 
 def _adapter(shape: Shape, knobs: Mapping[str, Argument]) -> int:
-    """Return how many weights are trained."""
+    """Return the number of the adapter's weights."""
     return int(_number(knobs, "lora-r", 64)) * sum(sum(sizes) for layer in shape.layers for sizes in _adapted(layer, knobs).values())
 
 
@@ -118,13 +122,13 @@ def _number(knobs: Mapping[str, Argument], name: str, default: float) -> float:
 
 
 def load_of_pairs(store: Store, dataset: DatasetRef) -> Load:
-    """Return how much the pairs of a dataset have to read, by the dataset's own count of tokens: both replies, each with its prompt."""
+    """Return the amount of data in a dataset's pairs, from the token counts in its manifest; both replies count, each with its prompt."""
     counted = store.load_json(f"{dataset.path}/manifest.json")["pairs"]
     return Load(counted["tokens"]["train"], counted["tokens"]["validation"], counted["longest"], counted["train"])
 
 
 def load_of(store: Store, dataset: DatasetRef, training: Training) -> Load:
-    """Return how much there is to learn, by the dataset's own count of tokens."""
+    """Return the amount of data in a dataset's slices or conversations, as the training reads them, from the dataset's own token counts."""
     limit = training.train["max-length"]
     if training.learn == "slices":
         counted = store.load_json(f"{dataset.path}/manifest.json")["statistics"]

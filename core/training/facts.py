@@ -1,4 +1,4 @@
-"""What is known of an adapter or of its GGUF files: what their jobs wrote, as typed facts for the model cards."""
+"""Typed facts about an adapter or its GGUF files for the model cards, read from what the jobs wrote."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -13,14 +13,17 @@ from core.yaml_files import check
 
 
 class Source(Record):
-    """A model or dataset that another was made from.
+    """A model or dataset from which another was made.
 
     Args:
-        repo: on the Hub; none where it is on this machine alone.
-        commit: its whole hash.
-        url: of a page, which is linked if it begins with http.
-        license: as the Hub names it; origin: where it came from, an address or a sentence. Both empty where nobody has said.
-        file: a GGUF file that it was read from; sha256: of that file; package: with its version, in whose wheel the file was.
+        repo: repository on the Hub; None if it is only on this machine.
+        commit: full hash of the commit.
+        url: address of a page, which is linked if it begins with http.
+        license: licence as the Hub names it; empty if it is not stated.
+        origin: where it came from, an address or a sentence; empty if it is not stated.
+        file: the GGUF file that it was read from; None if it was not a GGUF file.
+        sha256: hash of that file.
+        package: name and version of the wheel that contains the file; None if it was not in a wheel.
     """
 
     name: str
@@ -35,14 +38,15 @@ class Source(Record):
 
 
 class FileFacts(Record):
-    """A file of the repository.
+    """A file of the repository. A figure is None if it was not measured.
 
     Args:
-        heldout_loss: mean over the held-out texts; loss_difference: how much higher that is than the 16-bit file's.
+        heldout_loss: mean loss over the held-out texts.
+        loss_difference: this loss minus that of the 16-bit file.
         kl: mean Kullback-Leibler divergence from the 16-bit file on the held-out texts, in nats per token.
-        loss_half, kl_half: half of the 95 % interval of each.
-        ended: whether a short chat ended by itself.
-        fallen_back: matrices that got another quantisation, by its name.
+        loss_half, kl_half: half the width of the 95 % interval of `loss_difference` and of `kl`.
+        ended: whether the model ended a short chat with a stop token.
+        fallen_back: number of matrices that got another quantisation, by the name of that quantisation.
     """
 
     name: str
@@ -58,7 +62,7 @@ class FileFacts(Record):
 
 
 class Split(Record):
-    """How many examples there were, and what the training length cut, as the training script counts it."""
+    """The examples of a split, and how many of them the training length cut, as the training script counts them."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -70,15 +74,17 @@ class Split(Record):
 
 
 class TrainingFacts(Record):
-    """What a training job wrote into `metrics.json`, under the script's own names, and what is known of its machine.
+    """The contents of a training job's `metrics.json`, under the script's own names, and facts about its machine.
 
     Args:
         r, lora_alpha, lora_dropout, target_modules: the adapter's rank, scale, dropout and the matrices that it changes.
-        max_steps: overrides the epochs where it is above 0.
-        learn: the way of learning; replies: how many are learnt in one pass, where the script has counted them.
-        supervised_tokens: of the assistant's replies, which alone are learnt.
-        seconds: from the reading of the data on; resumed_from: the step of the checkpoint from which the job resumed.
-        usd: what the machine cost.
+        max_steps: overrides the epochs if it is above 0.
+        learn: how the replies are taught (`learn` in the training settings).
+        replies: number of replies taught in one epoch; None if the script did not count them.
+        supervised_tokens: tokens of the assistant's replies, the only ones that are learnt.
+        seconds: duration, from reading the data on.
+        resumed_from: step of the checkpoint from which the job resumed; None if it did not.
+        usd: cost of the machine; None if it is not known.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -117,11 +123,12 @@ class TrainingFacts(Record):
 
 
 class HeldOut(Record):
-    """What an adapter does on held-out data.
+    """Figures of an adapter on held-out data. A figure is None if it was not measured.
 
     Args:
-        heldout_loss: of the supervised training; reply_tokens: mean length of greedy replies; none where not measured.
-        prefers_chosen: share of held-out pairs in which the tokens of the better reply are likelier in the mean.
+        heldout_loss: loss of the supervised training.
+        reply_tokens: mean length of greedy replies.
+        prefers_chosen: share of held-out pairs in which the tokens of the better reply are more likely on average.
     """
 
     heldout_loss: float | None
@@ -130,7 +137,7 @@ class HeldOut(Record):
 
 
 class PairSplit(Record):
-    """Pairs that were used, and those that were too long and left out whole."""
+    """The number of pairs used, and of those left out because they were too long."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -139,12 +146,13 @@ class PairSplit(Record):
 
 
 class PairFacts(Record):
-    """What a preference training wrote into `metrics.json`, under the script's own names, and what is known of its machine.
+    """The contents of a preference training's `metrics.json`, under the script's own names, and facts about its machine.
 
     Args:
         method: `dpo` or `kto`.
-        mean_tokens: of the better and the worse replies that were trained on.
-        reward_accuracy: share of held-out pairs whose better reply gained more than the other.
+        mean_tokens: mean length of the better and of the worse replies in training.
+        reward_accuracy: share of held-out pairs whose better reply became more likely by more than the other.
+        before, after: figures of the adapter before and after the preference training.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -169,21 +177,27 @@ class PairFacts(Record):
 
 
 class ExportFacts(Record):
-    """What is known of GGUF files; what is none was not looked at, and the card does not speak of it.
+    """Facts about GGUF files. A figure is None if it was not measured, and the card then omits it.
 
     Args:
-        main: the file that the Modelfile names and the card runs.
-        context: tokens, the Modelfile's `num_ctx`.
-        texts_alike: texts that llama.cpp and the tokenizer cut into the same tokens.
-        logit_difference: spread of the differences between 16-bit file and merged model, as a share of the spread of the logits.
-        agreement: share of positions with the same likeliest token.
-        greedy_agreement: share of the tokens of greedy replies that are the same, up to a near tie; greedy_tokens: how many are compared.
-        merged_loss, adapter_loss: on held-out texts, of the merged model, and of the base with the adapter beside it.
-        heldout: which texts these are.
-        pre_tokenizer: given by hand, since llama.cpp does not know the tokenizer.
-        recommended: the smallest quantised file whose divergence is at most kl_bound; none where no file's is.
-        importance: what was read for the importance matrix: `conversations`, `tokens` and `matrices`.
-        lora: file of the adapter alone; lora_difference: as logit_difference, of the base with it.
+        main: the file that the Modelfile names and that the card's commands run.
+        context: context length in tokens, the Modelfile's `num_ctx`.
+        template_identical: whether the chat template in the file is identical to the tokenizer's.
+        texts_alike: number of texts that llama.cpp and the tokenizer split into the same tokens.
+        positions: number of positions at which logits were compared.
+        logit_difference: standard deviation of the differences between the 16-bit file's logits and the merged model's, as a share of that of the logits.
+        logit_tolerance, least_agreement: the bounds on `logit_difference` and `agreement`.
+        agreement: share of positions with the same most likely token.
+        greedy_agreement: share of equal tokens in greedy replies, each compared up to a near tie.
+        greedy_tokens: number of tokens compared for `greedy_agreement`.
+        merged_loss: loss of the merged model on the held-out texts.
+        adapter_loss: loss of the base with the unmerged adapter on the held-out texts.
+        heldout: a description of the held-out texts.
+        pre_tokenizer: the pre-tokenizer from the settings, for a tokenizer that llama.cpp does not know.
+        recommended: the smallest quantised file whose divergence is at most `kl_bound`; None if there is none.
+        importance: counts of what was read for the importance matrix: `conversations`, `tokens` and `matrices`.
+        lora: the file that holds only the adapter.
+        lora_difference: the same as `logit_difference`, for the base with that file.
     """
 
     files: list[FileFacts]
@@ -215,16 +229,17 @@ class ExportFacts(Record):
 
 
 class CardFacts(Record):
-    """What both cards say.
+    """Facts that both model cards state.
 
     Args:
-        repo: the card's own, on the Hub; none where the files stay on this machine.
-        license, license_name, license_link: as the Hub takes them; the name and the link where the licence is `other`.
-        intended_use: Markdown of the domain pack; empty where it has none.
-        notice: what everybody who writes to the model is to read first; empty where the pack has none.
-        system: the prompt that was trained in.
-        dataset, training: none of a base that is exported as it is; pairs: of one that was trained by preference too.
-        caveats: sentences that a reader must know.
+        repo: the card's repository on the Hub; None if the files stay on this machine.
+        dataset, training: None for a base that is exported without training.
+        pairs: facts of the preference training; None if there was none.
+        license, license_name, license_link: the licence in the Hub's form; name and link only if the licence is `other`.
+        intended_use: Markdown from the domain pack; empty if the pack has none.
+        notice: text that everybody who writes to the model must read first; empty if the pack has none.
+        system: the system prompt of the training.
+        caveats: sentences about what limits the model's use.
     """
 
     title: str
@@ -245,36 +260,36 @@ class CardFacts(Record):
 
 
 def training_facts(metrics: Mapping[str, Any], hardware: str | None = None, usd: float | None = None) -> TrainingFacts:
-    """Return what `metrics.json` says, with the machine and what it cost.
+    """Return the facts in a training's `metrics.json`, with the machine and its cost in USD.
 
     Raises:
-        JobError: something is missing in it.
+        JobError: a fact is missing or has the wrong form.
     """
     files = [_file(name, known) for name, known in (metrics.get("files") or {}).items()]
     return check({**metrics, "loss": loss_curve(metrics), "files": files, "hardware": hardware, "usd": usd}, TrainingFacts, JobError, "metrics.json")
 
 
 def pair_facts(metrics: Mapping[str, Any], hardware: str | None = None, usd: float | None = None) -> PairFacts:
-    """Return what `metrics.json` of a preference training says, with the machine and what it cost.
+    """Return the facts in a preference training's `metrics.json`, with the machine and its cost in USD.
 
     Raises:
-        JobError: something is missing in it.
+        JobError: a fact is missing or has the wrong form.
     """
     files = [_file(name, known) for name, known in (metrics.get("files") or {}).items()]
     return check({**metrics, "loss": loss_curve(metrics), "files": files, "hardware": hardware, "usd": usd}, PairFacts, JobError, "metrics.json")
 
 
 def export_facts(export: Mapping[str, Any], hardware: str | None = None, usd: float | None = None) -> ExportFacts:
-    """Return what `export.json` says, with the machine and what it cost.
+    """Return the facts in `export.json`, with the machine and its cost in USD.
 
     Raises:
-        JobError: something is missing in it.
+        JobError: a fact is missing or has the wrong form.
     """
     checks, named, fallen = (export.get(part) or {} for part in ("checks", "files", "fallback_tensors"))
     parts = ("replies", "heldout_loss", "heldout_loss_difference", "kl_divergences", "lora")
     replies, losses, differences, divergences, lora = (checks.get(part) or {} for part in parts)
     ggufs = [name for name in [*replies, *named] if name.endswith(".gguf")]
-    found = {
+    facts = {
         "files": [
             {
                 **_file(name, known),
@@ -283,13 +298,13 @@ def export_facts(export: Mapping[str, Any], hardware: str | None = None, usd: fl
                 "heldout_loss": losses.get(name),
                 "loss_difference": differences.get(name),
                 "kl": divergences.get(name),
-                # the 16-bit file's difference is from the merged model
+                # the 16-bit file is compared with the merged model
                 "loss_half": None if name.endswith("-f16.gguf") else (checks.get("heldout_loss_interval") or {}).get(name),
                 "kl_half": (checks.get("kl_intervals") or {}).get(name),
             }
             for name, known in named.items()
         ],
-        # The Modelfile's is the first that was asked for, and replies are in that order.
+        # The Modelfile names the first file of the settings, and `replies` has that order.
         "main": next((name for name in ggufs if not name.endswith("-f16.gguf")), next(iter(ggufs), None)),
         "context": export.get("context"),
         "template_identical": checks.get("chat_template_identical"),
@@ -314,11 +329,11 @@ def export_facts(export: Mapping[str, Any], hardware: str | None = None, usd: fl
         "hardware": hardware,
         "usd": usd,
     }
-    return check(found, ExportFacts, JobError, "export.json")
+    return check(facts, ExportFacts, JobError, "export.json")
 
 
 def _heldout(checks: Mapping[str, Any]) -> str | None:
-    """Say on which texts losses were taken; a path of the machine that looked says nothing to a reader."""
+    """Return a description of the held-out texts. The job's own path to them would tell a reader nothing."""
     source = checks.get("heldout")
     if source is None:
         return None

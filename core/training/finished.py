@@ -1,4 +1,4 @@
-"""The result of a job, once it is in the data root."""
+"""Results of finished jobs in the data root."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,21 +11,26 @@ from core.training.job_spec import HUB_FILE, JobSpec
 
 @dataclass(frozen=True)
 class FinishedJob:
-    """What a job's script wrote into its last file, and where the result lies besides in a repository."""
+    """The result of a job.
+
+    Args:
+        facts: contents of the file that the script writes last.
+        place: repository, commit and address of the result on the Hub; empty if it is only in the data root.
+    """
 
     facts: dict[str, Any]
     place: dict[str, str]
 
     def model(self, spec: JobSpec, name: str) -> ModelRef:
-        """Return it as a model."""
+        """Return the result as a reference to a model."""
         return ModelRef(path=spec.folder, name=name, **self.place)
 
 
 def made_before(store: Store, spec: JobSpec) -> FinishedJob | None:
-    """Return a job's result, if it is in the data root with all its files."""
-    known = f"{spec.folder}/{HUB_FILE}"
-    on_hub = store.load_json(known) if store.exists(known) else {}
-    # what a job elsewhere made is in its repository, and here is what was fetched of it
+    """Return a job's result if it is in the data root with all its files; otherwise None."""
+    name = f"{spec.folder}/{HUB_FILE}"
+    on_hub = store.load_json(name) if store.exists(name) else {}
+    # the result of a paid job is in its repository; only the files in `spec.fetch` are here
     if not is_whole(store, spec.folder, spec.finished, spec.fetch if on_hub else None):
         return None
     return FinishedJob(store.load_json(f"{spec.folder}/{spec.finished}"), on_hub)

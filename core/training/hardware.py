@@ -1,4 +1,4 @@
-"""The machines that jobs can be given: memory, price and speed (config/hardware.yaml)."""
+"""The machines on which jobs can run, with memory, price and speed (config/hardware.yaml)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ class Gpu(Strict):
     """A kind of GPU."""
 
     tflops: Positive
-    """Peak dense 16-bit matrix arithmetic."""
+    """Peak speed of dense 16-bit matrix arithmetic, in TFLOPS."""
     bf16: bool = True
     """Whether it supports bfloat16."""
 
@@ -45,15 +45,15 @@ class Estimate(Strict):
     fixed_gb: Positive
     """GPU memory in use before anything is loaded."""
     bytes_a_weight_4bit: Positive
-    """Bytes per frozen weight, including the scales of its block."""
+    """Bytes per frozen 4-bit weight, including the scales of its block."""
     bytes_a_trained_weight: Positive
-    """Bytes per adapter weight with gradient and optimizer state (16-bit or 8-bit optimizer)."""
+    """Bytes per adapter weight, with gradient and optimizer state."""
     bytes_a_trained_weight_8bit: Positive
-    """Bytes per adapter weight with gradient and optimizer state (16-bit or 8-bit optimizer)."""
+    """Bytes per adapter weight, with gradient and 8-bit optimizer state."""
     recompute_hidden: Positive
-    """Bytes per token and hidden or intermediate unit while a layer is recomputed."""
+    """Bytes per token and hidden unit while a layer is recomputed."""
     recompute_intermediate: Positive
-    """Bytes per token and hidden or intermediate unit while a layer is recomputed."""
+    """Bytes per token and intermediate unit while a layer is recomputed."""
     recompute_dropout: Positive
     """Extra bytes per token and matrix input for the adapter's dropout."""
     loss_tokens: Positive
@@ -83,11 +83,12 @@ class Hardware(Strict):
 
 @dataclass(frozen=True)
 class Flavor:
-    """A machine that a job can be given.
+    """A machine on which a job can run.
 
     Args:
-        gpu: none on a machine that has only processors.
-        live: whether price and memory are the service's answer, and not the file's.
+        gpu: None for a machine without a GPU.
+        gpu_gb: memory of the GPU, in GB.
+        live: whether price and memory come from the service rather than from the file.
     """
 
     name: str
@@ -102,7 +103,7 @@ def load_hardware(root: Path | None = None) -> Hardware:
     """Read `config/hardware.yaml`.
 
     Raises:
-        SettingsError: something in it is wrong.
+        SettingsError: the file is not valid.
     """
     return load_yaml(root / "config/hardware.yaml" if root else find_data("config/hardware.yaml"), Hardware, SettingsError)
 
@@ -111,7 +112,8 @@ def flavors(hardware: Hardware, offered: Mapping[str, tuple[float, float | None]
     """Return the machines by name.
 
     Args:
-        offered: what the service says of them: USD an hour, and GB of one GPU's memory. Empty if it said nothing; else what it does not offer is left out.
+        offered: the service's answer by name: USD per hour, and the memory of one GPU in GB. If it is empty, all machines of the file are returned;
+            otherwise only those in it.
     """
     by_name = {}
     for name, data in hardware.flavors.items():

@@ -1,4 +1,4 @@
-"""What a job script is asked to make, wherever it runs; what is known of a paid job; and which of several counts."""
+"""The specification of a job, the state of a paid job, and the choice between several jobs for the same specification."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,37 +14,38 @@ from core.settings.job_arguments import Argument
 Stage = Literal["train", "pairs", "convert"]
 
 KEY_LABEL, RUN_LABEL = "understudy-key", "understudy-run"
-"""Labels of a job: what it makes, by which it is found again, and the run that pays for it."""
+"""Labels of a job: the key of its specification, by which it is found, and the run that pays for it."""
 
 SUBMISSION_LABEL, SECONDS_LABEL, PRICE_LABEL = "understudy-submission", "understudy-seconds", "understudy-price"
-"""Labels of a job by which it is counted: its submission, the seconds that it is given, and millionths of a USD an hour."""
+"""Labels of a job for the budget: its submission, its time limit in seconds, and its price in millionths of a USD per hour."""
 
 ENDED = ("COMPLETED", "CANCELED", "ERROR", "DELETED")
-"""Stages after which a job does nothing more."""
+"""Stages of a job that has ended."""
 
 COMPANIONS = {"convert_gguf.py": ["llama_library.py"], "reply_losses.py": ["llama_library.py"]}
-"""Files beside a job script that it imports."""
+"""Files that a job script imports from its own folder, by the script's name."""
 
 HUB_FILE, JOB_FILE = "hub.json", "job.json"
-"""In a result's folder: repository, commit and address; and the machine of its job and what that cost, where this process saw it end."""
+"""Files in a result's folder: its repository, commit and address; and the job's machine and cost, if this process saw the job end."""
 
 MOUNT = "/job"
-"""Where a paid job finds its script and the files that go along."""
+"""Folder of the script and its files in the container of a paid job."""
 
 
 class JobSpec(Record):
-    """What a job script is to make, wherever it runs.
+    """The specification of a job, independent of where the job runs.
 
     Args:
-        name: fingerprint of the script and all that it is given: the same order has the same name, and is made once.
-        folder: below the data root, where the result lies in the end.
+        name: fingerprint of the script and its inputs, so that the same specification has the same name and is carried out once.
+        folder: folder of the result, below the data root.
         finished: JSON file of the result that the script writes last.
-        arguments: of the script, but for those that say where its inputs are.
-        local, remote: where the inputs are, for a process here and for a job elsewhere; remote is empty where a job elsewhere could not reach them.
+        arguments: arguments of the script, without those that locate its inputs.
+        local: arguments that locate the inputs for a process on this machine.
+        remote: arguments that locate the inputs for a paid job; empty if a paid job cannot reach them.
         files: arguments that are files, as the file's name and its text.
-        repo: the result's repository; its tag is `tag`.
-        companions: names of files beside the script that it imports; they go where it goes.
-        fetch: names of the result's files, beside the finished one, that are wanted on this machine.
+        repo: repository of the result, in which the commit has the tag `tag`.
+        companions: names of the files that the script imports; they are sent with it.
+        fetch: names of the result's files that this machine needs, in addition to `finished`.
     """
 
     stage: Stage
@@ -63,23 +64,24 @@ class JobSpec(Record):
 
     @property
     def key(self) -> str:
-        """By which a job is found again: hexadecimal digits and a word, which labels may hold."""
+        """The key by which a job is found: a word and hexadecimal digits, which are valid in a label."""
         return f"{self.stage}-{self.name}"
 
     @property
     def tag(self) -> str:
-        """Of the commit that holds the finished result."""
+        """The tag of the commit with the finished result."""
         return f"run-{self.name}"
 
 
 class JobResources(Record):
-    """What a job may use.
+    """The resources of a paid job.
 
     Args:
-        run: that pays for it.
-        timeout_seconds: after which the service stops it.
+        run: name of the run that pays for the job.
+        flavor: name of the machine.
+        timeout_seconds: seconds after which the service stops the job.
         image: container in which `uv run` starts the script.
-        labels: beside those by which it is found.
+        labels: labels in addition to the key and the run.
     """
 
     run: str
@@ -91,10 +93,11 @@ class JobResources(Record):
 
 @dataclass(frozen=True)
 class JobStatus:
-    """A job as the service tells of it.
+    """The state of a job, as the service reports it.
 
     Args:
-        stage: SCHEDULING, RUNNING or one of those in which it has ended.
+        stage: SCHEDULING, RUNNING, or one of `ENDED`.
+        message: the service's explanation of the stage.
     """
 
     id: str
@@ -110,23 +113,23 @@ class JobStatus:
 
     @property
     def ended(self) -> bool:
-        """Whether it does nothing more."""
+        """Whether the job has ended."""
         return self.stage in ENDED
 
     def seconds(self, now: datetime | None = None) -> float:
-        """Return how long it has had its machine."""
+        """Return the seconds for which the job has had its machine."""
         if self.started is None:
             return 0.0
         return max(0.0, ((self.finished or now or datetime.now(UTC)) - self.started).total_seconds())
 
     def usd(self, per_hour: float, now: datetime | None = None) -> float:
-        """Return what it has cost: each minute that was begun is paid."""
+        """Return the USD that the job has cost; a started minute is billed in full."""
         return math.ceil(self.seconds(now) / 60) * per_hour / 60
 
 
 @dataclass(frozen=True)
 class JobResult:
-    """A finished result in a repository: the expected file is there at a commit, and what it lists has the checksums that it tells."""
+    """A finished result in a repository: the commit has the expected file, and the files that it lists have the listed checksums."""
 
     repo: str
     commit: str
@@ -135,25 +138,25 @@ class JobResult:
 
 
 def first_alive(jobs: Sequence[JobStatus]) -> tuple[JobStatus | None, list[JobStatus]]:
-    """Return which of the jobs of one key counts, and the superfluous ones.
+    """Return the job to use of those with the same key, and the superfluous ones.
 
-    All who look see the same: the oldest that has not ended, ties by id.
+    It is the oldest job that has not ended, or of equally old ones the one with the lowest id, so that every process chooses the same job.
     """
     alive = sorted((job for job in jobs if not job.ended), key=lambda job: (job.created or datetime.max.replace(tzinfo=UTC), job.id))
     return (alive[0], alive[1:]) if alive else (None, [])
 
 
 def may_still_run(job: JobStatus) -> str:
-    """Return what to say of a job that could not be cancelled."""
+    """Return the message about a job that could not be cancelled."""
     return f"The job {job.id} could not be cancelled: it may still run and cost. Cancel it at {job.url}."
 
 
 def words(arguments: dict[str, Argument]) -> list[str]:
-    """Return arguments as a command line has them."""
-    found: list[str] = []
+    """Return arguments in the form of a command line."""
+    line: list[str] = []
     for name, value in arguments.items():
         if isinstance(value, bool):
-            found += [f"--{name}"] if value else []
+            line += [f"--{name}"] if value else []
         else:
-            found += [f"--{name}", *(value if isinstance(value, list) else [str(value)])]
-    return found
+            line += [f"--{name}", *(value if isinstance(value, list) else [str(value)])]
+    return line

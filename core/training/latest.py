@@ -1,4 +1,4 @@
-"""What a domain's last dataset and training were, so that a stage can be run alone without naming them."""
+"""Remembers a domain's latest dataset, training and export, so that a single stage can run without naming them."""
 
 from core.errors import DatasetError, EvaluationError, JobError
 from core.records import DatasetRef, ModelRef, Record
@@ -6,7 +6,7 @@ from core.storage.store import Store
 
 
 class Trained(Record):
-    """What an export needs to know of a training."""
+    """A training, as an export needs it."""
 
     base: ModelRef
     adapter: ModelRef
@@ -14,10 +14,10 @@ class Trained(Record):
 
 
 class Exported(Record):
-    """What an evaluation needs to know of an export: folders of GGUF files, and what the understudy was trained on.
+    """An export, as an evaluation needs it: the folders of GGUF files, and the dataset that the understudy was trained on.
 
     Args:
-        preferred: the understudy after preference training, where there is one.
+        preferred: the understudy after preference training; None if there was none.
     """
 
     base: ModelRef
@@ -39,17 +39,17 @@ def latest_dataset(store: Store, domain: str) -> DatasetRef:
 
 
 def keep_models(store: Store, domain: str, base: ModelRef, adapter: ModelRef, dataset: DatasetRef) -> None:
-    """Remember a training as the domain's latest."""
+    """Store a training as the domain's latest."""
     store.write_json(f"models/latest-{domain}.json", Trained(base=base, adapter=adapter, dataset=dataset))
 
 
 def latest_models(
     store: Store, domain: str, base: ModelRef | None, adapter: ModelRef | None, dataset: DatasetRef | None
 ) -> tuple[ModelRef, ModelRef, DatasetRef]:
-    """Return what is given, or without any of it the domain's latest training.
+    """Return the given models and dataset, or those of the domain's latest training if none is given.
 
     Raises:
-        JobError: a part is given and another is not, or there is no training.
+        JobError: only some of them are given, or there is no training.
     """
     if base and adapter and dataset:
         return base, adapter, dataset
@@ -58,19 +58,19 @@ def latest_models(
     name = f"models/latest-{domain}.json"
     if not store.exists(name):
         raise JobError(f"No adapter of {domain} in {store.root}. Run the training flow first (understudy train), or name base, adapter and dataset.")
-    found = store.load(name, Trained)
-    return found.base, found.adapter, found.dataset
+    trained = store.load(name, Trained)
+    return trained.base, trained.adapter, trained.dataset
 
 
 def latest_training(store: Store, domain: str, dataset: DatasetRef) -> Trained | None:
-    """Return the domain's latest training, if it is the one on this dataset."""
+    """Return the domain's latest training if it used this dataset; otherwise None."""
     name = f"models/latest-{domain}.json"
-    found = store.load(name, Trained) if store.exists(name) else None
-    return found if found and found.dataset.path == dataset.path else None
+    trained = store.load(name, Trained) if store.exists(name) else None
+    return trained if trained and trained.dataset.path == dataset.path else None
 
 
 def put_back(store: Store, domain: str, exported: Exported, trained: Trained | None) -> None:
-    """Make an earlier understudy the domain's latest again, with its dataset and, where it is known, its training."""
+    """Make an earlier understudy and its dataset the domain's latest again, and its training too if it is given."""
     store.write_json(f"datasets/latest-{domain}.json", exported.dataset)
     keep_exports(store, domain, exported.base, exported.understudy, exported.dataset)
     if trained:
@@ -78,16 +78,16 @@ def put_back(store: Store, domain: str, exported: Exported, trained: Trained | N
 
 
 def keep_exports(store: Store, domain: str, base: ModelRef, understudy: ModelRef, dataset: DatasetRef) -> tuple[ModelRef, ModelRef]:
-    """Remember GGUF files as the domain's latest."""
+    """Store an export as the domain's latest, and return its models."""
     store.write_json(f"models/latest-export-{domain}.json", Exported(base=base, understudy=understudy, dataset=dataset))
     return base, understudy
 
 
 def latest_exports(store: Store, domain: str, base: ModelRef | None, understudy: ModelRef | None, dataset: DatasetRef | None) -> Exported | None:
-    """Return what is given, or without any of it the domain's latest export; none if there is none.
+    """Return the given models and dataset, or those of the domain's latest export if none is given; None if there is no export.
 
     Raises:
-        EvaluationError: a part is given and another is not.
+        EvaluationError: only some of them are given.
     """
     if base and understudy and dataset:
         return Exported(base=base, understudy=understudy, dataset=dataset)

@@ -1,4 +1,4 @@
-"""What a paid job will need and cost, on its machine and on the others, before it is submitted."""
+"""Plans a paid job before it is submitted: its memory, time and cost on the chosen machine and on the others."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from core.training.hardware import Estimate, Flavor
 from core.training.shapes import Shape
 
 REFERENCE = 4.25 / 3.25
-"""Times that a pass takes as long with the reference: a forward pass more than the forward pass, its recomputation and the gradients (estimate.py)."""
+"""Factor by which the reference model lengthens an epoch: it adds one forward pass to the work of a training step (3.25 passes, estimate.py)."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Option:
     """A machine for a job.
 
     Args:
-        fits: whether the memory is enough.
+        fits: whether the machine can run the job: it has enough memory and, for a training, supports bfloat16.
+        seconds: estimated duration.
     """
 
     flavor: Flavor
@@ -28,20 +29,22 @@ class Option:
 
     @property
     def usd(self) -> float:
-        """What the job is estimated to cost there."""
+        """The estimated cost of the job on this machine."""
         return self.seconds / 3600 * self.flavor.usd_per_hour
 
 
 @dataclass(frozen=True)
 class JobPlan:
-    """What a job will need.
+    """The needs and the cost of a job.
 
     Args:
-        what: for people, such as "Training on me/coach".
-        memory: by part, in GB; of the GPU, or of a conversion the RAM.
-        chosen: the machine of the settings; options: all that fit, and the chosen one, by cost.
-        timeout_seconds: after which the service is to stop the job.
+        what: name of the job for messages, such as "Training on me/coach".
+        memory: by part, in GB: GPU memory of a training, or RAM of a conversion.
+        chosen: the machine in the settings.
+        options: all machines that fit, the cheapest first.
+        timeout_seconds: seconds after which the service stops the job.
         spent: USD that earlier jobs of the run have cost.
+        budget: USD that the jobs of the run may cost together.
     """
 
     what: str
@@ -54,17 +57,17 @@ class JobPlan:
 
     @property
     def gb(self) -> float:
-        """Memory in all."""
+        """The total memory, in GB."""
         return sum(self.memory.values())
 
     @property
     def most_usd(self) -> float:
-        """What the job costs if it takes all the time that it is given."""
+        """The cost of the job if it runs until its time limit."""
         return greatest_usd(self.timeout_seconds, self.chosen.flavor.usd_per_hour)
 
     @property
     def line(self) -> str:
-        """The plan in one line."""
+        """The plan as one line for the log."""
         return (
             f"{self.what} on {self.chosen.flavor.name}: about {self.gb:.0f} of {self.chosen.flavor.gpu_gb or self.chosen.flavor.ram_gb:.0f} GB, "
             f"{self.chosen.seconds / 60:.0f} minutes, {self.chosen.usd:.2f} USD (at most {self.most_usd:.2f}); "
@@ -76,12 +79,14 @@ def plan_training(what: str, shape: Shape, training: Training, load: Load, offer
     """Plan a training.
 
     Args:
-        offered: machines by name, the chosen one among them.
+        what: name of the job for messages.
+        offered: machines by name.
+        known: assumptions of the estimate.
         spent: USD that the run's jobs have cost.
 
     Raises:
-        SettingsError: it does not fit the chosen machine, or the base is not made for examples of that length.
-        BudgetError: it could exceed jobs.usd.
+        SettingsError: the chosen machine is missing or too small, or the longest example exceeds the base's context.
+        BudgetError: the cost could exceed jobs.usd.
     """
     limit = training.train["max-length"]
     length = min(load.longest, int(limit)) if isinstance(limit, int) else load.longest
@@ -93,19 +98,19 @@ def plan_training(what: str, shape: Shape, training: Training, load: Load, offer
     memory = training_memory(shape, training.train, length, known)
     needed = sum(memory.values())
     known = known.model_copy(update={"efficiency": training.efficiency or known.efficiency})
-    found = [
+    options = [
         Option(flavor, flavor.gpu.bf16 and needed <= usable(flavor, known), training_seconds(shape, training.train, load, flavor, known))
         for flavor in offered.values()
         if flavor.gpu
     ]
     name = training.flavors.train if training.flavors else ""
-    return _plan(what, memory, found, name, "flavors.train", jobs, spent, f"lower max-length ({length:,} tokens now), add offload-checkpoints: true, or set")
+    return _plan(what, memory, options, name, "flavors.train", jobs, spent, f"lower max-length ({length:,} tokens now), add offload-checkpoints: true, or set")
 
 
 def plan_pairs(what: str, shape: Shape, training: Training, load: Load, offered: Mapping[str, Flavor], known: Estimate, jobs: Jobs, spent: float) -> JobPlan:
-    """Plan a preference training: both replies of each pair are read with their prompt, by the adapter and by its reference, which has no gradient.
+    """Plan a preference training. The adapter and its reference, which needs no gradients, each read both replies of a pair with their prompt.
 
-    Arguments and errors as for `plan_training`.
+    Arguments and errors are those of `plan_training`.
     """
     pairs = training.pairs or {}
     size, epochs = pairs.get("batch-size", 2), pairs.get("epochs", 1.0)
@@ -115,28 +120,28 @@ def plan_pairs(what: str, shape: Shape, training: Training, load: Load, offered:
 
 
 def plan_conversion(what: str, shape: Shape, training: Training, offered: Mapping[str, Flavor], known: Estimate, jobs: Jobs, spent: float) -> JobPlan:
-    """Plan a merge and conversion, which processors do.
+    """Plan a merge and conversion, which needs no GPU.
 
     Raises:
-        SettingsError: it does not fit the chosen machine.
-        BudgetError: it could exceed jobs.usd.
+        SettingsError: the chosen machine is missing or too small.
+        BudgetError: the cost could exceed jobs.usd.
     """
     memory = {"weights, reference and llama.cpp": conversion_memory(shape, known)}
     seconds = conversion_seconds(shape, len(training.quantisations) + training.imatrix + 1, known)
-    found = [Option(flavor, sum(memory.values()) <= flavor.ram_gb, seconds) for flavor in offered.values()]
+    options = [Option(flavor, sum(memory.values()) <= flavor.ram_gb, seconds) for flavor in offered.values()]
     name = training.flavors.convert if training.flavors else ""
-    return _plan(what, memory, found, name, "flavors.convert", jobs, spent, "set")
+    return _plan(what, memory, options, name, "flavors.convert", jobs, spent, "set")
 
 
-def _plan(what: str, memory: dict[str, float], found: list[Option], name: str, setting: str, jobs: Jobs, spent: float, advice: str) -> JobPlan:
-    by_cost = sorted(found, key=lambda option: option.usd)
+def _plan(what: str, memory: dict[str, float], options: list[Option], name: str, setting: str, jobs: Jobs, spent: float, advice: str) -> JobPlan:
+    by_cost = sorted(options, key=lambda option: option.usd)
     fitting = [option.flavor.name for option in by_cost if option.fits]
     allowed = f"{advice} {setting} to one of: {', '.join(fitting) or 'none fits'}"
-    chosen = next((option for option in found if option.flavor.name == name), None)
+    chosen = next((option for option in options if option.flavor.name == name), None)
     if chosen is None:
         raise SettingsError(f"{what} needs a machine, and {setting} is {name or 'not set'!r}; {allowed}.")
     if not chosen.fits:
-        reason = "computes in no bfloat16" if chosen.flavor.gpu and not chosen.flavor.gpu.bf16 else "is too small"
+        reason = "does not support bfloat16" if chosen.flavor.gpu and not chosen.flavor.gpu.bf16 else "is too small"
         room = chosen.flavor.gpu_gb or chosen.flavor.ram_gb
         raise SettingsError(f"{what} takes about {sum(memory.values()):.0f} GB, and {name} ({room:.0f} GB) {reason}; {allowed}.")
     timeout = int(max(jobs.least_seconds, chosen.seconds * (1 + jobs.margin)))

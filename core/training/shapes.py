@@ -1,4 +1,4 @@
-"""A decoder's shape, as its config.json has it: the matrices of each of its layers, its embeddings and its context."""
+"""Reads a decoder's shape from its config.json: the matrices of each layer, the embeddings and the context."""
 
 import json
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ from core.records import ModelRef
 from core.storage.store import Store
 
 Matrices = Mapping[str, tuple[int, int]]
-"""Inputs and outputs of a layer's matrices, by name."""
+"""By name, the numbers of inputs and outputs of a layer's matrices."""
 EXPERTS = ("enable_moe_block", "num_experts", "num_local_experts", "n_routed_experts")
-"""What a config says of a mixture of experts, by family."""
+"""Keys of a config that mark a mixture of experts; each family has its own."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class Shape:
 
     Args:
         layers: the matrices of each layer.
-        attended: query width of each layer whose attention grows with the length, summed: all but those with linear attention. A window saves nothing where
-            the whole matrix is computed and masked.
-        embedding: weights of the embeddings and, if it is one of its own, of the head.
-        context: tokens that it was made for.
+        attended: sum of the query widths of all layers whose attention grows with the length, which are all but those with linear attention. A sliding window
+            saves nothing if the complete matrix is computed and masked.
+        embedding: number of weights of the embeddings, and of the output head if it has its own.
+        context: number of tokens that the model was made for.
     """
 
     layers: tuple[Matrices, ...]
@@ -37,15 +37,19 @@ class Shape:
 
     @property
     def linear(self) -> int:
-        """Weights in the layers' matrices."""
+        """The number of weights in the matrices of all layers."""
         return sum(inputs * outputs for layer in self.layers for inputs, outputs in layer.values())
 
 
 def shape_of(config: Mapping[str, Any], where: str) -> Shape:
-    """Return a model's shape from its config.json; of a model with images, that of its text part.
+    """Return a model's shape from its config.json; for a model that reads images, the shape of its text part.
+
+    Args:
+        config: contents of config.json.
+        where: name of the model for messages.
 
     Raises:
-        SettingsError: it is no decoder of a known form.
+        SettingsError: the model is not a decoder of a known form.
 
     Source:
         The modules of transformers 5.23 for Llama, Ministral 3, Qwen3, Qwen3.5, Gemma 3, Gemma 4 and LFM2.
@@ -57,11 +61,11 @@ def shape_of(config: Mapping[str, Any], where: str) -> Shape:
         count, hidden, vocabulary = text["num_hidden_layers"], text["hidden_size"], text["vocab_size"]
         kinds = _kinds(text)
         layers = tuple(_layer(text, kind, number) for number, kind in enumerate(kinds))
-        # what a config leaves out is the default of its family: Gemma ties, Qwen and Llama do not
+        # a missing key means the default of the family: Gemma ties its embeddings, Qwen and Llama do not
         tied = text.get("tie_word_embeddings", text.get("tie_embedding", str(text.get("model_type", "")).startswith(("gemma", "lfm2"))))
         embedding = vocabulary * hidden * (1 if tied else 2)
-        if a_layer := _own_embedding(text):
-            embedding += (text.get("vocab_size_per_layer_input", vocabulary) + hidden) * count * a_layer
+        if per_layer := _own_embedding(text):
+            embedding += (text.get("vocab_size_per_layer_input", vocabulary) + hidden) * count * per_layer
         return Shape(
             layers=layers,
             hidden=hidden,
@@ -78,23 +82,23 @@ def shape_of(config: Mapping[str, Any], where: str) -> Shape:
 
 
 def shape(store: Store, base: ModelRef) -> Shape:
-    """Return a base's shape."""
+    """Return the shape of a base in the data root."""
     config = store.load_json(f"{base.path}/config.json")
-    return shape_of(json.loads(json.dumps(config)), base.repo or base.name)  # what a base's own file lacks is no damage
+    return shape_of(json.loads(json.dumps(config)), base.repo or base.name)  # plain data: a key that a base's own file lacks is no damage of the store
 
 
 def _context(text: Mapping[str, Any]) -> int:
-    """Return the tokens that positions reach, with a scaling that the config states; 131,072 where it does not say it."""
+    """Return the number of positions, including a scaling that the config states; 131,072 if it states none."""
     rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
     factor, original = rope.get("factor"), rope.get("original_max_position_embeddings")
     return max(int(text.get("max_position_embeddings") or 0), int(factor * original) if factor and original else 0) or 131072
 
 
 def _kinds(text: Mapping[str, Any]) -> list[str]:
-    """Return the kind of each layer's attention; where a config does not list them, as transformers fills them in."""
+    """Return the kind of each layer's attention; if the config does not list them, the defaults of transformers."""
     count = text["num_hidden_layers"]
-    if given := text.get("layer_types"):
-        return list(given)
+    if kinds := text.get("layer_types"):
+        return list(kinds)
     if "linear_num_value_heads" in text:
         return ["linear_attention" if (number + 1) % text.get("full_attention_interval", 4) else "full_attention" for number in range(count)]
     if text.get("model_type") == "lfm2":
@@ -111,8 +115,8 @@ def _layer(text: Mapping[str, Any], kind: str, number: int) -> Matrices:
     hidden, shared = text["hidden_size"], _shares_keys(text, number)
     width = text["intermediate_size"] * (2 if shared and text.get("use_double_wide_mlp") else 1)
     mlp = {"gate_proj": (hidden, width), "up_proj": (hidden, width), "down_proj": (width, hidden)}
-    if a_layer := _own_embedding(text):
-        mlp |= {"per_layer_input_gate": (hidden, a_layer), "per_layer_projection": (a_layer, hidden)}
+    if per_layer := _own_embedding(text):
+        mlp |= {"per_layer_input_gate": (hidden, per_layer), "per_layer_projection": (per_layer, hidden)}
     return (_linear_attention(text) if kind == "linear_attention" else _attention(text, kind, number, shared)) | mlp
 
 
@@ -120,10 +124,10 @@ def _attention(text: Mapping[str, Any], kind: str, number: int, shared: bool) ->
     hidden, heads, kv_heads = text["hidden_size"], text["num_attention_heads"], text.get("num_key_value_heads") or text["num_attention_heads"]
     head, values = text.get("head_dim") or hidden // heads, True
     if "gemma4" in str(text.get("model_type")) and kind == "full_attention":
-        # Gemma 4's layers that look at everything have wider and fewer heads, and may use the keys as values
+        # Gemma 4's layers with full attention have fewer and wider heads, and may use the keys as values
         head, values = text.get("global_head_dim") or head, not text.get("attention_k_eq_v")
         kv_heads = (text.get("num_global_key_value_heads") if not values else None) or kv_heads
-    own = (text.get("per_layer_config") or {}).get(str(number), {})  # how transformers saves the same
+    own = (text.get("per_layer_config") or {}).get(str(number), {})  # the form in which transformers saves the same
     head, kv_heads = own.get("head_dim") or head, own.get("num_key_value_heads") or kv_heads
     matrices = {"q_proj": (hidden, heads * head * _gates(text)), "o_proj": (heads * head, hidden)}
     if not shared:
@@ -132,12 +136,12 @@ def _attention(text: Mapping[str, Any], kind: str, number: int, shared: bool) ->
 
 
 def _gates(text: Mapping[str, Any]) -> int:
-    """Return 2 where the queries' matrix also gives a gate for the attention's output, as Qwen3.5's does."""
+    """Return 2 if the query matrix also computes a gate for the attention's output, as in Qwen3.5; otherwise 1."""
     return 2 if "linear_num_value_heads" in text else 1
 
 
 def _lfm2(text: Mapping[str, Any], kind: str) -> dict[str, tuple[int, int]]:
-    """Return the matrices of a layer of LFM2 and LFM2.5, most of which convolve the last tokens."""
+    """Return the matrices of a layer of LFM2 or LFM2.5; most of their layers are short convolutions."""
     hidden, width = text["hidden_size"], text.get("block_ff_dim") or text["intermediate_size"]
     if text.get("block_auto_adjust_ff_dim", True):
         multiple, width = text.get("block_multiple_of", 256), int(2 * width / 3 * (text.get("block_ffn_dim_multiplier") or 1))
@@ -163,10 +167,10 @@ def _linear_attention(text: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
 
 
 def _shares_keys(text: Mapping[str, Any], number: int) -> bool:
-    """Say whether a layer takes the keys and values of an earlier one, as the last of a small Gemma 4 do."""
+    """Return whether a layer reuses the keys and values of an earlier one, as the last layers of a small Gemma 4 do."""
     return number >= text["num_hidden_layers"] - (text.get("num_kv_shared_layers") or 0)
 
 
 def _own_embedding(text: Mapping[str, Any]) -> int:
-    """Return the width of the embedding that each layer has of its own, in a small Gemma 4; 0 elsewhere."""
+    """Return the width of the embedding of each single layer in a small Gemma 4; 0 for other models."""
     return (text.get("hidden_size_per_layer_input") or 0) if "gemma4" in str(text.get("model_type")) else 0

@@ -1,4 +1,4 @@
-"""What the training and the conversion are to make: the scripts' arguments, for a process here and for a job elsewhere."""
+"""Specifications of the training and conversion jobs: the scripts' arguments, for a process on this machine and for a paid job."""
 
 import re
 
@@ -13,23 +13,26 @@ from core.storage.store import Store
 from core.training.job_spec import COMPANIONS, JobSpec
 
 UNPACKED = "unpacked.json"
-"""In the folder of a base that was a GGUF file: which one, and what was proven."""
+"""File in the folder of a base that was unpacked from a GGUF file: the name of that file, and the results of the checks."""
 
 GGUF_PARTS = {"base": "base-gguf", "understudy": "gguf", "preferred": "preferred-gguf"}
-"""By arm, what the name of its repository of GGUF files ends in."""
+"""By arm, the ending of the name of its repository of GGUF files."""
 
 MARKERS = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
-"""What marks the assistant's words for the training, and what other programs that read a template do not know."""
+"""Tags of a chat template that mark the assistant's text for training; other programs that read a template do not know them."""
 
 
 def training_spec(
     store: Store, dataset: DatasetRef, base: ModelRef, training: Training, script: str, export: ExportSettings, domain: str, place: str
 ) -> JobSpec:
-    """Return the specification for an adapter.
+    """Return the specification of the training of an adapter.
 
     Args:
         script: hash of the job script.
-        place: where paid jobs leave their results; another place is another order. Empty where jobs run here.
+        place: where paid jobs store their results; it is part of the job's name. Empty if jobs run on this machine.
+
+    Raises:
+        DatasetError: the dataset lacks what the training learns.
     """
     files = {"chat-template": ("chat_template.jinja", training.chat_template)} if training.chat_template else {}
     check_learnable(store, dataset, training)
@@ -53,7 +56,7 @@ def training_spec(
 
 
 def folder_of(training: Training) -> str:
-    """Return the folder, in a dataset, of the files that a training reads."""
+    """Return the folder within a dataset that holds the files for a training."""
     return CONFIGURATIONS["default" if training.learn == "slices" else "conversations"]
 
 
@@ -61,7 +64,7 @@ def check_learnable(store: Store, dataset: DatasetRef, training: Training) -> No
     """Check that a dataset has what a training learns.
 
     Raises:
-        DatasetError: it was built without whole conversations, or slices would teach what a later round corrected.
+        DatasetError: it was built without complete conversations, or slices would also teach uncorrected replies of a later round.
     """
     rounds = store.load_json(f"{dataset.path}/manifest.json").get("rounds")
     if rounds is None and training.learn != "slices":
@@ -81,17 +84,17 @@ CONTINUED = (
     *("max-length", "reply-prefix", "qlora", "attention", "optimizer", "gradient-checkpointing", "no-gradient-checkpointing", "offload-checkpoints"),
     *("retry-seconds", "trackio-project", "trackio-space"),
 )
-"""Arguments of the training that hold for the preference training too."""
+"""Arguments of the training that the preference training takes over."""
 
 
 def pairs_spec(
     store: Store, dataset: DatasetRef, base: ModelRef, adapter: ModelRef, training: Training, script: str, export: ExportSettings, domain: str, place: str
 ) -> JobSpec:
-    """Return the specification for an adapter that is continued with a dataset's pairs.
+    """Return the specification of the preference training, which continues an adapter with a dataset's pairs.
 
     Args:
         script: hash of the job script.
-        place: where paid jobs leave their results; another place is another order. Empty where jobs run here.
+        place: where paid jobs store their results; it is part of the job's name. Empty if jobs run on this machine.
     """
     files = {"chat-template": ("chat_template.jinja", training.chat_template)} if training.chat_template else {}
     arguments = {name: value for name, value in training.train.items() if name in CONTINUED} | (training.pairs or {})
@@ -130,15 +133,17 @@ def export_spec(
     place: str,
     llama: dict[str, Argument],
 ) -> JobSpec:
-    """Return the specification for GGUF files.
+    """Return the specification of a conversion to GGUF files.
 
     Args:
-        arm: one of GGUF_PARTS; begins the files' names.
-        adapter: none exports the base itself.
+        arm: a key of `GGUF_PARTS`, with which the files' names begin.
+        adapter: the adapter to merge; None exports the base without one.
+        dataset: the dataset with the held-out texts.
         script: hash of the job script.
-        place: where paid jobs leave their results; another place is another order. Empty where jobs run here.
+        place: where paid jobs store their results; it is part of the job's name. Empty if jobs run on this machine.
+        llama: arguments that name llama.cpp on this machine.
     """
-    files = _texts(training, pack, adapter is None)  # the adapter brings its template
+    files = _texts(training, pack, adapter is None)  # an adapter includes its template
     arguments: dict[str, Argument] = {
         "name": arm,
         "quantisations": list(training.quantisations),
@@ -147,7 +152,7 @@ def export_spec(
         **training.convert,
     }
     name = fingerprint([base.path, adapter.path if adapter else None, dataset.commit, arguments, files, script, *([place] if place else [])])
-    kept = f"models/kept/{arm}-{fingerprint([base.path, adapter.path if adapter else None])}"
+    keep = f"models/kept/{arm}-{fingerprint([base.path, adapter.path if adapter else None])}"
     return JobSpec(
         stage="convert",
         script="convert_gguf.py",
@@ -155,7 +160,7 @@ def export_spec(
         folder=f"models/gguf/{arm}-{name}",
         finished="export.json",
         arguments=arguments,
-        local={**_models(store, base, adapter, here=True), **llama, **_measured_on(store, dataset, training), "keep": str(store.local(kept))},
+        local={**_models(store, base, adapter, here=True), **llama, **_measured_on(store, dataset, training), "keep": str(store.local(keep))},
         remote={
             **_models(store, base, adapter, here=False),
             "dataset": dataset.repo,
@@ -171,13 +176,14 @@ def export_spec(
 
 
 def preflight_spec(store: Store, base: ModelRef, training: Training, script: str, pack: Pack, llama: dict[str, Argument]) -> JobSpec:
-    """Return the specification for the proof that llama.cpp reads template and tokenizer as they are trained, which needs no weights.
+    """Return the specification of the check that llama.cpp reads template and tokenizer as the training does, which needs no weights.
 
     Args:
         script: hash of the job script.
+        llama: arguments that name llama.cpp on this machine.
     """
-    files, named = _texts(training, pack, True), "fallback-pre-tokenizer"
-    arguments: dict[str, Argument] = {"name": "base", "preflight": True, **({named: training.convert[named]} if named in training.convert else {})}
+    files, option = _texts(training, pack, True), "fallback-pre-tokenizer"
+    arguments: dict[str, Argument] = {"name": "base", "preflight": True, **({option: training.convert[option]} if option in training.convert else {})}
     name = fingerprint([base.path, arguments, files, script])
     return JobSpec(
         stage="convert",
@@ -203,7 +209,7 @@ def _texts(training: Training, pack: Pack, template: bool) -> dict[str, tuple[st
 
 
 def _measured_on(store: Store, dataset: DatasetRef, training: Training) -> dict[str, Argument]:
-    """Return the files on which GGUF files are measured, and those by which they are rounded."""
+    """Return the files of held-out texts, on which GGUF files are measured, and of the texts for the importance matrix if there is one."""
     splits = {"heldout": "validation", **({"calibration": "train"} if training.imatrix else {})}
     return {name: str(store.local(f"{dataset.path}/{folder_of(training)}{split}.parquet")) for name, split in splits.items()}
 

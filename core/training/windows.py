@@ -1,19 +1,20 @@
-"""How many tokens whole conversations take in a training, whose windows repeat some exchanges as context."""
+"""Counts the tokens of complete conversations in a training, which cuts long ones into windows that repeat some exchanges as context."""
 
 from collections.abc import Sequence
 from itertools import accumulate
 
 CONTEXT = 0.25
-"""As in deployments/jobs/train/windows.py, which cuts the windows; a test holds the two together."""
+"""Share of a window for repeated exchanges. It equals the value in deployments/jobs/train/windows.py, which cuts the windows; a test compares both."""
 
 
 def windowed_tokens(frame: int, sizes: Sequence[int], times: Sequence[int], limit: int | None) -> list[int]:
-    """Return the tokens of each row that a conversation becomes; one row if it fits.
+    """Return the tokens of each row into which a conversation is cut; there is one row if the conversation fits.
 
     Args:
-        frame: tokens of the system prompt; sizes: of each exchange.
-        times: how often each reply is learnt; what follows the last learnt one is left out.
-        limit: tokens of a row; none where nothing is cut.
+        frame: tokens of the system prompt.
+        sizes: tokens of each exchange.
+        times: how often each reply is taught; exchanges after the last taught reply are left out.
+        limit: largest number of tokens of a row; None if nothing is cut.
     """
     last = max((number for number, count in enumerate(times, 1) if count), default=0)
     before = [0, *accumulate(sizes[:last])]

@@ -150,7 +150,7 @@ def test_a_plan_says_what_it_takes_and_which_machines_would_do():
 def test_a_machine_that_is_too_small_is_refused_with_those_that_would_do():
     with pytest.raises(SettingsError, match=r"takes about \d+ GB, and l4x1 \(24 GB\) is too small; lower max-length .* one of: .*a100-large"):
         plan(flavor="l4x1")
-    with pytest.raises(SettingsError, match=r"t4-small .* computes in no bfloat16"):
+    with pytest.raises(SettingsError, match=r"t4-small .* does not support bfloat16"):
         plan(flavor="t4-small")
     with pytest.raises(SettingsError, match=r"flavors\.train is 'a100x8'"):
         plan(flavor="a100x8")
