@@ -10,7 +10,7 @@ from core.dataset.gathering import Candidate
 from core.errors import DamagedError, DatasetError, TranscriptError
 from core.fingerprint import fingerprint
 from core.imports.foreign_files import files_below, opened
-from core.imports.taking_in import taken_in, terms_of
+from core.imports.taking_in import store_import, terms_of
 from core.imports.transcript_files import READ, find_transcripts
 from core.judging.checkpoints import adopt_first, read_checkpoints, words_of
 from core.judging.gather_rule import unmet_by
@@ -189,7 +189,7 @@ def _judged_elsewhere(store: Store, checkpoints: str, folder: str, pack: Pack, r
         score = adopted.score if isinstance(adopted, Assessment) else None
         yield Candidate(
             id=name,
-            path=taken_in(store, transcript, terms) if transcript and score else None,
+            path=store_import(store, transcript, terms) if transcript and score else None,
             source=place,
             assessment=place,
             outcome=score.outcome if score else Outcome.INCOMPLETE,

@@ -1,1 +1,1 @@
-"""Conversations from elsewhere: other tools' files, read as strangers' files."""
+"""Conversations from elsewhere: files of other tools, which are read as untrusted input."""

@@ -1,18 +1,18 @@
-"""What a parsed file, line or row holds: no conversation, one, or many, in the shapes that people have."""
+"""Finds and reads the conversations in a parsed file, line or row, which may have any of several shapes."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from core.errors import TranscriptError
 from core.imports.chat_exports import chatgpt, claude, gemini
-from core.imports.message_shapes import KEPT_SYSTEM, Talk, exchanged, from_pairs, read_message
+from core.imports.message_shapes import KEPT_SYSTEM, Talk, from_messages, from_pairs, read_message
 
 BODIES = ("exchanges", "conversations", "conversation", "turns", "messages", "dialog", "dialogue", "chat", "input")
 _SIDES = ("role", "from", "sender", "speaker", "author", "user", "assistant")
 
 
-def divided(data: Any) -> Iterator[tuple[int | None, Any]]:
-    """Yield the conversations of a value, with their numbers where it is a list of conversations; what is none of them is yielded too."""
+def conversations_in(data: Any) -> Iterator[tuple[int | None, Any]]:
+    """Yield the conversations of a value, numbered from 1 if the value is a list of conversations; another value is yielded as it is, without a number."""
     listed = data.get("conversations") if isinstance(data, Mapping) and not _is_export(data) else data
     if isinstance(listed, list) and any(map(is_conversation, listed)):
         yield from enumerate(listed, 1)
@@ -21,7 +21,7 @@ def divided(data: Any) -> Iterator[tuple[int | None, Any]]:
 
 
 def is_conversation(item: Any) -> bool:
-    """Say whether a value looks like a conversation rather than a message."""
+    """Return whether a value looks like a conversation rather than a message."""
     if isinstance(item, list):
         return any(isinstance(part, Mapping) and any(side in part for side in _SIDES) for part in item)
     return isinstance(item, Mapping) and (
@@ -33,7 +33,7 @@ def read_talk(data: Any) -> Talk:
     """Read one conversation.
 
     Raises:
-        TranscriptError: it has no known shape, no exchange, a message without a known role, or a side without words.
+        TranscriptError: the value has no known shape, no exchange, a message without a known role, or a message without text.
     """
     if isinstance(data, Mapping) and isinstance(data.get("mapping"), Mapping):
         messages, notes = chatgpt(data)
@@ -43,8 +43,8 @@ def read_talk(data: Any) -> Talk:
         messages, notes = gemini(data)
     else:
         return _listed(data)
-    talk = exchanged(messages)
-    talk.notes = talk.notes + notes  # without those that are 0
+    talk = from_messages(messages)
+    talk.notes = talk.notes + notes  # the sum drops counts of 0
     return talk
 
 
@@ -58,7 +58,7 @@ def _listed(data: Any) -> Talk:
     elif all(isinstance(item, list | tuple) and len(item) == 2 for item in body):
         talk = from_pairs([(item[0], item[1]) for item in body])
     else:
-        talk = exchanged(read_message(item, number) for number, item in enumerate(body, 1))
+        talk = from_messages(read_message(item, number) for number, item in enumerate(body, 1))
     system, opening = head.get("system") or head.get("instructions"), head.get("opening")
     if isinstance(system, str) and system.strip() and not talk.system:
         talk.system = system
@@ -75,13 +75,13 @@ def _body(data: Any) -> list[Any]:
         raise TranscriptError(f"found {type(data).__name__}; a transcript is a JSON object or list.")
     for key in BODIES:
         if isinstance(data.get(key), list):
-            more = data.get("output")
-            return data[key] + (more if key == "input" and isinstance(more, list) else [])
-    asked, answered = data.get("prompt"), data.get("completion")
-    if isinstance(asked, list) and isinstance(answered, list):
-        return asked + answered
-    if isinstance(asked, str) and isinstance(answered, str):
-        return [[asked, answered]]
+            output = data.get("output")
+            return data[key] + (output if key == "input" and isinstance(output, list) else [])
+    prompt, completion = data.get("prompt"), data.get("completion")
+    if isinstance(prompt, list) and isinstance(completion, list):
+        return prompt + completion
+    if isinstance(prompt, str) and isinstance(completion, str):
+        return [[prompt, completion]]
     if "user" in data and "assistant" in data:
         return [data]
     if any(side in data for side in ("role", "from", "sender")):

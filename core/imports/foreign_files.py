@@ -1,4 +1,4 @@
-"""Files that strangers made, read so that whatever is wrong with one costs that one alone, in bounded memory."""
+"""Reads untrusted files in bounded memory. A fault in one file, line or value never affects the others."""
 
 import json
 import math
@@ -13,24 +13,25 @@ from typing import IO, Any
 
 from core.errors import TranscriptError
 
-LARGEST_FILE = 64 * 2**20
-"""Bytes of a JSON file, which is read as a whole: a hundred times what a conversation of 100 exchanges takes."""
-LARGEST_LINE = 16 * 2**20
-"""Characters of a line of a JSON Lines file, which is read line by line and may be of any length."""
-DEEPEST, DIGITS = 32, 300
-"""How deep what is kept of a file may be nested, and how many digits a number may have."""
+MAX_FILE_BYTES = 64 * 2**20
+"""Largest size in bytes of a JSON file, which is read in one piece: a hundred times that of a conversation of 100 exchanges."""
+MAX_LINE = 16 * 2**20
+"""Largest number of characters of a line in a JSON Lines file. The file is read line by line and may have any size."""
+MAX_DEPTH, MAX_DIGITS = 32, 300
+"""Deepest nesting of a value, and largest number of digits of a number."""
 
-SHOWN = 20
-"""How many items that were left out are named one by one in a log; files that list them have all."""
+MAX_SHOWN = 20
+"""Number of lines about left-out items that a log shows; files list them all."""
 
 
 def files_below(folder: Path, endings: tuple[str, ...]) -> tuple[list[Path], dict[Path, str], Counter[str]]:
-    """List the files below a folder in the order of their paths; links to folders are not followed, and hidden files and folders are passed over.
+    """List the files below a folder. Links to folders are not followed; hidden files and folders are skipped.
 
     Returns:
-        Those with one of the endings, what cannot be looked into with the reason, and how many others there are by their ending, hidden ones under that word.
+        The files with one of the endings, sorted by path; by path, the reason why a folder was not read; and the numbers of other files by ending, with the
+        hidden ones under "hidden".
     """
-    found, closed, others = list[Path](), dict[Path, str](), Counter[str]()
+    matches, closed, others = list[Path](), dict[Path, str](), Counter[str]()
 
     def refuse(error: OSError) -> None:
         closed[Path(error.filename or folder)] = f"the folder cannot be read ({error.strerror})"
@@ -43,31 +44,31 @@ def files_below(folder: Path, endings: tuple[str, ...]) -> tuple[list[Path], dic
         for name in names:
             path = here / name
             if path.suffix.lower() in endings and not name.startswith("."):
-                found.append(path)
+                matches.append(path)
             elif not name.startswith("."):
                 others[path.suffix.lower() or "without an ending"] += 1
-    return sorted(found), closed, +others
+    return sorted(matches), closed, +others
 
 
 @contextmanager
 def opened(path: Path, largest: int | None = None) -> Generator[IO[bytes]]:
-    """Open a regular file; a pipe, a device or a socket is never waited for.
+    """Open a regular file. A pipe, a device or a socket is refused at once, since reading it could block.
 
     Args:
-        largest: bytes that it may have.
+        largest: largest size in bytes; None if any size is allowed.
 
     Raises:
-        TranscriptError: it is no regular file, too large, or cannot be read.
+        TranscriptError: the file is not regular, is too large, or cannot be read.
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         with os.fdopen(handle, "rb") as file:
-            known = os.fstat(handle)
-            if not stat.S_ISREG(known.st_mode):
+            state = os.fstat(handle)
+            if not stat.S_ISREG(state.st_mode):
                 raise TranscriptError("not a regular file (a pipe, a device or a socket). Remove it.")
-            if largest is not None and known.st_size > largest:
+            if largest is not None and state.st_size > largest:
                 raise TranscriptError(
-                    f"{known.st_size / 2**20:,.0f} MiB; a file of this kind may have {largest / 2**20:,.0f}. Split it, "
+                    f"{state.st_size / 2**20:,.0f} MiB; a file of this kind may have {largest / 2**20:,.0f}. Split it, "
                     "or write one conversation per line into a file that ends in .jsonl (jq -c '.[]' does this for a list)."
                 )
             yield file
@@ -79,9 +80,9 @@ def read_text(path: Path) -> str:
     """Return a file's text, in UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
 
     Raises:
-        TranscriptError: it cannot be read, is too large, or is no text.
+        TranscriptError: the file cannot be read, is too large, or is not text.
     """
-    with opened(path, LARGEST_FILE) as file:
+    with opened(path, MAX_FILE_BYTES) as file:
         data = file.read()
     try:
         return data.decode(json.detect_encoding(data))
@@ -90,19 +91,19 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Return what a JSON file holds.
+    """Return the value in a JSON file.
 
     Raises:
-        TranscriptError: it cannot be read or is not JSON.
+        TranscriptError: the file cannot be read or is not JSON.
     """
     return parse(read_text(path))
 
 
 def parse(text: str) -> Any:
-    """Return what JSON says; a number of too many digits becomes infinite.
+    """Return the value of a JSON text; an integer with too many digits becomes infinite.
 
     Raises:
-        TranscriptError: it is not JSON, or nested too deeply to be read.
+        TranscriptError: the text is not JSON, has a key twice, or is nested too deeply.
     """
     try:
         return json.loads(text, parse_int=_integer, object_pairs_hook=_pairs)
@@ -115,9 +116,9 @@ def parse(text: str) -> Any:
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
-    """Yield the lines of a JSON Lines file with their numbers: what a line says, or the `TranscriptError` that says why it cannot be read.
+    """Yield each line of a JSON Lines file as its number and its value, or a `TranscriptError` if the line cannot be read.
 
-    Lines end with a line feed alone: the other separators of Unicode occur within texts.
+    Only a line feed ends a line, since the other line separators of Unicode occur within texts.
 
     Raises:
         TranscriptError: the file cannot be read.
@@ -126,40 +127,40 @@ def json_lines(path: Path) -> Iterator[tuple[int, Any]]:
         encoding = json.detect_encoding(file.read(4))
         file.seek(0)
         lines, number = TextIOWrapper(file, encoding=encoding, errors="surrogateescape" if encoding.startswith("utf-8") else "replace", newline="\n"), 0
-        while line := lines.readline(LARGEST_LINE):
+        while line := lines.readline(MAX_LINE):
             number += 1
-            whole = line.endswith("\n") or len(line) < LARGEST_LINE
-            while not line.endswith("\n") and (more := lines.readline(LARGEST_LINE)):
-                line, whole = more, False
-            if not whole:
-                yield number, TranscriptError(f"a line of more than {LARGEST_LINE / 2**20:.0f} MiB. Remove it.")
+            complete = line.endswith("\n") or len(line) < MAX_LINE
+            while not line.endswith("\n") and (more := lines.readline(MAX_LINE)):
+                line, complete = more, False
+            if not complete:
+                yield number, TranscriptError(f"a line of more than {MAX_LINE / 2**20:.0f} MiB. Remove it.")
             elif line.strip(" \t\r\n\ufeff"):
                 try:
-                    yield number, parse(line.strip().removeprefix("\ufeff"))  # files with a mark were joined
+                    yield number, parse(line.strip().removeprefix("\ufeff"))  # byte order marks of concatenated files
                 except TranscriptError as broken:
                     yield number, broken
 
 
 def shown(lines: list[str]) -> list[str]:
-    """Return the first lines, and how many more there are."""
-    return lines[:SHOWN] + ([f"And {len(lines) - SHOWN:,} more."] if len(lines) > SHOWN else [])
+    """Return the first lines, and a line with the number of the others."""
+    return lines[:MAX_SHOWN] + ([f"And {len(lines) - MAX_SHOWN:,} more."] if len(lines) > MAX_SHOWN else [])
 
 
 def refuse_unsafe(value: Any) -> None:
     """Check that plain data can be stored and sent as JSON everywhere.
 
     Raises:
-        TranscriptError: half of a surrogate pair, a NUL, an infinite or overlong number, or too deep a nesting.
+        TranscriptError: the data contain half of a surrogate pair, a NUL, an infinite or overlong number, or too deep a nesting.
     """
-    left = [(value, 0)]
-    while left:
-        item, depth = left.pop()
-        if depth > DEEPEST:
-            raise TranscriptError(f"nested more than {DEEPEST} levels deep. Remove what is not needed.")
+    remaining = [(value, 0)]
+    while remaining:
+        item, depth = remaining.pop()
+        if depth > MAX_DEPTH:
+            raise TranscriptError(f"nested more than {MAX_DEPTH} levels deep. Remove what is not needed.")
         if isinstance(item, dict):
-            left += [(part, depth + 1) for pair in item.items() for part in pair]
+            remaining += [(part, depth + 1) for pair in item.items() for part in pair]
         elif isinstance(item, list | tuple):
-            left += [(part, depth + 1) for part in item]
+            remaining += [(part, depth + 1) for part in item]
         elif isinstance(item, str):
             _refuse_text(item)
         elif isinstance(item, int | float) and not (math.isfinite(item) and abs(item) < 1e300):
@@ -178,12 +179,12 @@ def _refuse_text(text: str) -> None:
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise TranscriptError(f"the key {twice!r:.40} occurs twice. Remove the one that is not meant.")
-    return found
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        repeated = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise TranscriptError(f"the key {repeated!r:.40} occurs twice. Remove the one that is not meant.")
+    return result
 
 
 def _integer(digits: str) -> int | float:
-    return int(digits) if len(digits) <= DIGITS else math.inf
+    return int(digits) if len(digits) <= MAX_DIGITS else math.inf

@@ -1,4 +1,4 @@
-"""One message in the forms that programs write it, and from messages in any order to exchanges."""
+"""Reads a message in the forms that programs write, and turns messages in any order into exchanges."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +13,8 @@ ROLES = {
     "assistant": "assistant", "gpt": "assistant", "model": "assistant", "ai": "assistant", "bot": "assistant", "chatgpt": "assistant",
     "tool": "tool", "function": "tool", "observation": "tool", "function_call": "tool", "ipython": "tool",
 }  # fmt: skip
+"""By the role's name in a file, one of our four roles."""
+
 TOOLS = "tool calls and results left out"
 THOUGHTS = "thoughts left out"
 PICTURES = "images and attachments left out"
@@ -23,8 +25,10 @@ JOINED = "messages joined with the one before, of the same side"
 GREETING = "greetings of the assistant kept as context, not learnt"
 UNANSWERED = "last messages without an answer dropped"
 WEIGHTLESS = "answers of weight 0, which are learnt like the others"
+"""The last ten: notes on what an import left out or changed. A transcript stores them with their numbers."""
+
 PLACEHOLDER = "[image or attachment]"
-"""Stands for a message of the user that has nothing else."""
+"""Text of a user's message that contains only images or attachments."""
 
 _THOUGHTS = ("thinking", "redacted_thinking", "reasoning", "thoughts", "reasoning_recap")
 _CALLS = ("call", "result", "output", "tool", "function", "execution", "tether", "code")
@@ -33,11 +37,11 @@ _TEXTS = ("text", "input_text", "output_text", "refusal", "audio_transcription",
 
 @dataclass
 class Message:
-    """What one side said.
+    """A message of one side.
 
     Args:
         role: one of the values of `ROLES`.
-        notes: what was left out of it, with how often.
+        notes: by kind, the number of parts that were left out.
     """
 
     role: str
@@ -47,13 +51,13 @@ class Message:
 
 @dataclass
 class Talk:
-    """A conversation as it is kept.
+    """A conversation as it is stored.
 
     Args:
-        pairs: user and assistant.
-        opening: what the assistant said before the user said anything.
-        system: the system prompt that it was held with.
-        notes: what was joined, dropped or left out, with how often.
+        pairs: the exchanges, each as the user's message and the assistant's.
+        opening: the assistant's greeting before the first user message; None if there was none.
+        system: the system prompt of the conversation; None if there was none.
+        notes: by kind, how often something was joined, dropped or left out.
     """
 
     pairs: list[tuple[str, str]]
@@ -63,16 +67,19 @@ class Talk:
 
 
 def read_message(item: Any, number: int) -> Message:
-    """Read a message: `role`, `from`, `sender` or `author`, and `content`, `value`, `text` or `parts`, as text or in parts.
+    """Read a message: its role is in `role`, `from`, `sender` or `author`, its text or parts in `content`, `value`, `text` or `parts`.
+
+    Args:
+        number: number of the message in the conversation, for errors.
 
     Raises:
-        TranscriptError: it has no known role, or no text.
+        TranscriptError: the message has no known role, or a value that is not text.
     """
     if not isinstance(item, Mapping):
         raise TranscriptError(f"message {number} is {_kind(item)}; an object with a role is allowed.")
     role, notes = _role(item, number), Counter[str]()
-    found = next((item[key] for key in ("content", "value", "parts", "text") if item.get(key) not in (None, [], "")), None)
-    text = _text(found, number, notes)
+    content = next((item[key] for key in ("content", "value", "parts", "text") if item.get(key) not in (None, [], "")), None)
+    text = _text(content, number, notes)
     if not text and isinstance(item.get("text"), str):
         text = item["text"]
     notes[TOOLS] += bool(item.get("tool_calls") or item.get("function_call"))
@@ -82,12 +89,12 @@ def read_message(item: Any, number: int) -> Message:
         if notes[PICTURES]:
             text = PLACEHOLDER
         elif notes[TOOLS]:
-            role = "tool"  # as Anthropic's messages hand back what a tool said
+            role = "tool"  # in Anthropic's format, a tool's result is a message of the user
     return Message(role, text, +notes)
 
 
-def exchanged(messages: Iterable[Message]) -> Talk:
-    """Turn messages into exchanges: those of one side in a row are joined, and what belongs to neither side is left out; all of it is counted.
+def from_messages(messages: Iterable[Message]) -> Talk:
+    """Turn messages into exchanges. Consecutive messages of one side are joined, and messages of neither side are left out; the notes count both.
 
     Raises:
         TranscriptError: a message has no text, or there is no exchange.
@@ -130,7 +137,7 @@ def from_pairs(pairs: Sequence[tuple[Any, Any]]) -> Talk:
     """Turn pairs of texts into exchanges.
 
     Raises:
-        TranscriptError: a side is missing or no text, but for the last answer.
+        TranscriptError: a side is missing or is not text. Only the last answer may be missing.
     """
     talk = Talk([])
     for number, pair in enumerate(pairs, 1):
@@ -145,24 +152,24 @@ def from_pairs(pairs: Sequence[tuple[Any, Any]]) -> Talk:
 
 
 def _joined(texts: Sequence[str], notes: Counter[str]) -> str:
-    said = [text for text in texts if text.strip()]
-    notes[JOINED] += max(0, len(said) - 1)
-    return "\n\n".join(said)
+    parts = [text for text in texts if text.strip()]
+    notes[JOINED] += max(0, len(parts) - 1)
+    return "\n\n".join(parts)
 
 
 def _role(item: Mapping[str, Any], number: int) -> str:
     author = item.get("author")
-    named = next((item[key] for key in ("role", "from", "sender", "speaker") if item.get(key)), author.get("role") if isinstance(author, Mapping) else author)
-    if named is None and isinstance(item.get("type"), str) and any(word in item["type"] for word in (*_CALLS, *_THOUGHTS)):
+    value = next((item[key] for key in ("role", "from", "sender", "speaker") if item.get(key)), author.get("role") if isinstance(author, Mapping) else author)
+    if value is None and isinstance(item.get("type"), str) and any(word in item["type"] for word in (*_CALLS, *_THOUGHTS)):
         return "tool"
-    role = ROLES.get(named.strip().lower()) if isinstance(named, str) else None
+    role = ROLES.get(value.strip().lower()) if isinstance(value, str) else None
     if role is None:
-        raise TranscriptError(f"message {number} has no known role (found {named!r:.40}). Allowed: {', '.join(ROLES)}.")
+        raise TranscriptError(f"message {number} has no known role (found {value!r:.40}). Allowed: {', '.join(ROLES)}.")
     return role
 
 
 def _text(content: Any, number: int, notes: Counter[str]) -> str:
-    """Return the words of a content: a text, a part, or parts; anything else is counted."""
+    """Return the text of a content, which is a text, a part or a list of parts; parts without text are counted in the notes."""
     if content is None or isinstance(content, str):
         return content or ""
     if isinstance(content, list):
@@ -172,8 +179,8 @@ def _text(content: Any, number: int, notes: Counter[str]) -> str:
     kind = content.get("type", content.get("content_type"))
     if content.get("thought") or kind in _THOUGHTS:
         notes[THOUGHTS] += 1
-    elif kind in _TEXTS and (found := next((content[key] for key in ("text", "refusal", "value", "parts") if content.get(key)), None)) is not None:
-        return _text(found, number, notes)
+    elif kind in _TEXTS and (inner := next((content[key] for key in ("text", "refusal", "value", "parts") if content.get(key)), None)) is not None:
+        return _text(inner, number, notes)
     elif kind in _TEXTS and set(content) <= {"type", "content_type", "text", "parts", "refusal", "annotations", "language"}:
         pass
     elif any(word in str(name).lower() for name in (kind, *(content if kind is None else ())) for word in _CALLS):

@@ -1,4 +1,4 @@
-"""The transcripts that were rehearsed for a domain, of which only those are read that no index knows."""
+"""Finds the rehearsed transcripts of a domain; only files that the index does not have are read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from core.storage.index import known_facts
 from core.storage.store import Store
 
 AT_ONCE = 200
-"""Transcripts that are in memory together; an object store is asked for so many side by side."""
+"""Number of transcripts that are read together; an object store receives that many requests at once."""
 
 
 @dataclass(frozen=True)
 class Rehearsed:
-    """The transcripts of a domain.
+    """The rehearsed transcripts of a domain.
 
     Args:
-        refs: in the order of their names.
-        states: of their files, from before these were read.
-        damaged: by name, why a file cannot be read.
+        refs: the transcripts, sorted by file name.
+        states: by file name, the state of the file before it was read.
+        damaged: by file name, why a file cannot be read.
     """
 
     refs: list[TranscriptRef]
@@ -28,15 +28,15 @@ class Rehearsed:
 
 
 def rehearsed(store: Store, domain: str) -> Rehearsed:
-    """Return the transcripts that were rehearsed for a domain."""
+    """Return the rehearsed transcripts of a domain."""
     folder, damaged = f"transcripts/{domain}", dict[str, str]()
 
     def read(names: Sequence[str]) -> dict[str, TranscriptRef]:
         refs: dict[str, TranscriptRef] = {}
         for begin in range(0, len(names), AT_ONCE):
-            found, broken = store.load_all(names[begin : begin + AT_ONCE], Transcript)
+            transcripts, broken = store.load_all(names[begin : begin + AT_ONCE], Transcript)
             damaged.update(broken)
-            refs |= {path: TranscriptRef(id=item.id, path=path, exchanges=len(item.exchanges)) for path, item in found.items()}
+            refs |= {path: TranscriptRef(id=item.id, path=path, exchanges=len(item.exchanges)) for path, item in transcripts.items()}
         return refs
 
     states = store.states_in(folder, ".json")

@@ -1,4 +1,4 @@
-"""Rows of parquet files and of folders that the `datasets` library saved."""
+"""Reads the rows of parquet files and of folders that the `datasets` library saved."""
 
 from collections.abc import Iterator
 from datetime import date, time
@@ -15,22 +15,22 @@ from core.imports.foreign_files import opened
 
 TABLES = (".parquet", ".arrow")
 BATCH = 64
-"""Rows that are held at a time."""
-_BESIDE = ("state.json", "dataset_info.json", "dataset_dict.json")
+"""Number of rows in memory at a time."""
+_METADATA = ("state.json", "dataset_info.json", "dataset_dict.json")
 
 
-def is_beside_table(path: Path) -> bool:
-    """Say whether a file is what `save_to_disk` puts beside its tables: their description, or a cache of what was computed from them."""
+def is_table_metadata(path: Path) -> bool:
+    """Return whether a file is one that the `datasets` library saves next to its tables: their description, or a cache of computed tables."""
     if path.suffix == ".arrow":
         return path.name.startswith("cache-")
-    return path.name in _BESIDE and (path.name == "dataset_dict.json" or any(path.parent.glob("*.arrow")))
+    return path.name in _METADATA and (path.name == "dataset_dict.json" or any(path.parent.glob("*.arrow")))
 
 
 def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | TranscriptError]]:
-    """Yield the rows of a table with their numbers, counted from 1, or the error that says why one cannot be read; empty cells are left out.
+    """Yield each row of a table as its number, from 1 on, and its values without empty cells, or an error if the row cannot be read.
 
     Raises:
-        TranscriptError: it is no parquet or Arrow file, or is damaged.
+        TranscriptError: the file is not a parquet or Arrow file, or is damaged.
     """
     number = 0
     try:
@@ -38,7 +38,7 @@ def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | TranscriptErr
             if path.suffix.lower() == ".parquet":
                 batches = pyarrow.parquet.ParquetFile(file).iter_batches(batch_size=BATCH)
             else:
-                batches = (part for whole in pyarrow.ipc.open_stream(file) for part in _divided(whole))
+                batches = (part for batch in pyarrow.ipc.open_stream(file) for part in _checked(batch))
             for batch in batches:
                 for row in _rows(batch):
                     number += 1
@@ -49,10 +49,10 @@ def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | TranscriptErr
 
 
 def _rows(batch: pyarrow.RecordBatch) -> Iterator[dict[str, Any] | TranscriptError]:
-    """Yield the rows of a batch; where a cell has no value in Python, such as a date after the year 9999, that row is the error."""
+    """Yield the rows of a batch; a row is an error if Python cannot represent one of its cells, such as a date after the year 9999."""
     try:
         rows = [_plain(row) for row in batch.to_pylist()]
-    except Exception as odd:  # each type of column raises kinds of its own
+    except Exception as odd:  # the exception depends on the type of the column
         if batch.num_rows > 1:
             for place in range(batch.num_rows):
                 yield from _rows(batch.slice(place, 1))
@@ -61,14 +61,15 @@ def _rows(batch: pyarrow.RecordBatch) -> Iterator[dict[str, Any] | TranscriptErr
     yield from rows
 
 
-def _divided(batch: pyarrow.RecordBatch) -> Iterator[pyarrow.RecordBatch]:
-    batch.validate(full=True)  # what lies about lengths and places leads anywhere in memory; a parquet file is checked as it is decoded
+def _checked(batch: pyarrow.RecordBatch) -> Iterator[pyarrow.RecordBatch]:
+    """Yield the parts of a batch after checking it: wrong lengths and offsets would read any memory. Parquet files are checked when they are decoded."""
+    batch.validate(full=True)
     for start in range(0, batch.num_rows, BATCH):
         yield batch.slice(start, BATCH)
 
 
 def _plain(value: Any) -> Any:
-    """Return a cell as JSON would have it, without the keys without a value, which a table has wherever another row has them; dates become text."""
+    """Return a cell as JSON data: dates become text, and keys without a value, which a table adds if another row has them, are left out."""
     if isinstance(value, dict):
         return {name: _plain(part) for name, part in value.items() if part is not None}
     if isinstance(value, date | time | Decimal):

@@ -1,1 +1,1 @@
-"""Rounds of improvement: where the understudy fails, whom it meets next, and whether a round was worth it."""
+"""Rounds of improvement: where the understudy fails, which personas it plays next, and whether a round improved it."""

@@ -1,4 +1,4 @@
-"""Where the understudy fails, by cell of the taxonomy, and the personas that are drawn by it.
+"""Measures how often the understudy fails in each cell of the taxonomy, and draws personas accordingly.
 
 A cell is a topic's category, a flaw, an episode or a trajectory. A persona is in one or several cells of each kind.
 """
@@ -13,21 +13,23 @@ from core.fingerprint import seed_of
 from core.records import Assessment, Persona, Record
 
 PRIOR = 2.0
-"""Conversations at the overall rate that are added to those of each cell: one failure in a cell that was met once is hardly a sign."""
+"""Number of conversations with the overall failure that are added to each cell, since one failure in a cell with one conversation says little."""
 NONE = "none"
-"""Cell of the personas that have no flaw, or meet no episode."""
+"""Value of the cell of personas without flaws, and of personas without episodes."""
 
 Met = tuple[Persona, float]
-"""A persona, and how far its conversation failed, 0 to 1."""
+"""A persona and the failure of its conversation, from 0 to 1."""
 
 
 class Cell(Record):
-    """How often conversations with personas of a cell failed.
+    """The failure of the conversations with personas of a cell.
 
     Args:
         kind: topic, flaw, episode or trajectory.
-        failure: mean of the conversations, smoothed towards that of all.
-        lift: the same over the mean of all; 1 where nothing failed.
+        value: name of the topic's category, flaw, episode or trajectory.
+        conversations: number of conversations.
+        failure: mean failure of these conversations, smoothed towards the mean of all conversations.
+        lift: `failure` divided by the mean of all conversations; 1 if no conversation failed.
     """
 
     kind: str
@@ -38,20 +40,20 @@ class Cell(Record):
 
 
 def failure_of(assessment: Assessment) -> float:
-    """Return how far a conversation failed: 1 with a failed gate, else what is missing of the full score."""
+    """Return the failure of a conversation: 1 if a gate failed, otherwise 1 minus its score."""
     return 1.0 if assessment.score.failed_gates else 1.0 - (assessment.score.score or 0.0)
 
 
 def cells_of(persona: Persona) -> list[tuple[str, str]]:
     """Return the cells that a persona is in, each once."""
-    found = [("topic", topic.category) for topic in persona.topics]
-    found += [("flaw", flaw.name) for flaw in persona.flaws] or [("flaw", NONE)]
-    found += [("episode", episode.name) for episode in persona.episodes] or [("episode", NONE)]
-    return list(dict.fromkeys([*found, ("trajectory", persona.trajectory)]))
+    cells = [("topic", topic.category) for topic in persona.topics]
+    cells += [("flaw", flaw.name) for flaw in persona.flaws] or [("flaw", NONE)]
+    cells += [("episode", episode.name) for episode in persona.episodes] or [("episode", NONE)]
+    return list(dict.fromkeys([*cells, ("trajectory", persona.trajectory)]))
 
 
 def failure_by_cell(met: Sequence[Met]) -> list[Cell]:
-    """Return the cells that were met, those with the highest lift first."""
+    """Return the cells of the personas met, those with the highest lift first."""
     if not met:
         return []
     overall = math.fsum(failure for _, failure in met) / len(met)
@@ -59,16 +61,19 @@ def failure_by_cell(met: Sequence[Met]) -> list[Cell]:
     for persona, failure in met:
         for cell in cells_of(persona):
             by_cell[cell].append(failure)
-    found = []
+    result = []
     for (kind, value), failures in by_cell.items():
         rate = (math.fsum(failures) + PRIOR * overall) / (len(failures) + PRIOR)
         lift = rate / overall if overall > 0 else 1.0
-        found.append(Cell(kind=kind, value=value, conversations=len(failures), failure=rate, lift=lift))
-    return sorted(found, key=lambda cell: (-cell.lift, cell.kind, cell.value))
+        result.append(Cell(kind=kind, value=value, conversations=len(failures), failure=rate, lift=lift))
+    return sorted(result, key=lambda cell: (-cell.lift, cell.kind, cell.value))
 
 
 def weight_of(persona: Persona, cells: Iterable[Cell]) -> float:
-    """Return how much sooner than an average persona one is drawn: the product over the kinds of the mean lift of its cells; a cell not met has 1."""
+    """Return the weight with which a persona is drawn; an average persona has 1.
+
+    The weight is the product, over the kinds, of the mean lift of the persona's cells. A cell that was not met has a lift of 1.
+    """
     lifts, by_kind = {(cell.kind, cell.value): cell.lift for cell in cells}, defaultdict(list)
     for cell in cells_of(persona):
         by_kind[cell[0]].append(lifts.get(cell, 1.0))
@@ -76,14 +81,14 @@ def weight_of(persona: Persona, cells: Iterable[Cell]) -> float:
 
 
 def draw_where_it_fails(pool: Sequence[Persona], cells: Sequence[Cell], count: int) -> list[Persona]:
-    """Draw personas without replacement, in proportion to their weight; the same pool and cells give the same ones.
+    """Draw personas without replacement, in proportion to their weight. The same pool and cells give the same personas.
 
     Args:
-        pool: of all that may be drawn; its order makes no difference.
-        count: that are drawn; all of the pool if it has no more.
+        pool: the personas to draw from; their order makes no difference.
+        count: number of personas to draw; the complete pool is returned if it has no more.
 
     Returns:
-        The personas by their seed.
+        The personas, sorted by seed.
 
     Source:
         Efraimidis & Spirakis, "Weighted random sampling with a reservoir", Information Processing Letters 97 (2006): 181–185.

@@ -1,4 +1,4 @@
-"""Rounds of improvement: what each begins with, its personas, and the series that it belongs to."""
+"""Rounds of improvement: the state at the start of each, its personas, its result, and the series that it belongs to."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,18 +20,21 @@ from core.storage.store import Store
 from core.training.latest import Exported, Trained
 
 POOL = 8
-"""Personas for each one that is drawn where the understudy fails: enough that rare cells are among them."""
+"""Size of the pool per persona that is drawn where the understudy fails, large enough to contain rare cells."""
 
 
 class Began(Record):
-    """What a round begins with; a round that was interrupted continues from it.
+    """The state at the start of a round, from which an interrupted round continues.
 
     Args:
-        number: from 1 on; series: name of the rounds that follow one another from one export.
-        before: the understudy that plays, and that the next one is compared with; trained: its adapter, where that is known.
-        first_seed: of its personas; evaluated_from: first seed of the block on which it is evaluated.
-        spent: USD that each run had spent when it took the round up.
-        dataset: once it is made.
+        number: number of the round, from 1 on.
+        series: name of the series of rounds, which starts from one export.
+        before: the understudy that plays and that the next one is compared with.
+        trained: the training of that understudy; None if it is not known.
+        first_seed: first seed of the round's personas.
+        evaluated_from: first seed of the personas for the evaluation.
+        spent: by run, the USD that it had spent when it started or resumed the round.
+        dataset: the round's dataset; None until it is built.
     """
 
     number: int
@@ -45,10 +48,12 @@ class Began(Record):
 
 
 class HeldOut(Record):
-    """Mean loss per token on corrected replies that nothing was trained on: of the files of the understudy before and of the one after.
+    """Mean loss per token on corrected replies that were not trained on.
 
     Args:
-        replies: how many; tokens: all of them.
+        replies: number of the replies.
+        tokens: number of tokens of all replies.
+        before, after: loss of the understudy's GGUF file before and after the round.
     """
 
     replies: int
@@ -58,13 +63,16 @@ class HeldOut(Record):
 
 
 class Compared(Record):
-    """What the evaluation of a round says.
+    """The outcome of a round's evaluation.
 
     Args:
-        path: of its figures.
-        scripted: whether a scripted model plays, simulates or judges in it.
-        before, after: mean scores; gain: their difference.
-        criteria: by criterion, the share that fails it of the conversations to which it applies, before and after; applied: to how many it does.
+        path: file of the evaluation's record.
+        before, after: mean scores of the understudies before and after the round.
+        gain: difference of the mean scores.
+        interval: 95 % interval of the gain; None if it cannot be computed.
+        criteria: by criterion, the shares of conversations that fail it before and after, of those to which it applies.
+        applied: by criterion, the numbers of conversations to which it applies before and after.
+        scripted: whether a scripted model plays, simulates or judges in the evaluation.
     """
 
     path: str
@@ -81,7 +89,7 @@ class Compared(Record):
 
     @property
     def verdict(self) -> str:
-        """The decision as it is printed."""
+        """The decision in the words of the reports."""
         return verdict(self.decision, self.scripted)
 
 
@@ -89,12 +97,16 @@ class Round(Record):
     """A finished round.
 
     Args:
-        after: the understudy that it made; none where nothing was corrected.
-        seeds: of its personas; played: how many conversations there are; failed: of those that were judged, those that did not pass.
-        corrections: how many are learnt; refused: why others are not, with their number.
-        cells: where the first personas failed, by which the others were drawn.
-        usd: what models and jobs cost.
-        kept: whether the understudy is the domain's latest; stop: why no round follows.
+        after: the understudy that the round made; None if nothing was corrected.
+        seeds: seeds of the round's personas.
+        played: number of conversations.
+        failed: number of judged conversations that did not pass.
+        corrections: number of corrections that are trained on.
+        refused: number of the other corrections, by reason.
+        cells: failure of the first personas by cell, by which the others were drawn.
+        usd: cost of models and jobs.
+        kept: whether the new understudy is the domain's latest.
+        stop: why no round follows; None if one may follow.
     """
 
     number: int
@@ -120,7 +132,7 @@ class Round(Record):
 
 
 def folder_of(domain: str, began: Began) -> str:
-    """Return where a round is, below the data root."""
+    """Return the folder of a round, below the data root."""
     return f"improvement/{domain}/{began.series}/{began.number:03d}"
 
 
@@ -131,7 +143,7 @@ def rounds_of(store: Store, domain: str, series: str) -> list[Round]:
 
 
 def find_series(store: Store, domain: str, exported: Exported) -> str:
-    """Return the series that an export is of, as its beginning or as what a round of it made; a new one if there is none."""
+    """Return the series that starts from an export or in which a round made it; if there is none, the name of a new series."""
     for folder in store.names(f"improvement/{domain}"):
         for began in _all_begun(store, folder):
             if exported.dataset.path in {began.before.dataset.path, *([began.dataset.path] if began.dataset else [])}:
@@ -140,46 +152,46 @@ def find_series(store: Store, domain: str, exported: Exported) -> str:
 
 
 def next_round(run: Run, exported: Exported, trained: Trained | None, rounds: int) -> Began | str:
-    """Return the round that is to be gone through: one that was interrupted, or a new one; or why there is none.
+    """Return the round to run, which is an interrupted one or a new one, or the reason why there is none.
 
-    A series that was stopped continues where the settings of its rounds have changed.
+    A series that stopped continues only if the settings of its rounds have changed.
 
     Args:
-        exported: the domain's latest.
-        rounds: the most of a series.
+        exported: the domain's latest export.
+        trained: the training of that export; None if it is not known.
+        rounds: largest number of rounds in a series.
 
     Raises:
-        PersonaError: the seeds below those of the evaluation are used up.
+        PersonaError: too few seeds are left below those of the evaluation.
     """
     store, domain, numbers = run.store, run.pack.name, run.settings.improvement
     series = find_series(store, domain, exported)
-    done = rounds_of(store, domain, series)
+    finished = rounds_of(store, domain, series)
     for began in _all_begun(store, f"improvement/{domain}/{series}"):
         if not store.exists(f"{folder_of(domain, began)}/round.json"):
-            return _taken_up(run, began)
-    last = done[-1] if done else None
+            return _resumed(run, began)
+    last = finished[-1] if finished else None
     if last and last.stop and _alike(last.numbers, numbers):
         return last.stop
-    if len(done) >= rounds:
-        return f"{len(done)} of {rounds} rounds are done (improvement.rounds)."
+    if len(finished) >= rounds:
+        return f"{len(finished)} of {rounds} rounds are done (improvement.rounds)."
     began = Began(
-        number=len(done) + 1,
+        number=len(finished) + 1,
         series=series,
         before=last.latest if last else exported,
         trained=trained,
         first_seed=_free_seed(run, exported),
         evaluated_from=fresh_block(store, domain, run.settings.evaluation.first_seed, run.settings.evaluation.personas),
     )
-    scouts, pool = personas_of(run, began)  # whether there are as many
-    assert scouts or pool
-    return _taken_up(run, began)
+    personas_of(run, began)  # raises if too few seeds are left
+    return _resumed(run, began)
 
 
 def personas_of(run: Run, began: Began) -> tuple[list[Persona], list[Persona]]:
-    """Return a round's personas as the taxonomy has them, and those of which the others are drawn.
+    """Return the round's first personas, which follow the taxonomy's weights, and the pool from which the others are drawn.
 
     Raises:
-        PersonaError: the seeds below those of the evaluation are used up.
+        PersonaError: too few seeds are left below those of the evaluation.
     """
     numbers, settings = run.settings.improvement, run.settings
     floor = scouts_of(numbers)
@@ -194,19 +206,19 @@ def personas_of(run: Run, began: Began) -> tuple[list[Persona], list[Persona]]:
 
 
 def scouts_of(numbers: ImprovementSettings) -> int:
-    """Return how many of a round's personas are drawn as the taxonomy has them; at least one, by which the others are drawn."""
+    """Return the number of a round's personas that follow the taxonomy's weights; at least one, since the others are drawn by its failure."""
     return max(1, round(numbers.floor * numbers.conversations))
 
 
 def drawn_where_it_fails(numbers: ImprovementSettings, pool: Sequence[Persona], cells: Sequence[Cell]) -> list[Persona]:
-    """Return the rest of a round's personas."""
+    """Return the other personas of a round, drawn from the pool by where the first ones failed."""
     return draw_where_it_fails(pool, cells, numbers.conversations - scouts_of(numbers))
 
 
 def judge_round(compared: Compared, numbers: ImprovementSettings, number: int) -> tuple[bool, str | None]:
-    """Return whether a round's understudy is kept, and why no round follows: the evaluation's rule for shipping decides.
+    """Return whether a round's understudy is kept, and why no round follows (None if one may follow).
 
-    A round that does not ship has not met all that `evaluation.decision` asks for.
+    The evaluation decides: a round is kept if its understudy meets all conditions of `evaluation.decision`. With `stop_without_gain: false` it is always kept.
     """
     if compared.decision == "ship" or not numbers.stop_without_gain:
         return True, None
@@ -214,16 +226,16 @@ def judge_round(compared: Compared, numbers: ImprovementSettings, number: int) -
 
 
 def spent_on(store: Store, began: Began, spent: Mapping[str, float]) -> float:
-    """Return what the calls of a round cost, over all runs that went through parts of it.
+    """Return the USD that the calls of a round cost, over all runs that worked on it.
 
     Args:
-        spent: by run, what it has spent now.
+        spent: by run, the USD that it has spent so far; other runs are read from their bills.
     """
     return sum(max(0.0, spent.get(run, _spent(store, run)) - before) for run, before in began.spent.items())
 
 
 def keep_began(store: Store, domain: str, began: Began) -> Began:
-    """Write what a round begins with."""
+    """Store the state at the start of a round, and return it."""
     store.write_json(f"{folder_of(domain, began)}/began.json", began)
     return began
 
@@ -233,7 +245,8 @@ def _all_begun(store: Store, series: str) -> list[Began]:
     return [store.load(name, Began) for name in names if store.exists(name)]
 
 
-def _taken_up(run: Run, began: Began) -> Began:
+def _resumed(run: Run, began: Began) -> Began:
+    """Return a round in which this run's spending so far is recorded, so that only its later calls count towards the round."""
     name = run.ledger.run
     if name in began.spent:
         return began
@@ -245,17 +258,17 @@ def _spent(store: Store, run: str) -> float:
 
 
 def _alike(one: ImprovementSettings, other: ImprovementSettings) -> bool:
-    """Say whether rounds would be gone through in the same way, however many."""
+    """Return whether two settings of rounds differ at most in the number of rounds."""
     return one.model_copy(update={"rounds": 1}) == other.model_copy(update={"rounds": 1})
 
 
 def _free_seed(run: Run, exported: Exported) -> int:
-    """Return the first seed after all that were trained on, generated or met in a round."""
+    """Return the seed after the largest one that was trained on, generated or played in a round."""
     store, generation, domain = run.store, run.settings.generation, run.pack.name
     used = {generation.first_seed + generation.conversations - 1, *training_seeds(store, exported.dataset)}
-    begins = (name.rpartition("/")[2].partition("-")[0] for name in store.names(f"transcripts/{domain}", ".json"))
-    used |= {int(seed) for seed in begins if re.fullmatch("[0-9]{1,9}", seed)}
+    prefixes = (name.rpartition("/")[2].partition("-")[0] for name in store.names(f"transcripts/{domain}", ".json"))
+    used |= {int(seed) for seed in prefixes if re.fullmatch("[0-9]{1,9}", seed)}
     for series in store.names(f"improvement/{domain}"):
-        for done in rounds_of(store, domain, series.rpartition("/")[2]):
-            used |= set(done.seeds)
+        for finished in rounds_of(store, domain, series.rpartition("/")[2]):
+            used |= set(finished.seeds)
     return max((seed for seed in used if seed < run.settings.evaluation.first_seed), default=-1) + 1

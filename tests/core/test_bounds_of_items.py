@@ -7,7 +7,7 @@ import pytest
 
 from core.dataset.gathering import Candidate, check_not_evaluated, gather
 from core.errors import PersonaError
-from core.imports.transcript_files import LONGEST_TEXT, MOST_EXCHANGES, find_transcripts
+from core.imports.transcript_files import MAX_EXCHANGES, MAX_TEXT, find_transcripts
 from core.judging.checkpoints import adopt_first, read_checkpoints, write_checkpoint
 from core.packs.pack import load_pack
 from core.records import Assessment, Outcome
@@ -27,15 +27,15 @@ def write(folder, name, exchanges=3, words="Hello.", **more):
 @pytest.mark.parametrize(
     ("given", "reported"),
     [
-        ({"exchanges": MOST_EXCHANGES + 1}, "2,001 exchanges; 2,000 are allowed"),
-        ({"words": "a" * (LONGEST_TEXT + 1)}, "a message with 200,001 characters; 200,000 are allowed"),
+        ({"exchanges": MAX_EXCHANGES + 1}, "2,001 exchanges; 2,000 are allowed"),
+        ({"words": "a" * (MAX_TEXT + 1)}, "a message with 200,001 characters; 200,000 are allowed"),
         ({"persona": {"bio": "a" * 1_000_000}}, "characters; 100,000 are allowed"),
     ],
 )
 def test_a_conversation_beyond_the_bounds_is_left_out_by_itself(tmp_path, given, reported):
     write(tmp_path, "huge", **given)
     write(tmp_path, "small")
-    write(tmp_path, "largest", exchanges=MOST_EXCHANGES)
+    write(tmp_path, "largest", exchanges=MAX_EXCHANGES)
     found = find_transcripts(tmp_path)
     assert set(found.transcripts) == {"small.json", "largest.json"}
     assert reported in found.left_out["huge.json"]

@@ -8,7 +8,7 @@ import sys
 import pytest
 from huggingface_hub import HfApi
 
-from core.imports.taking_in import taken_in, terms_of
+from core.imports.taking_in import store_import, terms_of
 from core.imports.transcript_files import find_transcripts
 from core.storage.store import open_store
 from flows.terminal.command import main
@@ -56,7 +56,7 @@ def test_the_table_says_what_was_read_and_what_was_stated_is_known_when_the_fold
     terms = terms_of(open_store(), folder)
     assert terms
     assert (terms["licence"], terms["consent"], terms["replaced"]) == ("CC-BY-4.0", "for training", None)
-    stored = json.loads((tmp_path / "data" / taken_in(open_store(), next(iter(again.transcripts.values())), terms)).read_text(encoding="utf-8"))
+    stored = json.loads((tmp_path / "data" / store_import(open_store(), next(iter(again.transcripts.values())), terms)).read_text(encoding="utf-8"))
     assert stored["provenance"]["terms"] == terms
     assert terms_of(open_store(), source) is None
 

@@ -12,7 +12,7 @@ import pytest
 
 from core.errors import TranscriptError
 from core.imports.chat_exports import BRANCHES
-from core.imports.foreign_files import LARGEST_FILE
+from core.imports.foreign_files import MAX_FILE_BYTES
 from core.imports.message_shapes import GREETING, HIDDEN, JOINED, KEPT_SYSTEM, LATER_SYSTEM, PICTURES, THOUGHTS, TOOLS, UNANSWERED, WEIGHTLESS
 from core.imports.transcript_files import find_transcripts, read_transcript
 
@@ -355,7 +355,7 @@ def test_what_is_no_file_is_named_and_never_waited_for(tmp_path):
     (tmp_path / "device.json").symlink_to("/dev/zero")
     (tmp_path / "up").symlink_to(".")
     with (tmp_path / "large.json").open("wb") as file:
-        file.truncate(LARGEST_FILE + 1)
+        file.truncate(MAX_FILE_BYTES + 1)
     found = find_transcripts(tmp_path)
     assert [item.id for item in found.transcripts.values()] == ["deep", "good"]
     assert set(found.left_out) == {"pipe.json", "served.json", "loop.json", "gone.json", "device.json", "large.json", "up"}
@@ -364,7 +364,7 @@ def test_what_is_no_file_is_named_and_never_waited_for(tmp_path):
 def test_types_that_are_not_read_are_counted_and_said(tmp_path):
     for name in ("a.csv", "b.csv", "c.txt"):
         (tmp_path / name).write_text("x", encoding="utf-8")
-    with pytest.raises(TranscriptError, match=r"types that are not read: 2 \.csv, 1 \.txt\. Read are \.json, \.jsonl"):
+    with pytest.raises(TranscriptError, match=r"types that are not read: 2 \.csv, 1 \.txt\. Types that are read: \.json, \.jsonl"):
         find_transcripts(tmp_path)
     (tmp_path / "t.json").write_text(json.dumps(TURNS), encoding="utf-8")
     assert "2 .csv, 1 .txt" in "\n".join(find_transcripts(tmp_path).notices())
