@@ -24,7 +24,7 @@ class AuditLimits:
     """The bounds beyond which a figure of the dataset becomes a warning on its card.
 
     Args:
-        few: transcripts below which nothing is warned of.
+        few: fewest transcripts for which warnings are given.
         phrase_words: fewest and most words of a phrase.
         short_phrase: words up to which a phrase counts as short. A short phrase is reported only if the assistant uses it more often than ordinary
             English does (config/ordinary_english.txt); longer phrases are rare in ordinary English.

@@ -35,7 +35,7 @@ def _coverage_warnings(kinds: Sequence[Deviation]) -> Iterator[str]:
         if item.foreign:
             foreign = Counted(item.foreign, item.total).as_text(f"{item.kind}s of the personas")
             yield f"{foreign} have names that are not in the taxonomy; some may be synonyms of names that are."
-        for rows, what in ((item.missing, "missing altogether"), (item.rare, "too rare"), (item.frequent, "too frequent")):
+        for rows, what in ((item.missing, "missing entirely"), (item.rare, "too rare"), (item.frequent, "too frequent")):
             if rows:
                 listed = ", ".join(f"{row.name.replace('_', ' ')} ({row.got.count}, due {row.due:.0f})" for row in rows)
                 yield f"Of the personas' {item.total} {item.kind}s, by the taxonomy's weights, {what}: {listed}."

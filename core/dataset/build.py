@@ -143,7 +143,7 @@ def select(store: Store, pack: Pack, plan: DatasetPlan, tokenizer: Tokenizer, wa
     gathered, dropped = gather(judged), PairReport()
     pairs = find_pairs(store, pack, judged, plan.replies, dropped)
     first, count, exchanges = plan.evaluation
-    evaluated = sample_batch(pack, first, 2 * count, exchanges)  # the evaluation's, and as many that confirm it
+    evaluated = sample_batch(pack, first, 2 * count, exchanges)  # the evaluation's personas, and as many for its confirmation
     check_not_evaluated(chain(_read(store, gathered), (pair.of for pair in pairs)), evaluated, first)
     gathered = bound_mended(_without_duplicates(store, gathered), *plan.mended)
     check_enough(len(gathered.passing), len(gathered.passing) + len(gathered.left_out))
@@ -335,7 +335,7 @@ def _origins(store: Store, gathered: Gathered) -> tuple[dict[str, int], int, int
         caveats.update(str(caveat) for caveat in (provenance.get("caveat"), assessment.caveat if assessment else None) if caveat)
         shared.update([assessment.shared_family] if assessment and assessment.shared_family else [])
     own = [
-        f"In {count} transcripts a judge is of the family of models that wrote the answers ({name}); such judges favour their own."
+        f"In {count} transcripts a judge belongs to the family of models that wrote the answers ({name}); such judges favour their own family."
         for name, count in shared.items()
     ]
     own += [f"Stated when {count} of the conversations were imported: {terms}" for terms, count in stated.most_common()]
@@ -343,7 +343,7 @@ def _origins(store: Store, gathered: Gathered) -> tuple[dict[str, int], int, int
 
 
 def _terms(terms: dict[str, Any]) -> str:
-    replaced = " Personal data in them were replaced by a program, which does not find all." if terms["replaced"] is not None else ""
+    replaced = " Personal data in them were replaced by a program, which does not find everything." if terms["replaced"] is not None else ""
     return f"from {terms['origin']}, licence: {terms['licence']}, consent: {terms['consent']}.{replaced}"
 
 

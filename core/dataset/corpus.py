@@ -1,4 +1,4 @@
-"""Facts about a corpus of conversations: its audit, its near-duplicates, and its spread over the pack's topics and courses."""
+"""Facts about a corpus of conversations: its audit, its near-duplicates, and its spread over topics, trajectories, countries and episodes."""
 
 from collections import Counter
 from collections.abc import Sequence

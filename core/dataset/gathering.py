@@ -89,9 +89,11 @@ def gather(candidates: Iterable[Candidate]) -> Gathered:
             first[item.id] = item
         elif _has_no_verdict(earlier) and not _has_no_verdict(item):
             first[item.id] = item
-            left_out.append({"id": item.id, "reason": f"duplicate id: a later verdict counts; this is none ({_reason(earlier)})", "source": earlier.source})
+            left_out.append(
+                {"id": item.id, "reason": f"duplicate id: a later verdict is used; this is not a verdict ({_reason(earlier)})", "source": earlier.source}
+            )
         else:
-            left_out.append({"id": item.id, "reason": "duplicate id: an earlier verdict counts", "source": item.source})
+            left_out.append({"id": item.id, "reason": "duplicate id: an earlier verdict is used", "source": item.source})
     reasons = {item.id: _reason(item) for item in first.values()}
     left_out += [{"id": item.id, "reason": reason, "source": item.source} for item in first.values() if (reason := reasons[item.id])]
     passing = sorted((item for item in first.values() if not reasons[item.id]), key=lambda item: item.id)
@@ -187,7 +189,7 @@ def _person(persona: dict[str, Any]) -> str:
 
 
 def person_of(transcript: Transcript) -> str:
-    """Return the key by which the split groups conversations: the simulated person, or for an imported conversation its source.
+    """Return the key by which the split groups conversations: the simulated person, or for other conversations the id of `source_of`.
 
     Conversations with one person share that person's story. If they were on both sides of the split, the validation loss would reward memorising it.
     """

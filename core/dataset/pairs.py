@@ -162,7 +162,7 @@ def _of_repair(store: Store, pack: Pack, item: Candidate, failed_gate: set[str],
 def may_be_learnt(pairs: Sequence[Pair], conversations: Container[str], report: PairReport) -> list[Pair]:
     """Return the pairs of conversations that were rehearsed here or are in the dataset.
 
-    An imported conversation may be of real people, whose consent the card states only for the dataset's own conversations.
+    An imported conversation may have real people in it, and the card states their consent only for conversations in the dataset.
     """
     kept = [pair for pair in pairs if is_rehearsed(pair.of) or pair.conversation in conversations]
     if len(kept) < len(pairs):
@@ -203,7 +203,7 @@ def write_pairs(
         report: updated with the pairs that are written or dropped.
     """
     rows: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
-    kept: dict[str, list[tuple[Pair, int]]] = {split: [] for split in SPLITS}
+    written: dict[str, list[tuple[Pair, int]]] = {split: [] for split in SPLITS}
     seen = set[str]()
     for pair in pairs:
         row, lengths = _row(pair, pack, provenance), sorted([max(1, count(pair.chosen)), max(1, count(pair.rejected))])
@@ -221,7 +221,7 @@ def write_pairs(
         prompt = sum(count(message["content"]) + OVERHEAD for message in row["prompt"])
         report.tokens[split] += 2 * prompt + sum(lengths)
         report.longest = max(report.longest, prompt + lengths[1])
-        kept[split].append((pair, count(pair.chosen) - count(pair.rejected)))
+        written[split].append((pair, count(pair.chosen) - count(pair.rejected)))
     if not all(rows.values()):
         report.dropped["all pairs are on one side of the split"] += sum(map(len, rows.values()))
         return []
@@ -229,7 +229,7 @@ def write_pairs(
         for split in SPLITS:
             with store.writing(f"{folder}/{PAIRS}/{split}.parquet") as file:
                 pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows[split], schema=SCHEMA), file, compression="zstd")
-            for number, (pair, longer) in enumerate(kept[split]):
+            for number, (pair, longer) in enumerate(written[split]):
                 report.differences[split].append(longer)
                 report.sources[split][pair.source] += 1
                 report.caveats |= {pair.caveat} if pair.caveat else set()

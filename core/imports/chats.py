@@ -122,9 +122,9 @@ def say(store: Store, chat: Chat, text: str) -> int:
     return number
 
 
-def keep_reply(store: Store, chat: Chat, number: int, player: str, said: Said) -> None:
+def keep_reply(store: Store, chat: Chat, number: int, player: str, reply: Said) -> None:
     """Store a reply; it replaces an earlier reply of the same player to the same message."""
-    store.write_json(f"{FOLDER}/{chat.id}/replies/{number:04}-{_plain(player)}.json", said)
+    store.write_json(f"{FOLDER}/{chat.id}/replies/{number:04}-{_plain(player)}.json", reply)
 
 
 def mark(store: Store, chat: Chat, number: int, player: str, thumb: int, note: str) -> None:

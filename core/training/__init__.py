@@ -1,1 +1,1 @@
-"""Training and export: what a job is asked for, what it needs, and what it may cost."""
+"""Training and export: the specifications of jobs, what they need, and what they may cost."""

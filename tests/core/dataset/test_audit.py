@@ -179,7 +179,7 @@ def only(topics, persona):
 def test_a_topic_that_fell_out_altogether_is_named():
     personas = [only({"anxiety", "relationships", "self_worth"}, persona) for persona in sample_batch(PACK, 0, 120)]
     found = audited([transcript(n, persona=persona) for n, persona in enumerate(personas) if persona["topics"]])
-    [missing] = [warning for warning in audit_warnings(found) if "missing altogether" in warning]
+    [missing] = [warning for warning in audit_warnings(found) if "missing entirely" in warning]
     assert all(name in missing for name in ("life transitions (0, due", "emotional regulation", "financial stress"))
     assert "anxiety" not in missing
     assert fragment(found).count("**missing**") == 3

@@ -52,7 +52,7 @@ def test_what_passed_is_sorted_and_everything_else_has_a_reason():
     }  # fmt: skip
     reasons = {(entry["id"], entry["source"]): entry["reason"] for entry in manifest["left_out"]}
     assert reasons == {
-        ("t1", "another"): "duplicate id: an earlier verdict counts",
+        ("t1", "another"): "duplicate id: an earlier verdict is used",
         ("t3", "batch"): "failed: 0.512",
         ("t4", "batch"): "gate: CQ8, CQ9",
         ("t5", "batch"): "incomplete: some criteria have no usable answer",

@@ -35,7 +35,7 @@ def training(learn, length=16384):
 
 @pytest.mark.parametrize("learn", ["each_reply_once", "slices_folded"])
 def test_a_dataset_of_slices_alone_is_refused_where_conversations_are_learnt(tmp_path, learn):
-    with pytest.raises(DatasetError, match=rf"me/coach .* without whole conversations, which learn: {learn} needs\. Build it again"):
+    with pytest.raises(DatasetError, match=rf"me/coach .* without complete conversations, which learn: {learn} needs\. Build it again"):
         check_learnable(stored(tmp_path), DATASET, training(learn))
     check_learnable(stored(tmp_path), DATASET, training("slices"))
 
