@@ -25,7 +25,7 @@ MAX_SHOWN = 20
 
 
 def files_below(folder: Path, endings: tuple[str, ...]) -> tuple[list[Path], dict[Path, str], Counter[str]]:
-    """List the files below a folder. Links to folders are not followed; hidden files and folders are skipped.
+    """List the files below a folder. Links to folders are not followed. Hidden files and folders, and folders such as `__pycache__`, are skipped.
 
     Returns:
         The files with one of the endings, sorted by path; by path, the reason why a folder was not read; and the numbers of other files by ending, with the

@@ -25,7 +25,7 @@ JOINED = "messages joined with the one before, of the same side"
 GREETING = "greetings of the assistant kept as context, not learnt"
 UNANSWERED = "last messages without an answer dropped"
 WEIGHTLESS = "answers of weight 0, which are learnt like the others"
-"""The last ten: notes on what an import left out or changed. A transcript stores them with their numbers."""
+"""`TOOLS` to `WEIGHTLESS` are notes on what an import left out or changed. A transcript stores them with their numbers."""
 
 PLACEHOLDER = "[image or attachment]"
 """Text of a user's message that contains only images or attachments."""

@@ -211,7 +211,7 @@ def scouts_of(numbers: ImprovementSettings) -> int:
 
 
 def drawn_where_it_fails(numbers: ImprovementSettings, pool: Sequence[Persona], cells: Sequence[Cell]) -> list[Persona]:
-    """Return the other personas of a round, drawn from the pool by where the first ones failed."""
+    """Return the other personas of a round, drawn from the pool in proportion to how often their cells failed."""
     return draw_where_it_fails(pool, cells, numbers.conversations - scouts_of(numbers))
 
 

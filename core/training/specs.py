@@ -69,8 +69,8 @@ def check_learnable(store: Store, dataset: DatasetRef, training: Training) -> No
     rounds = store.load_json(f"{dataset.path}/manifest.json").get("rounds")
     if rounds is None and training.learn != "slices":
         raise DatasetError(
-            f"{dataset.repo} ({dataset.path}) was built without complete conversations, which learn: {training.learn} needs. Build it again (understudy dataset), "
-            "or set learn: slices in the training settings."
+            f"{dataset.repo} ({dataset.path}) was built without complete conversations, which learn: {training.learn} needs. Build it again (understudy "
+            "dataset), or set learn: slices in the training settings."
         )
     later = sum(count for number, count in (rounds or {}).items() if int(number))
     if later and training.learn == "slices":
