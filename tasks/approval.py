@@ -24,7 +24,7 @@ def nobody_watches() -> None:
 
 
 class Approval(RunInput):
-    """The answer of a person."""
+    """The form in which a person approves a job or declines it."""
 
     approve: bool = Field(default=False, description="Submit the job and pay for it. Otherwise the run ends here; what was made is kept.")
 

@@ -260,7 +260,7 @@ async def _show_page(player: Player) -> int:
             while server.process.poll() is None:
                 await asyncio.sleep(1)
             raise ModelError("The server has ended.")
-    except ModelError as error:  # no further request comes: the page does not know the new server
+    except ModelError as error:  # no next request restarts the server: the page does not know a new address
         raise ModelError(f"{str(error).removesuffix(AGAIN)}Run the same command again.") from error
 
 

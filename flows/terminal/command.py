@@ -147,7 +147,11 @@ def as_text(data: Any) -> str:
 
 
 def _settings(word: str) -> str:
-    """Return the path of the settings that a name or path stands for."""
+    """Return the path of the settings file that a person named: `demo`, `full` or a path.
+
+    Raises:
+        SettingsError: it is neither a known name nor a path.
+    """
     if word in SHIPPED:
         return SHIPPED[word]
     if Path(word).suffix or Path(word).exists():
@@ -163,7 +167,7 @@ def _refuse_assignment(value: Any, options: Sequence[str]) -> None:
 
 
 def _meant(word: str, options: Sequence[str]) -> str:
-    """Return the option that was probably meant by `name=value`."""
+    """Return a question that names the option that was probably meant by `name=value`; empty if none is near."""
     name, separator, value = word.partition("=")
     suggestion = nearest(name.strip("-").lower().replace("_", "-"), options) if separator else ""
     return suggestion and f" Did you mean --{suggestion.split(chr(39))[1]} {value:.40}?"
