@@ -57,7 +57,7 @@ def check_battery(path: object, battery: Battery, gates: Mapping[str, Collection
     """Check that openings name gates, clauses and countries of the pack.
 
     Args:
-        path: of `battery.yaml`, for the error.
+        path: path of `battery.yaml`, for the error.
         battery: the file's content.
         gates: clauses by gate.
         countries: names of the countries in `life.yaml`.

@@ -177,8 +177,8 @@ def _mention(assistance: Help, messages: Sequence[str], stems: frozenset[str], e
 
     Args:
         messages: the user's messages after the suggestion.
-        stems: of the suggestion.
-        earlier_stems: of the user's messages up to the suggestion.
+        stems: stems of the suggestion's content words.
+        earlier_stems: stems of the user's messages up to the suggestion.
         around: less common words of the suggestion's paragraph.
     """
     mentions = [

@@ -54,7 +54,7 @@ def _placed(pack: Pack, seed: int, name: str, begin: int, exchanges: int) -> lis
     """Return an episode placed from a message on, and its return if there is one; an empty list if there is no room.
 
     Args:
-        name: of the episode.
+        name: name of the episode.
         begin: number of the first message that the episode may take.
     """
     kind = pack.episodes.episodes[name]

@@ -17,16 +17,18 @@ from core.rehearsal.own_words import ends_in_code, is_pasted, own_words, without
 from core.settings.faults import Fault
 
 COMPLETE_SENTENCES, LAST_WORDS = 3, 8
-"""A message with at least so many complete sentences must also complete its last one, unless that has fewer words than this: it may be an afterthought."""
+"""A message with at least COMPLETE_SENTENCES complete sentences must also complete its last one. A last sentence of fewer than LAST_WORDS words may be an
+afterthought and need not be complete."""
 
 ALONE = 3
-"""An assistant's answer with at least so many words of the first person and none of the second speaks about its writer, as only a user does."""
+"""An assistant's answer with at least this many words of the first person and none of the second speaks about its writer, as only a user does."""
 ASKING = 2
-"""A user's question with at least so many words of the second person, in a message with none of the first, is one that only the assistant asks."""
+"""A user's question with at least this many words of the second person, in a message with none of the first, is one that only the assistant asks."""
 ECHO_SHARE = 0.4
-"""A message repeats one of the other side if it shares at least this share of its runs of words; the maximum in 2,219 messages by frontier models is 0.24."""
+"""Minimum share of a message's runs of words that occur in a message of the other side, to count as its repetition. The maximum in 2,219 messages by
+frontier models is 0.24."""
 ECHO_WORDS = 18
-"""A user repeats the other side if it copies at least so many consecutive words; the maximum in 1,100 messages by frontier models is 15."""
+"""A user repeats the other side if it copies at least this many consecutive words; the maximum in 1,100 messages by frontier models is 15."""
 COPY_WORDS = 3
 """Minimum words of a short message that may not be an exact copy of another."""
 CACHE_SIZE = 2048

@@ -317,7 +317,7 @@ def test_losses_on_held_out_texts_stand_beside_the_files_where_they_were_measure
     assert page.columns[:4] == [6, 6, 6, 6]
     for reported in (
         "4.00 kB 2 0.7281 +0.0027 ± 0.0040 0.0100 ± 0.0020",
-        "is 0.7256 of the merged model, and 0.7254 of the base",
+        "is 0.7256 for the merged model and 0.7254 for the base",
         "8 of validation.parquet",
         "99.1 % of the 640 tokens",
     ):
