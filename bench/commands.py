@@ -1,4 +1,4 @@
-"""Measures the time of commands with nothing to do: refused ones, and repeated ones, both through Prefect with a temporary server and from their receipt.
+"""Measures the time of imports, of refused commands, and of each stage: its first run, a repeated run through Prefect, and a repeated run from its receipt.
 
     python bench/commands.py [settings]        (make bench-commands)
 

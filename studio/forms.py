@@ -36,7 +36,7 @@ async def body_of(request: Request, limit: int = MAX_BYTES) -> bytes:
     async for data in request.stream():
         read += data
         if len(read) > limit:
-            raise HTTPException(413, f"The text is longer than {limit:,} bytes. Shorten it.")
+            raise HTTPException(413, f"The input is longer than {limit:,} bytes. Shorten it.")
     return read
 
 
