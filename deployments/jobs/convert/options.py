@@ -77,7 +77,7 @@ def add_files(add: Callable[..., Any]) -> None:
     add("--quantisations", nargs="+", default=["q4_k_m"], choices=KINDS, help=first)
     weighed = "round weights less the more the training conversations use them (importance matrix)"
     add("--imatrix", action="store_true", help=weighed)
-    keep_f16 = "keep the 16-bit GGUF in the output (the default)"
+    keep_f16 = "keep the 16-bit GGUF in the output"
     add("--keep-f16", action="store_true", default=True, help=keep_f16)
     discard = {"dest": "keep_f16", "action": "store_false", "default": argparse.SUPPRESS}
     add("--discard-f16", **discard, help="neither keep nor push it")
