@@ -70,7 +70,7 @@ class Episodes(Strict):
 
     Args:
         share: share of personas with an episode.
-        second: share of the long conversations with a second one.
+        second: share of the long conversations with an episode that have a second one.
         most_of_messages: maximum share of a batch's messages that are part of an episode.
     """
 

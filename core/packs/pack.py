@@ -184,16 +184,16 @@ class Pack:
 
         Args:
             role: `assistant` for the detailed instructions, `system` for the short ones.
-            country: None if it is unknown.
+            country: the country's name in `life.yaml`; None if it is unknown.
         """
         return self.fill(self.prompts[role], country)
 
     def fill(self, prompt: Prompt, country: str | None = None) -> str:
-        """Return a prompt as an assistant reads it for a person who lives in a country; None if it is unknown."""
+        """Return a prompt as an assistant reads it for a person who lives in a country; `country` is None if it is unknown."""
         return prompt.render(services=self.help_at_hand(country), tics=self.tics.figures)
 
     def system(self, country: str | None = None) -> str:
-        """Return the short system prompt for a person who lives in a country; None if it is unknown."""
+        """Return the short system prompt for a person who lives in a country; `country` is None if it is unknown."""
         return self.instructions("system", country)
 
     def system_of(self, transcript: Transcript) -> str:
@@ -342,7 +342,7 @@ def _load_rubric(numbers_file: Path, criteria_folder: Path) -> Rubric:
     if unknown := sorted(set(numbers.gather.required) - set(criteria)):
         raise PackError(f"{numbers_file}: gather.required names {unknown[0]!r}.{nearest(unknown[0], criteria)} Allowed: {', '.join(criteria)}.")
     _check_forgives(numbers_file, numbers, criteria)
-    # `gather` does not affect assessments; an empty `forgives` is left out, so that packs from before this key keep their hash
+    # neither `gather` nor an empty `forgives` affects assessments, so both are excluded from the hash
     judged_by = numbers.model_dump(mode="json", exclude={"gather", *(() if numbers.forgives else ("forgives",))})
     return Rubric(numbers, criteria, fingerprint([judged_by, {key: [item.head, item.text] for key, item in criteria.items()}]))
 

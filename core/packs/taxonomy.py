@@ -108,7 +108,7 @@ class Taxonomy(Strict):
         moods: the moods of a day, each described in a sentence.
         depends: for a dimension, the dimension on which its weights depend.
         topics_per_persona: minimum and maximum topics of a persona.
-        names: names of personas without a country.
+        names: names of personas whose country has no list of names.
     """
 
     topics: dict[str, TopicGroup] = Field(min_length=1)

@@ -16,7 +16,7 @@ ALPHA = 0.05
 """Significance level of the test whether a judge is more often too strict than too lenient, or the reverse. The result only tells a person which criteria to
 read again, so it is not adjusted for the number of criteria."""
 GOOD = 0.8
-"""Share of equal answers from which a judge agrees with a person: the whole interval must be above it, or below it for the judge to differ often."""
+"""Share of equal answers that counts as agreement. A judge agrees with a person if the whole 95 % interval is above it, and often differs if it is below."""
 MIN_FAILURES = 5
 """Minimum failures for agreement to show whether a judge finds failures."""
 
