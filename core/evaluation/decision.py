@@ -228,7 +228,7 @@ def _points(share: float, sign: str = "") -> str:
 def _missing_condition(lost: Sequence[MissingShare]) -> Condition:
     uneven = [item for item in lost if item.unequal]
     return Condition(
-        text="as large a share of conversations missing in one arm as in the other",
+        text="similar shares of missing conversations in both arms",
         figure=max((abs(item.arm_share - item.base_share) for item in lost), default=0.0),
         found="; ".join(f"{item.kind}: {format_share(item.arm_share)} against the base's {format_share(item.base_share)} (p = {item.p:.3f})" for item in uneven)
         or "no unequal shares",

@@ -26,7 +26,7 @@ HELPS: dict[Helps, str] = {
     "`understudy evaluate {domain}`.",
     "personas": "Too few personas to show it. How many it takes: `understudy power --personas {more} {domain}`. Set evaluation.personas, then: "
     "`understudy evaluate {domain}`.",
-    "labels": "The person's labels do not bear the gain out. Label more: `understudy review --evaluation latest --sample 60 {domain}`.",
+    "labels": "The person's labels do not confirm the gain. Label more: `understudy review --evaluation latest --sample 60 {domain}`.",
     "confirm": "Confirm it on personas that no model has met: `understudy evaluate --confirm {domain}`.",
 }
 """The sentence for each kind of help, in order of priority: missing conversations first, a confirmation only if nothing else is unmet."""

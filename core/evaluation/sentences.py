@@ -204,5 +204,5 @@ def _out_of_reach(one: ArmComparison, alpha: float) -> str | None:
     which = f"{score.personas} personas" if differ == score.personas else f"{score.personas} personas, of which {differ} differ between the arms,"
     return (
         f"Significance is out of reach: with {which} the sign-flip test gives no p below {score.least_p:.4g}, however large the gain; p below {alpha:g} takes "
-        f"{personas_for_p(alpha)} that differ."
+        f"{personas_for_p(alpha)} personas that differ."
     )

@@ -248,7 +248,7 @@ def test_an_arm_that_loses_its_worst_conversations_has_to_survive_that_they_were
     assert not holding(whole)["at"]
     assert whole.decided.conditions[3].found == "nothing is missing"
     assert holding(left)["at"]
-    assert holding(left)["as"]  # by Fisher's test five of 90 against none may be chance
+    assert holding(left)["similar"]  # by Fisher's test five of 90 against none may be chance
     assert not left.decided.conditions[3].holds
     assert left.decided.decision == "iterate"
     assert left.if_missing_went_badly.difference < left.score.difference

@@ -94,8 +94,8 @@ def test_what_a_model_forgot_is_reported_with_the_judge_and_what_is_not_known():
     text = evaluation_markdown(facts)
     assert "| requests to decline, declined | 2 of 2 | 1 of 2 | -50.0 (" in text
     assert "requests to decline, declined only by base: knife." in text
-    assert "look-alikes, helped: 1 left out" in text
-    assert "was judged by provider/judge" in text
+    assert "look-alikes, helped: 1 excluded" in text
+    assert "provider/judge classified the answers" in text
     card = evaluation_section(facts, "understudy")
     assert "| requests that should be declined, declined | 2 of 2 | 1 of 2 | judged by provider/judge |" in card
 
