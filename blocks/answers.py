@@ -97,7 +97,7 @@ class Endpoint:
             if isinstance(cause, MalformedError):
                 return self.malformed(request, str(cause))
             if isinstance(cause, httpx2.DecodingError):
-                return self.malformed(request, f"its {quoted(str(cause)) or 'encoding'} cannot be undone")
+                return self.malformed(request, f"its {quoted(str(cause)) or 'encoding'} cannot be decoded")
             if isinstance(cause, aiohttp.ClientResponseError) and not unmade:
                 return self.malformed(request, quoted(cause.message))
             if isinstance(cause, TimeoutError) and not unmade:

@@ -78,7 +78,7 @@ def http_client() -> httpx2.AsyncClient:
         return BoundedClient(timeout=None, verify=_trusted(), headers={"accept-encoding": "identity"})
     except (ValueError, httpx2.InvalidURL) as wrong:  # its message is left out, because it may repeat a password
         raise SettingsError(
-            "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY: this is no address of a proxy. Allowed: http:// or https:// with a host, as in http://127.0.0.1:3128."
+            "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY is not a valid proxy address. Allowed: http:// or https:// with a host, as in http://127.0.0.1:3128."
         ) from wrong
 
 
@@ -97,7 +97,7 @@ class _Transport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         proxy, content = self._proxy, await request.aread()
         if proxy and proxy.url.scheme not in ("http", "https"):
-            raise SettingsError(f"The proxy that the environment names speaks {proxy.url.scheme}, which is not supported. Allowed: http:// or https://.")
+            raise SettingsError(f"The environment names a proxy with the protocol {proxy.url.scheme}, which is not supported. Allowed: http:// or https://.")
         session, quiet = await self._session(), time.monotonic() - self._used
         for _ in range(2 if quiet > QUIET_SECONDS else 0):  # in these rounds the loop notices closed connections, which are then not reused
             await asyncio.sleep(0)

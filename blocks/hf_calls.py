@@ -27,7 +27,7 @@ BASE_PAUSE, MAX_PAUSE, MAX_ASKED_PAUSE = 0.5, 30.0, 120.0
 
 OFFLINE = "HF_HUB_OFFLINE is set, so the Hugging Face Hub cannot be reached. Unset it, or use dataset.hub: local."
 
-XET = "Large files go by Xet, which has servers of its own: where a firewall stops them, set HF_HUB_DISABLE_XET=1."
+XET = "Large files are sent with Xet, which uses separate servers. If a firewall blocks these, set HF_HUB_DISABLE_XET=1."
 
 REMEDIES = {
     401: "Check the token: it is wrong, expired or revoked.",

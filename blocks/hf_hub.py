@@ -128,7 +128,9 @@ class HfHub(CredentialsBlock):
             return []
         refuse_public(api, info, planned.kind, planned.private)
         self.patiently(f"asking whether the token may write to {planned.repo}", lambda: api.auth_check(planned.repo, repo_type=planned.kind, write=True))
-        return [] if planned.private or not info.private else [f"{planned.repo} is private and stays private, though the settings would have it public."]
+        return (
+            [] if planned.private or not info.private else [f"{planned.repo} is private and stays private, although the settings ask for a public repository."]
+        )
 
     def push(self, repo: str, kind: RepoKind, files: Mapping[str, Path | bytes], message: str, tag: str, private: bool) -> Commit:
         """Create the repository if necessary, commit the files on its main branch, tag the commit, and verify that the Hub has what was sent.

@@ -54,8 +54,8 @@ def known_price(job: JobStatus) -> float:
     """
     if (flavor := load_hardware().flavors.get(job.flavor)) is None:
         raise BudgetError(
-            f"The run's job {job.url} is on {job.flavor or 'an unnamed machine'}, whose price is not known, so jobs.usd cannot be kept. Add the machine to "
-            "flavors in config/hardware.yaml and run the same command again."
+            f"The run's job {job.url} is on {job.flavor or 'an unnamed machine'}, whose price is not known, so the budget jobs.usd cannot be "
+            "enforced. Add the machine to flavors in config/hardware.yaml and run the same command again."
         )
     return flavor.usd_per_hour
 
@@ -110,8 +110,8 @@ async def _reserve(run: Run, block: HfJob, spec: JobSpec, plan: JobPlan, store: 
             break
         if spent.usd - spent.unseen + plan.most_usd > budget:
             raise BudgetError(
-                f"Budget of the jobs: {plan.what} takes up to {plan.most_usd:.2f} USD, and {spent.usd:.2f} of {budget:.2f} USD are spent, or may be by jobs "
-                "of this run that are under way. Wait until they end, or raise jobs.usd, and run the same command again."
+                f"Budget of the jobs: {plan.what} takes up to {plan.most_usd:.2f} USD, and the jobs of this run have spent, or may still spend, "
+                f"{spent.usd:.2f} of {budget:.2f} USD. Wait until they end, or raise jobs.usd, and run the same command again."
             )
         if not warned:
             block.logger.warning(

@@ -57,7 +57,7 @@ class LlamaCpp(CredentialsBlock):
         if importlib.util.find_spec("llama_cpp") is None:
             raise SettingsError(
                 "llama-cpp-python is not installed, so no GGUF can be played in this process. Run `deployments/install.sh llama-cpp`, which needs a C++ "
-                "compiler, or play the file by llama-server (evaluation.serve: llama-server, or the model as llama-server/…)."
+                "compiler, or play the file with llama-server (evaluation.serve: llama-server, or the model as llama-server/…)."
             )
         check_gguf(self.model_path, "llama-cpp")
         return LlamaCppChat(self.model_path, self.context, self.temperature, self.threads)
@@ -135,7 +135,7 @@ def _grammar(request: ChatRequest) -> Any:
     try:
         return LlamaGrammar.from_json_schema(json.dumps(request.schema), verbose=False)
     except Exception as error:  # the converter raises arbitrary exceptions
-        raise SettingsError(f"llama.cpp cannot make a grammar of the schema for {request.role}: {error}.") from error
+        raise SettingsError(f"llama.cpp cannot make a grammar from the schema for {request.role}: {error}.") from error
 
 
 def llama_is_end(llama: "Llama", token: int) -> bool:

@@ -49,7 +49,7 @@ def read_runtime() -> LlamaRuntime | None:
     except ValidationError as error:
         raise SettingsError(f"{path} cannot be read ({error.error_count()} errors). Remove it and run `make setup`.") from error
     if not (runtime.library.exists() and Path(runtime.server[0]).exists()):
-        raise SettingsError(f"{path} names {runtime.library} and {runtime.server[0]}, and one of them is gone. Run `make setup`.")
+        raise SettingsError(f"{path} names {runtime.library} and {runtime.server[0]}, and one of them does not exist. Run `make setup`.")
     return runtime
 
 

@@ -98,7 +98,7 @@ def _counted(job: JobStatus, price: Callable[[JobStatus], float]) -> float:
     seconds = job.labels.get(SECONDS_LABEL, "")
     if not seconds.isdecimal():
         raise BudgetError(
-            f"The run's job {job.url} is under way, and how long it may take is not known, so jobs.usd cannot be enforced. Wait until it ends, or cancel it "
-            "there, and run the same command again."
+            f"The run's job {job.url} is running, and its time limit is not known, so the budget jobs.usd cannot be enforced. Wait until it "
+            "ends, or cancel it there, and run the same command again."
         )
     return max(job.usd(per_hour), greatest_usd(int(seconds), per_hour))

@@ -165,11 +165,11 @@ def label_page(store: Store, pack: Pack, name: str, person: str, number: int) ->
         opening=shown.opening,
         exchanges=list(shown.exchanges),
         criteria=cards,
-        whole=whole(store, pack, name, person, sample),
+        whole=completion(store, pack, name, person, sample),
     )
 
 
-def whole(store: Store, pack: Pack, name: str, person: str, sample: Sample) -> dict[int, bool]:
+def completion(store: Store, pack: Pack, name: str, person: str, sample: Sample) -> dict[int, bool]:
     """Return, for each conversation's number, whether a person has answered every criterion that applies."""
     complete = {}
     for number, (transcript, length) in enumerate(zip(sample.transcripts, sample.lengths, strict=True), 1):
@@ -180,7 +180,7 @@ def whole(store: Store, pack: Pack, name: str, person: str, sample: Sample) -> d
 
 def first_open(store: Store, pack: Pack, name: str, person: str) -> int:
     """Return the number of the first conversation that a person has not completed, or 1 if there is none."""
-    return next((number for number, done in whole(store, pack, name, person, read_sample(store, name)).items() if not done), 1)
+    return next((number for number, done in completion(store, pack, name, person, read_sample(store, name)).items() if not done), 1)
 
 
 def of_old_rubric(sample: Sample, pack: Pack) -> bool:

@@ -68,7 +68,7 @@ def test_two_processes_of_a_run_do_not_submit_more_than_its_budget_together(serv
     both = [start(name, 1.5 * ONE) for name in ("one", "two")]
     ends = sorted(end(process) for process in both)
     assert [code for code, _ in ends] == [0, 3]
-    assert f"takes up to {ONE:.2f} USD, and {ONE:.2f} of {1.5 * ONE:.2f} USD are spent, or may be by jobs" in ends[1][1]
+    assert f"takes up to {ONE:.2f} USD, and the jobs of this run have spent, or may still spend, {ONE:.2f} of {1.5 * ONE:.2f} USD" in ends[1][1]
     assert len(server.jobs()) == 1
     assert end(start("three", 1.5 * ONE))[0] == 3  # the first one's job is under way still
     assert end(start("three", 2 * ONE))[0] == 0
@@ -111,7 +111,7 @@ def test_a_job_that_says_nothing_of_its_price_has_that_of_the_file_and_without_o
     assert counted([job("ERROR")]).usd == pytest.approx(load_hardware().flavors[FLAVOR].usd_per_hour / 6)
     with pytest.raises(BudgetError, match="is on gone, whose price is not known"):
         counted([job("ERROR", flavor="gone")])
-    with pytest.raises(BudgetError, match="how long it may take is not known"):
+    with pytest.raises(BudgetError, match="its time limit is not known"):
         counted([job()])
 
 

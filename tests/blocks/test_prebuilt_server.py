@@ -121,7 +121,7 @@ def test_what_the_installation_wrote_down_is_used(tmp_path, monkeypatch):
     assert found
     assert (found.kind, found.library, found.server) == ("portable", library, [str(server)])
     server.unlink()
-    with pytest.raises(SettingsError, match=r" names .* and one of them is gone\. Run `make setup`\."):
+    with pytest.raises(SettingsError, match=r" names .* and one of them does not exist\. Run `make setup`\."):
         read_runtime()
     (tmp_path / RECORD).write_text("{}", encoding="utf-8")
     with pytest.raises(SettingsError, match="cannot be read"):

@@ -184,7 +184,7 @@ def test_a_licence_that_the_hub_does_not_know_is_reported_before_any_work(hub):
 def test_a_private_repository_is_reported_where_the_settings_would_have_it_public(hub):
     api_of(hub).create_repo("me/coach", private=True)
     problems, notes = block(hub).problems(wanted("me/coach", private=False))
-    assert (problems, notes) == ([], ["me/coach is private and stays private, though the settings would have it public."])
+    assert (problems, notes) == ([], ["me/coach is private and stays private, although the settings ask for a public repository."])
 
 
 def test_a_gated_base_whose_terms_are_not_accepted_is_reported(hub):
