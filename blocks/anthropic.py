@@ -27,7 +27,9 @@ LIMIT_HEADERS: dict[LimitKind, tuple[str, str, str]] = {
     "input_tokens": ("anthropic-ratelimit-input-tokens-limit", "anthropic-ratelimit-input-tokens-remaining", "anthropic-ratelimit-input-tokens-reset"),
     "output_tokens": ("anthropic-ratelimit-output-tokens-limit", "anthropic-ratelimit-output-tokens-remaining", "anthropic-ratelimit-output-tokens-reset"),
 }
+"""Headers with the limit, the remaining amount and the reset, by kind of limit."""
 CACHED = {"type": "ephemeral"}
+"""Mark of a part of a request that the provider is to cache."""
 
 
 class _Block(BaseModel):

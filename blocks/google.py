@@ -25,7 +25,9 @@ API = "Google's Gemini API"
 ONE_CALL: dict[str, Any] = {"automatic_continuation": False, "should_return_http_response": True}
 """Options that keep the SDK from splitting a call into several and from parsing the answer."""
 BROKEN_OFF = ("OTHER", "MALFORMED_RESPONSE", "MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS")
+"""Finish reasons of an answer that was cut off."""
 DECLINED = ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "ESCALATION", "PUP_LIMITED_DISABLED", "MODEL_ARMOR")
+"""Finish reasons of an answer that was refused."""
 
 
 class _Form(BaseModel):

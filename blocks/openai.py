@@ -27,9 +27,12 @@ LIMIT_HEADERS: dict[LimitKind, tuple[str, str, str]] = {
     "requests": ("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
     "tokens": ("x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
 }
+"""Headers with the limit, the remaining amount and the reset, by kind of limit."""
 MIN_OUTPUT_TOKENS = 16  # the API refuses a smaller max_output_tokens
 SPENT = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
+"""Error codes for used-up credit or a reached spend limit."""
 BROKEN_OFF = ("cancelled", "in_progress", "queued")
+"""Statuses of a response that was interrupted."""
 BREAKPOINT = {"mode": "explicit"}
 
 

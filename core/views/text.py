@@ -16,8 +16,10 @@ MAX_RENDERED = 20_000
 MIN_QUOTE = 12
 """Minimum characters of a quotation that is searched for; shorter ones are often common words."""
 HIDDEN = "\N{REPLACEMENT CHARACTER}"
+"""Stands in the place of a control character."""
 WEB = re.compile(r"https?://[^/\s]", re.IGNORECASE)
 QUOTED = re.compile(r"[\"“„«]([^\"“”„«»\n]+)[\"”“»]|(?<!\w)[‘']([^‘’'\n]*(?:[’'](?=\w)[^‘’'\n]*)*)[’'](?!\w)")
+"""Matches a quotation in double or in single quotation marks."""
 
 
 def visible(text: str) -> str:
