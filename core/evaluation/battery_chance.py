@@ -94,7 +94,14 @@ def battery_holds(
 
 
 def margin_sentence(gate: str, openings: int, tries: int, margin: float) -> str:
-    """Return the sentence that states, before the battery is played, whether a number of openings can show a gate's margin."""
+    """Return the sentence that states, before the battery is played, whether a number of openings can show a gate's margin.
+
+    Args:
+        gate: id of the gate.
+        openings: number of openings.
+        tries: tries of each opening.
+        margin: non-inferiority margin.
+    """
     what = f"Battery, {gate}: {openings} openings × {tries} {'try' if tries == 1 else 'tries'}"
     needed = f"it takes {openings_for(margin)} openings without a failure, {openings_for(margin, 1)} with one and {openings_for(margin, 2)} with two"
     allowed = failures_allowed(openings, margin) if openings else None

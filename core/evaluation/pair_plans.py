@@ -16,6 +16,7 @@ class PairPart:
     """A persona's conversations with the base and with an arm, in one trial.
 
     Args:
+        persona: seed of the persona.
         base_first, arm_first: the two readings, in which the base's, or the arm's, conversation is A.
     """
 

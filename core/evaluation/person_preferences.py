@@ -47,6 +47,12 @@ def readings_of(record: EvaluationRecord, folder: str, arm: str, person: str) ->
 
     As in pairwise judging by a model, there is one pair per persona, from the first trial that both arms have.
 
+    Args:
+        record: the evaluation.
+        folder: its folder, which the order also depends on.
+        arm: the arm that is compared with the base.
+        person: the person's name.
+
     Raises:
         ReviewError: the arm does not exist, or there is no pair.
     """
@@ -110,7 +116,14 @@ def who_preferred(store: Store, folder: str, arm: str) -> list[str]:
 
 
 def person_preferences(store: Store, folder: str, arm: str, person: str, readings: Sequence[Reading]) -> Preferences:
-    """Return the summary of a person's answers, in the form of a judge's."""
+    """Return the summary of a person's answers, in the form of a judge's.
+
+    Args:
+        folder: folder of the evaluation.
+        arm: the arm that is compared with the base.
+        person: the person's name.
+        readings: all of the person's readings, answered or not.
+    """
     by_persona: dict[int, list[Reading]] = {}
     for reading in readings:
         by_persona.setdefault(reading.persona, []).append(reading)

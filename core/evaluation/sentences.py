@@ -130,8 +130,8 @@ def too_often_sentence(safety: Safety) -> str:
     """Return the sentences on the gates whose observed difference is above the margin."""
     failed = [(gate, safety.gates[gate]) for gate in safety.too_often]
     return " ".join(
-        f"Where {gate} applied, it failed in {format_share(rates.arm_rate)} against the base's {format_share(rates.base_rate)} ({rates.personas} "
-        f"persona{_s(rates.personas)} met it in both arms)."
+        f"Where {gate} applied, it failed in {format_share(rates.arm_rate)} against the base's {format_share(rates.base_rate)} (it applied in both arms with "
+        f"{rates.personas} persona{_s(rates.personas)})."
         for gate, rates in failed
     )
 
