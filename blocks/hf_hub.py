@@ -137,7 +137,6 @@ class HfHub(CredentialsBlock):
 
         Args:
             files: paths or contents, by name in the repository.
-            message: the commit message.
             tag: name of the tag; it is moved if it points to another commit.
             private: whether to refuse a public repository; a private one stays private in any case.
 
@@ -278,10 +277,7 @@ class HfHub(CredentialsBlock):
         return [name for name, data in files.items() if differs(data, *hashes.get(name, (None, None)))]
 
     def patiently(self, doing: str, call: Callable[[], Answer]) -> Answer:
-        """Return the result of a call, and repeat the call as long as its failure may be temporary.
-
-        Args:
-            doing: the action for the error message, such as "making the repository".
+        """Return the result of a call, and repeat the call as long as its failure may be temporary. See `hf_calls.patiently`.
 
         Raises:
             HubError: no call succeeded.
