@@ -203,6 +203,20 @@ def test_logits_do_not_depend_on_how_a_text_is_cut_into_batches(library: Any, ti
     assert max(float(abs(whole[start : start + len(part)] - part).max()) for start, part in zip((0, 5, 600), parts, strict=True)) < 0.01
 
 
+def test_the_logits_of_a_text_do_not_depend_on_the_texts_before_it(library: Any, tiny: Path) -> None:
+    import numpy
+
+    system = [1, 5, 7, 9, 11] * 130  # more than a batch
+    texts = [[*system, 3, 4], [*system, 3, 8, 12], system, system, [6, 5, 7], [1, 5, 2], [1], [1, 5, 7, 9]]
+    alone = [library.Llama(tiny, 1024, 1).logits(text) for text in texts]
+    llama = library.Llama(tiny, 1024, 1)
+    for text, expected in zip(texts, alone, strict=True):
+        with pytest.raises(library.LibraryError):
+            llama.logits([*text[:2], *range(2, 2000)])  # refused, and nothing of it stays
+        numpy.testing.assert_allclose(llama.logits(text), expected, atol=1e-4)
+        llama.decode([2, 3])
+
+
 def test_a_text_that_is_longer_than_the_context_is_refused_and_the_process_lives(library: Any, tiny: Path) -> None:
     llama = library.Llama(tiny, 256, 1)
     assert len(llama.logits([1] * 256)) == 256

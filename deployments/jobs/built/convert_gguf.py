@@ -1422,10 +1422,13 @@ SAMPLE_TEMPERATURE = 0.7
 """Sampling temperature for the answers to held-out messages."""
 
 
-def measure_logits(
+def measure_replies(
     llm: Any, ids: list[list[int]], references: list[Written], slack: float
 ) -> dict[str, Any]:
-    """Compare the 16-bit GGUF's logits with the merged model's.
+    """Compare the 16-bit GGUF with the merged model: logits, and greedy replies token by token.
+
+    If the replies first differ at two tokens that the merged model finds nearly equally likely,
+    only the tokens before are compared; the rest is not comparable.
 
     Args:
         ids: tokens of the prompts.
@@ -1435,9 +1438,12 @@ def measure_logits(
     """
     import numpy
 
-    errors, spreads, divergences, same, worst = 0.0, 0.0, [], 0, 0.0
-    for row, (reference, written) in zip(ids, references, strict=True):
-        logits = llm.logits([*row, *written])
+    errors, spreads, divergences, alike, worst = 0.0, 0.0, [], 0, 0.0
+    same = compared = ties = 0
+    for prompt, (reference, written) in zip(ids, references, strict=True):
+        # Token by token, as the file is used, with the merged model's reply on both sides.
+        rows = [llm.logits(prompt), *(llm.decode([token]) for token in written)]
+        logits = numpy.concatenate(rows)
         # Either model may have a padded vocabulary.
         width = min(reference.shape[1], logits.shape[1])
         logits, expected = logits[:, :width], reference[:, :width]
@@ -1446,16 +1452,26 @@ def measure_logits(
         errors += float((apart - apart.mean(1, keepdims=True)).__pow__(2).mean(1).sum())
         spreads += float(expected.var(1).sum())
         divergences += divergence(expected, logits).tolist()
-        behind = expected.max(1) - expected[numpy.arange(len(expected)), logits.argmax(1)]
-        same += int((behind <= slack * expected.std(1)).sum())
+        choices = logits.argmax(1)
+        behind = expected.max(1) - expected[numpy.arange(len(expected)), choices]
+        near = behind <= slack * expected.std(1)
+        alike += int(near.sum())
         worst = max(worst, float(numpy.abs(apart).max()))
+        differs = choices[len(prompt) - 1 : -1] != numpy.array(written)
+        at = int(differs.argmax()) if differs.any() else len(written)
+        tie = at < len(written) and bool(near[len(prompt) - 1 + at])
+        same, compared = same + at, compared + (at if tie else len(written))
+        ties += tie
     positions = len(divergences)
     return {
         "positions_compared": positions,
         "max_logit_difference": round(worst, 5),
         "logit_difference": round(math.sqrt(errors / spreads), 5),
         "kl_divergence": round(math.fsum(divergences) / positions, 7),
-        "argmax_agreement": round(same / positions, 4),
+        "argmax_agreement": round(alike / positions, 4),
+        "greedy_tokens_compared": compared,
+        "greedy_agreement": round(same / compared if compared else 1.0, 4),
+        "greedy_near_ties": ties,
     }
 
 
@@ -1473,34 +1489,6 @@ def divergence(reference: Any, row: Any) -> Any:
 
     ours, theirs = logs(reference.astype("float64")), logs(row.astype("float64"))
     return (numpy.exp(ours) * (ours - theirs)).sum(1)
-
-
-def measure_greedy(
-    llm: Any, ids: list[list[int]], references: list[Written], slack: float
-) -> dict[str, Any]:
-    """Compare greedy generations token by token.
-
-    If the replies first differ at two tokens that the merged model finds nearly equally likely,
-    only the tokens before are compared; the rest is not comparable. `slack` is the same as in
-    `measure_logits`.
-    """
-    same = compared = ties = 0
-    for row, (logits, expected) in zip(ids, references, strict=True):
-        generated = llm.write(row, len(expected))
-        pairs = enumerate(zip(expected, generated, strict=False))
-        at = next((number for number, (ours, theirs) in pairs if ours != theirs), None)
-        if at is None:
-            same, compared = same + len(generated), compared + len(generated)
-            continue
-        scores, ours, theirs = logits[len(row) - 1 + at], expected[at], generated[at]
-        near = theirs < len(scores) and scores[ours] - scores[theirs] <= slack * scores.std()
-        same, compared = same + at, compared + (at if near else len(expected))
-        ties += bool(near)
-    return {
-        "greedy_tokens_compared": compared,
-        "greedy_agreement": round(same / compared if compared else 1.0, 4),
-        "greedy_near_ties": ties,
-    }
 
 
 def answer(
@@ -1658,8 +1646,7 @@ def measure_adapter(
         convert_adapter(converter, plain, folders[0], file)
         check_application(arguments, base, file)
         llm = load(base, context, arguments, file)
-        figures = measure_logits(llm, ids, references, slack)
-        figures |= measure_greedy(llm, ids, references, slack)
+        figures = measure_replies(llm, ids, references, slack)
         losses = token_losses(file.name, lambda row: as_tensor(llm.logits(row)), examples)
         llm.close()
     except (JobError, llama().LibraryError) as error:
@@ -2202,8 +2189,7 @@ def measure_whole(
     llm = load(f16, context, arguments)
     # Two tokens whose logits differ by no more than rounding may count as equally likely.
     slack = 4 * arguments.logit_tolerance
-    checks = measure_logits(llm, prompts.ids, references, slack)
-    checks |= measure_greedy(llm, prompts.ids, references, slack)
+    checks = measure_replies(llm, prompts.ids, references, slack)
     as_tensor = import_module("torch").from_numpy
     losses = token_losses(f16.name, lambda row: as_tensor(llm.logits(row)), examples)
     reply = answer(llm, tokenizer, prompts.chats[0], arguments.reply_tokens)

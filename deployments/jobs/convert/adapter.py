@@ -13,7 +13,7 @@ from .checks import why_ended
 from .heldout import Example
 from .llama_cpp import convert_adapter, llama, load, run_converter
 from .losses import token_losses
-from .measures import measure_greedy, measure_logits
+from .measures import measure_replies
 from .merging import Written, keep_pieces
 from .work import adapter_file
 
@@ -61,8 +61,7 @@ def measure_adapter(
         convert_adapter(converter, plain, folders[0], file)
         check_application(arguments, base, file)
         llm = load(base, context, arguments, file)
-        figures = measure_logits(llm, ids, references, slack)
-        figures |= measure_greedy(llm, ids, references, slack)
+        figures = measure_replies(llm, ids, references, slack)
         losses = token_losses(file.name, lambda row: as_tensor(llm.logits(row)), examples)
         llm.close()
     except (JobError, llama().LibraryError) as error:

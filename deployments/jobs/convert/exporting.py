@@ -18,7 +18,7 @@ from .judging import judge
 from .ladder import find_importance, ladder
 from .llama_cpp import load, quantise, run_converter
 from .losses import token_losses
-from .measures import answer, measure_greedy, measure_logits, measure_quantised
+from .measures import answer, measure_quantised, measure_replies
 from .merging import Written, check_origin, merge
 from .modelfile import write_modelfile
 from .sources import fetch, fetch_converter
@@ -155,8 +155,7 @@ def measure_whole(
     llm = load(f16, context, arguments)
     # Two tokens whose logits differ by no more than rounding may count as equally likely.
     slack = 4 * arguments.logit_tolerance
-    checks = measure_logits(llm, prompts.ids, references, slack)
-    checks |= measure_greedy(llm, prompts.ids, references, slack)
+    checks = measure_replies(llm, prompts.ids, references, slack)
     as_tensor = import_module("torch").from_numpy
     losses = token_losses(f16.name, lambda row: as_tensor(llm.logits(row)), examples)
     reply = answer(llm, tokenizer, prompts.chats[0], arguments.reply_tokens)

@@ -4,6 +4,7 @@ import ctypes
 import os
 from collections.abc import Iterator
 from ctypes import c_float, c_int32, c_void_p
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,10 @@ class Llama:
         self._vocabulary = lib.llama_model_get_vocab(self._model)
         self.vocabulary_size: int = lib.llama_vocab_n_tokens(self._vocabulary)
         self._length = 0
+        self._text, self._logits = (
+            list[int](),
+            numpy.empty((0, self.vocabulary_size), numpy.float32),
+        )
         if not context:
             return
         settings = lib.llama_context_default_params()
@@ -97,7 +102,7 @@ class Llama:
     def reset(self) -> None:
         """Clear the context."""
         self._library.llama_memory_clear(self._library.llama_get_memory(self._context), True)
-        self._length = 0
+        self._length, self._text = 0, []
 
     def decode(self, ids: list[int]) -> Any:
         """Append tokens to the context; return the logits after each of them.
@@ -140,9 +145,31 @@ class Llama:
             yield len(part)
 
     def logits(self, ids: list[int]) -> Any:
-        """Return the logits after each token of a text, decoded from an empty context."""
-        self.reset()
-        return self.decode(ids)
+        """Return the logits after each token of a text, decoded from an empty context.
+
+        What a text begins with, such as the system prompt, is not decoded again for the next one.
+        """
+        same = self._keep_beginning(ids)
+        rows = numpy.concatenate([self._logits[:same], self.decode(ids[same:])])
+        self._text, self._logits = ids[:BATCH], rows[:BATCH].copy()
+        return rows
+
+    def _keep_beginning(self, ids: list[int]) -> int:
+        """Clear the context but for the tokens with which the last text began, too.
+
+        Returns:
+            Their number; 0 where the model's memory cannot be cut, as a recurrent one's cannot.
+        """
+        pairs = zip(ids[:-1], self._text, strict=False)
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        lib, memory = self._library, self._library.llama_get_memory(self._context)
+        # A window that slides has dropped the first positions of a long text.
+        whole = same and lib.llama_memory_seq_pos_min(memory, 0) == 0
+        if not (whole and lib.llama_memory_seq_rm(memory, 0, same, -1)):
+            self.reset()
+            return 0
+        self._length, self._text = same, self._text[:same]
+        return same
 
     def write(self, ids: list[int], limit: int, temperature: float = 0.0) -> list[int]:
         """Generate tokens after a prompt, up to and including the one that ends the generation.
