@@ -153,7 +153,7 @@ async def in_time(answer: Awaitable[Value], seconds: float) -> Value:
         async with asyncio.timeout(seconds):
             return await answer
     except TimeoutError as late:
-        raise ModelTimeoutError(f"The provider did not answer about a batch within {seconds:g} s.") from late
+        raise ModelTimeoutError(f"The provider did not answer a request about a batch within {seconds:g} s.") from late
 
 
 async def submit(batches: Batches, label: str, entries: Sequence[bytes]) -> list[str]:

@@ -99,8 +99,8 @@ class Ledger:
         if not (count := self._log.damaged + self._strange):
             return None
         return (
-            f"{self.store.root}/ledger/{self.run} is damaged: {count} of its lines are no calls, and what they cost is missing in the bill and in the budget. "
-            "Put the file back from a copy, or lower the budget by what is missing."
+            f"{self.store.root}/ledger/{self.run} is damaged: {count} of its lines are not valid calls, and the bill and the budget lack their cost. "
+            "Restore the file from a copy, or lower the budget by the missing amount."
         )
 
     @property

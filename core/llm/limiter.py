@@ -183,8 +183,8 @@ class Limiter:
         at = self._clock() if now is None else now
         for item in allowances:
             if item.limit:
-                known = self._limits.per_minute().get(item.kind)
-                self._learn(item.kind, min(item.limit / self._limits.runs_at_once, known or item.limit))
+                configured = self._limits.per_minute().get(item.kind)
+                self._learn(item.kind, min(item.limit / self._limits.runs_at_once, configured or item.limit))
             bucket = self.buckets.get(item.kind)
             if bucket and item.remaining is not None and item.reset:
                 # if the provider's bucket is less than half full, other clients use it or we were too fast: take no more than flows in
@@ -197,9 +197,9 @@ class Limiter:
     def expected(self, request: ChatRequest) -> Usage:
         """Return the expected tokens of a request; if cached input does not count towards the limit, only uncached input is included."""
         characters = self._count(request)
-        known = 0 if self._cached_counts else self._characters.get((request.item, request.role), 0)
+        cached = 0 if self._cached_counts else self._characters.get((request.item, request.role), 0)
         output = self._output.get(request.role, OUTPUT_TOKENS)
-        return Usage(input_tokens=round(max(0, characters - known) * self._per_character), output_tokens=round(min(output, request.max_tokens)))
+        return Usage(input_tokens=round(max(0, characters - cached) * self._per_character), output_tokens=round(min(output, request.max_tokens)))
 
     def _learn(self, kind: LimitKind, per_minute: float) -> None:
         rate = per_minute / 60 * SHARE

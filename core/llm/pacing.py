@@ -13,7 +13,7 @@ GROWTH_SECONDS = 4.0
 """The rate doubles in this time and is sixteen times as high after twice the time: slow growth near the limit, fast growth if the limit has disappeared."""
 
 APPROACH_SECONDS, APPROACH_DOUBLING_SECONDS = 2.0, 0.5
-"""After a time in which every request was refused, the previous rate is restored over the first time, doubling at the second."""
+"""After every request was refused for some time, the seconds over which the previous rate is restored, and the seconds in which the rate doubles meanwhile."""
 
 MIN_HOLD_SECONDS, ACCEPTED_FOR_A_REFUSAL = 5.0, 150
 """A limit is held for at least this many seconds before more is tried, and for as long as it has been stable already; but only until this many requests were
@@ -26,7 +26,7 @@ AGREEMENT = 1.3
 """Two measurements that differ by less than this factor are taken for the same limit."""
 
 PAUSE_SECONDS = 1.0
-"""Idle time, although a request could be sent, after which a new measurement begins; the learned rate stays in use."""
+"""Seconds without a request, although one could be sent, after which a new measurement begins; the learned rate stays in use."""
 
 TIMES_KEPT = 1000
 """Number of requests whose times are kept: more than are sent in two round trips."""

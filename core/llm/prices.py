@@ -152,8 +152,8 @@ def max_price(prices: PriceList, most: Usage) -> float | None:
     """Return the maximum cost of tokens in USD, whether the prompt is read from the provider's cache, written to it, or neither; None if unknown."""
     read, written = most.input_tokens, most.output_tokens
     costs = [prices.price(usage) for usage in (Usage(read, written), Usage(read, written, read), Usage(read, written, 0, read))]
-    known = [cost for cost in costs if cost is not None]
-    return max(known) if len(known) == len(costs) else None
+    priced = [cost for cost in costs if cost is not None]
+    return max(priced) if len(priced) == len(costs) else None
 
 
 def price_list(reference: str, rates: Price | None, free: bool, batch: bool = False) -> PriceList:

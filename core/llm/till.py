@@ -98,7 +98,7 @@ class Till:
         self._surprised = True
         self._tell(
             f"{self.reference} counted {usage.input_tokens:,} tokens in and {usage.output_tokens:,} out, where at most {most.input_tokens:,} and "
-            f"{most.output_tokens:,} were expected: the budget may be exceeded by that. More is set aside for its next calls."
+            f"{most.output_tokens:,} were expected: the budget may be exceeded by the difference. More is reserved for its next calls."
         )
 
     def problem(self, request: ChatRequest, reply: Reply) -> ModelError | None:
@@ -127,7 +127,7 @@ class Till:
     def _unsound(self, request: ChatRequest, text: str) -> str | None:
         """Return why a text can be neither stored nor sent on; None if it can."""
         if len(text) > (most := most_characters(request, self.reference)):
-            return f"has {len(text):,} characters, where {request.max_tokens:,} tokens were asked for ({most:,} at most)"
+            return f"has {len(text):,} characters, where {request.max_tokens:,} tokens were requested (at most {most:,} characters)"
         if "\0" in text or (request.schema and ESCAPED_NUL.search(text)):
             return "has a NUL character"
         try:

@@ -23,13 +23,16 @@ SMALLER = "use a smaller model, context or batch, or give it more memory"
 
 SIGNALS = {
     "SIGILL": ("it used an instruction that this CPU does not have", BUILD),
-    "SIGSEGV": ("it accessed memory that is not its own", "A fault of the program, or a build for another CPU, is the likely cause."),
-    "SIGBUS": ("it accessed memory or a mapped file that is not there", "Check that the disk is not full and that no file was changed while it was read."),
+    "SIGSEGV": ("it accessed memory that does not belong to it", "A fault of the program, or a build for another CPU, is the likely cause."),
+    "SIGBUS": ("it accessed memory or a mapped file that does not exist", "Check that the disk is not full and that no file was changed while it was read."),
     "SIGFPE": ("it made an arithmetic error, such as a division by zero", "A damaged model file or a fault of the program is the likely cause."),
     "SIGABRT": ("it stopped itself after an error", f"Its last lines say why. If memory was short, {SMALLER}."),
     "SIGTRAP": ("it stopped itself after an error", "Its last lines say why."),
     "SIGSYS": ("it made a system call that is forbidden here", "Run it outside of the sandbox."),
-    "SIGKILL": ("it was ended from outside", f"The likely cause is the system's out-of-memory killer or `kill -9`. If memory was short, {SMALLER}."),
+    "SIGKILL": (
+        "it was killed by the system or by another program",
+        f"The likely cause is the system's out-of-memory killer or `kill -9`. If memory was short, {SMALLER}.",
+    ),
     "SIGTERM": ("another program asked it to end", "Run the same command again."),
     "SIGXCPU": ("it reached a limit of CPU time", "Raise the limit (ulimit -t) and run the same command again."),
     "SIGXFSZ": ("it reached a limit of file size", "Raise the limit (ulimit -f) and run the same command again."),
@@ -140,8 +143,8 @@ def _killer(before: Memory, now: Memory) -> str:
     if before.kills is None or now.kills is None:
         return ""
     if now.kills > before.kills:
-        return f"The kernel's out-of-memory killer struck meanwhile, so memory is the cause: {SMALLER}."
+        return f"The kernel's out-of-memory killer ended a process in this time, so a lack of memory is the cause: {SMALLER}."
     return (
-        "The kernel counted no out-of-memory kill meanwhile, so `kill -9`, a memory watchdog, a limit or a container's stop ended it. "
+        "The kernel counted no out-of-memory kill in this time, so `kill -9`, a memory watchdog, a limit or the stop of its container ended it. "
         "Run the same command again."
     )

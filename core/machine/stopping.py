@@ -38,14 +38,14 @@ class _Stop:
         number: number of the signal; None if there was no request.
         at: time of the request.
         cancel: cancels the work under way; None if there is none.
-        said: whether the sentence was printed.
+        printed: whether the sentence was printed.
     """
 
     sentence: str = "Stopped."
     number: int | None = None
     at: float = 0.0
     cancel: Callable[[], None] | None = None
-    said: bool = False
+    printed: bool = False
 
 
 _STOP = _Stop()
@@ -134,8 +134,8 @@ def _on_signal(number: int, _: FrameType | None) -> None:
 
 def say_stopped() -> None:
     """Print the sentence of `stop_on_signals`, once."""
-    if not _STOP.said:
-        _STOP.said = True
+    if not _STOP.printed:
+        _STOP.printed = True
         say(_STOP.sentence)
 
 

@@ -58,8 +58,8 @@ def read_arm(name: str, text: str) -> ArmWords:
     prompt = prompt or SYSTEM
     if prompt not in (SYSTEM, ASSISTANT) and not prompt.endswith(".md"):
         raise ValueError(
-            f"the arm {name!r} plays under {prompt!r:.80}.{nearest(prompt, (SYSTEM, ASSISTANT))} Allowed: {SYSTEM}, {ASSISTANT}, or the path of a prompt file "
-            "that ends in .md"
+            f"the arm {name!r} has the prompt {prompt!r:.80}.{nearest(prompt, (SYSTEM, ASSISTANT))} Allowed: {SYSTEM}, {ASSISTANT}, or the path of a prompt "
+            "file that ends in .md"
         )
     return ArmWords(model, prompt)
 

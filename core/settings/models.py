@@ -51,13 +51,13 @@ class ModelSettings(Strict):
 
     def per_minute(self) -> dict[LimitKind, float]:
         """Return one run's share of the known limits."""
-        known: dict[LimitKind, int | None] = {
+        limits: dict[LimitKind, int | None] = {
             "requests": self.requests_per_minute,
             "input_tokens": self.input_tokens_per_minute,
             "output_tokens": self.output_tokens_per_minute,
             "tokens": self.tokens_per_minute,
         }
-        return {kind: limit / self.runs_at_once for kind, limit in known.items() if limit}
+        return {kind: limit / self.runs_at_once for kind, limit in limits.items() if limit}
 
     def share_of_concurrency(self) -> int:
         """Return the number of calls that one run may have under way."""

@@ -49,7 +49,9 @@ class Roles(Strict):
     def _judges_differ(self) -> "Roles":
         for panel in (self.judges, self.evaluation_judges or []):
             if twice := sorted({name for name in panel if panel.count(name) > 1}):
-                raise ValueError(f"judges names {twice[0]} more than once; a panel is of different models, and one judge's stability is what `repeat` measures")
+                raise ValueError(
+                    f"judges names {twice[0]} more than once; a panel consists of different models. To measure one judge's stability, use `repeat`"
+                )
         return self
 
     def judges_of(self, flow: str) -> list[str]:
@@ -172,7 +174,9 @@ class Settings(Strict):
             provider = name.partition("/")[0]
             if provider not in OPTIONS:
                 if "/" in name or (name not in self._names() and nearest(name, OPTIONS)):
-                    raise ValueError(f"models names {name!r}, of no known provider.{nearest(name, OPTIONS)} Allowed: {', '.join(OPTIONS)}, or a saved block")
+                    raise ValueError(
+                        f"models names {name!r}, whose provider is unknown.{nearest(name, OPTIONS)} Allowed: {', '.join(OPTIONS)}, or a saved block"
+                    )
                 continue
             try:
                 fitting(entry.options, OPTIONS[provider])
@@ -215,8 +219,8 @@ class Settings(Strict):
     def _jobs_reach_what_they_need(self) -> "Settings":
         if self.jobs.where != "local" and "local" in (self.dataset.hub, self.export.hub):
             raise ValueError(
-                f"jobs.where is {self.jobs.where!r}, but a job elsewhere reads its dataset from the Hub and leaves its model there; set dataset.hub and "
-                "export.hub to hf (or a saved block) too, or jobs.where to local"
+                f"jobs.where is {self.jobs.where!r}, but a job on another machine reads its dataset from the Hub and publishes its model there; set "
+                "dataset.hub and export.hub to hf (or a saved block) too, or jobs.where to local"
             )
         return self
 
@@ -306,7 +310,7 @@ def check_jobs(settings: Settings, training: Training) -> None:
     if training.base.kind != "hub":
         raise SettingsError(
             f"jobs.where is {settings.jobs.where!r}, but the base of the training settings {settings.training!r} is {KINDS[training.base.kind]} "
-            f"({training.base.model}), which a job elsewhere cannot reach. Push the model to the Hub and name it there, or set jobs.where to local."
+            f"({training.base.model}), which a job on another machine cannot read. Push the model to the Hub and name it there, or set jobs.where to local."
         )
     if training.flavors is None:
         raise SettingsError(

@@ -77,7 +77,7 @@ def ask_to_trust(settings: Path) -> None:
         return
     folder = settings.resolve().parent
     show(f"{settings} is outside the project. A settings file is trusted like code: it names addresses, programs and images.", error=True)
-    show_text(one_line(f"Use it and what is in {folder}? [y/N] "), error=True, end="")
+    show_text(one_line(f"Use it and the other files in {folder}? [y/N] "), error=True, end="")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise SettingsError(f"Nothing was done. Put the file below {project_folder()}, or its folder into {TRUST_VARIABLE}.")
     trust(folder)

@@ -13,7 +13,7 @@ from core.yaml_files import explain
 
 
 class LineLog:
-    """A log whose lines are on disk as soon as they are added, each with the name of the thing that it belongs to.
+    """A log whose lines are on disk as soon as they are added, each with the name of the item that it belongs to.
 
     Existing lines are checked one by one. A line that was truncated because the process was killed is removed. If any other line is damaged, the file is
     kept under another name, and the log continues with the usable lines.
@@ -21,7 +21,7 @@ class LineLog:
     Args:
         store: the data root; None to store nothing.
         folder: folder below the data root.
-        name: name of the thing that the log belongs to, and of the file.
+        name: name of the item that the log belongs to, which is also that of the file.
         take: called with each existing line; raises ValueError for a line that is invalid.
         in_order: whether each line depends on those before it, so that no line after a damaged one is usable.
         lock: the writer's lock; None if no other process can add lines.
@@ -81,6 +81,6 @@ class LineLog:
         self._append(json.dumps({"of": self._name, **fields}, ensure_ascii=False) + "\n")
 
     def remove(self) -> None:
-        """Delete the file when its thing is finished and stored elsewhere."""
+        """Delete the file once its item is finished and stored elsewhere."""
         if self._store:
             self._store.remove(self._path)

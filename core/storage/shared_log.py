@@ -176,7 +176,7 @@ class ObjectLog:
         if not self._proven and self._store.create(name, b"\n"):
             self._store.write(name, content)
             raise StoreError(
-                f"{self._store.root} replaces files that it should refuse to replace, so processes cannot share a budget. Set UNDERSTUDY_DATA to a "
+                f"{self._store.root} overwrites files that it must not overwrite, so processes cannot share a budget. Set UNDERSTUDY_DATA to a "
                 "folder, or to a storage with conditional writes, such as S3."
             )
         self._proven = True

@@ -44,7 +44,7 @@ class StoredObject(dict[str, Any]):
         Raises:
             DamagedError: always.
         """
-        raise DamagedError(f"{self._place} has no {key!r}, so it is damaged. Remove it, or what it is part of, to have that made again.")
+        raise DamagedError(f"{self._place} has no {key!r}, so it is damaged. Remove it, or the result that it is part of, to have it made again.")
 
 
 @dataclass(frozen=True)
@@ -116,9 +116,13 @@ class Store:
         try:
             value = json.loads(self.read(name), object_hook=partial(StoredObject, f"{self.root}/{name}"))
         except (ValueError, RecursionError) as error:
-            raise DamagedError(f"{self.root}/{name} is not JSON, so it is damaged. Remove it, or what it is part of, to have that made again.") from error
+            raise DamagedError(
+                f"{self.root}/{name} is not JSON, so it is damaged. Remove it, or the result that it is part of, to have it made again."
+            ) from error
         if not isinstance(value, dict):
-            raise DamagedError(f"{self.root}/{name} is not a JSON object, so it is damaged. Remove it, or what it is part of, to have that made again.")
+            raise DamagedError(
+                f"{self.root}/{name} is not a JSON object, so it is damaged. Remove it, or the result that it is part of, to have it made again."
+            )
         return value
 
     def read_bytes(self, name: str) -> bytes:

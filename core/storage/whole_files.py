@@ -20,7 +20,7 @@ MAX_PART, MAX_NAME = 255, 1024
 def wrong_in(name: str) -> str | None:
     """Return why a name is not valid on every file system; None if it is valid."""
     if not name.isprintable() or "\\" in name:
-        return "it has a backslash or a character that is not printed"
+        return "it has a backslash or a non-printable character"
     parts = name.split("/")
     if not {"", ".", ".."}.isdisjoint(parts):
         return "it begins or ends with a slash, or a part of it is empty, `.` or `..`"
@@ -76,7 +76,7 @@ def failure(verb: str, what: str, error: OSError) -> StoreError:
     """
     if error.errno in (errno.EISDIR, errno.ELOOP):
         kind = "a folder" if error.errno == errno.EISDIR else "a link that leads to itself"
-        return DamagedError(f"{what} is {kind}, where a file is due. Move it away, to have the file made again or to put it back.")
+        return DamagedError(f"{what} is {kind}, where a file is expected. Move it away; then restore the file, or run the command that makes it.")
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         remedy = "The disk is full. Free some space and run the same command again: what was already made is kept."
     elif isinstance(error, FileNotFoundError):

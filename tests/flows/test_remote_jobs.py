@@ -275,5 +275,5 @@ async def test_the_settings_are_refused_where_a_job_could_not_reach_what_it_need
     here = path.with_name("here.yaml")
     here.write_text(yaml.safe_dump(tiny_settings()), encoding="utf-8")
     path.write_text(yaml.safe_dump({**given, "training": str(here)}), encoding="utf-8")
-    with pytest.raises(SettingsError, match=f"is a folder \\({tiny_base()}\\), which a job elsewhere cannot reach"):
+    with pytest.raises(SettingsError, match=f"is a folder \\({tiny_base()}\\), which a job on another machine cannot read"):
         await training(settings=str(path))

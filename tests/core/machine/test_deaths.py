@@ -98,7 +98,7 @@ def test_the_kernels_count_decides_whether_memory_was_the_cause(monkeypatch):
     monkeypatch.setattr("core.machine.deaths.read_memory", lambda: Memory(20_000_000_000, 24_000_000_000, 4_000_000_000, 3))
     killed = explain("The job x", -9, "", None, Memory(1, 1, 1, 2))
     assert "20.0 GB of 24.0 GB are free now, its control group is limited to 4.0 GB" in killed
-    assert "so memory is the cause: use a smaller model" in killed
+    assert "so a lack of memory is the cause: use a smaller model" in killed
     other = explain("The job x", -9, "", None, Memory(1, 1, 1, 3))
     assert "counted no out-of-memory kill" in other
     unknown = explain("The job x", -9, "", None, Memory(None, 1, None, None))

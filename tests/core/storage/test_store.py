@@ -198,14 +198,14 @@ def test_what_is_no_file_is_damage_that_names_its_place(tmp_path):
     (tmp_path / "a.jsonl").mkdir()
     (tmp_path / "b.json").symlink_to("b.json")
     for name, what in (("a.json", "a folder"), ("b.json", "a link that leads to itself")):
-        with pytest.raises(DamagedError, match=rf"{name} is {what}, where a file is due\. Move it away") as refused:
+        with pytest.raises(DamagedError, match=rf"{name} is {what}, where a file is expected\. Move it away") as refused:
             store.load(name, AssessmentBatch)
         assert refused.value.exit_code == 2
         with pytest.raises(DamagedError), store.reading(name):
             pass
-    with pytest.raises(DamagedError, match="a folder, where a file is due"):
+    with pytest.raises(DamagedError, match="a folder, where a file is expected"):
         store.write("a.json", "{}")
-    with pytest.raises(DamagedError, match="a folder, where a file is due"):
+    with pytest.raises(DamagedError, match="a folder, where a file is expected"):
         open_shared_log(store, "a").exchange(lambda _: {"call": 1})
 
 
