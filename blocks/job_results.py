@@ -8,7 +8,7 @@ from typing import Any
 
 from blocks.hf_job import HfJob
 from core.errors import HubError, JobError
-from core.storage.file_facts import is_whole
+from core.storage.file_facts import is_complete
 from core.storage.leftovers import is_abandoned, others, unfinished
 from core.storage.store import Store
 from core.training.job_spec import HUB_FILE, JOB_FILE, JobResult, JobSpec
@@ -44,11 +44,11 @@ def fetch_result(store: Store, block: HfJob, result: JobResult, paid: dict[str, 
     (part / HUB_FILE).write_text(json.dumps({"repo": result.repo, "commit": result.commit, "url": result.url}), encoding="utf-8")
     (part / JOB_FILE).write_text(json.dumps(paid), encoding="utf-8")
     shutil.rmtree(part / ".cache", ignore_errors=True)  # the client's records of the download
-    if not is_whole(store, spec.folder, spec.finished, spec.fetch):
+    if not is_complete(store, spec.folder, spec.finished, spec.fetch):
         shutil.rmtree(place, ignore_errors=True)  # it is unfinished, or a file was removed
         try:
             part.rename(place)
         except OSError:
-            if not is_whole(store, spec.folder, spec.finished, spec.fetch):  # otherwise another flow was faster
+            if not is_complete(store, spec.folder, spec.finished, spec.fetch):  # otherwise another flow was faster
                 raise
     shutil.rmtree(part, ignore_errors=True)

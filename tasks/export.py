@@ -8,7 +8,7 @@ from blocks.llama_runtime import llama_arguments, read_runtime
 from core.llm.run import Run
 from core.records import DatasetRef, ModelRef, Reference
 from core.settings.jobs import Training
-from core.storage.file_facts import is_whole
+from core.storage.file_facts import is_complete
 from core.training.finished import made_before
 from core.training.hardware import Flavor, load_hardware
 from core.training.job_spec import JobSpec
@@ -59,7 +59,7 @@ async def check_base(run: Run, base: ModelRef, training: Training, script: str) 
     if importlib.util.find_spec("transformers") is None or read_runtime() is None:
         get_run_logger().warning("Template and tokenizer of %s are not checked before the training: that needs torch and llama.cpp (make setup).", base.name)
         run.store.write_json(f"{spec.folder}/unchecked.json", {"base": base.name})
-    elif is_whole(run.store, spec.folder, spec.finished):
+    elif is_complete(run.store, spec.folder, spec.finished):
         return existing(Reference(path=spec.folder))
     else:
         await make_here(run, spec)

@@ -15,7 +15,7 @@ from core.llm.run import Run
 from core.machine.deaths import LLAMA_PROBE
 from core.paths import SHIPPED
 from core.settings.job_arguments import Argument
-from core.storage.file_facts import is_whole
+from core.storage.file_facts import is_complete
 from core.storage.leftovers import continued, take
 from core.storage.store import Store
 from core.training.finished import FinishedJob, made_before
@@ -75,7 +75,7 @@ async def run_script(
     """
     folder = store.local(output)
     async with awaited(store, output, Path(script).stem):
-        if not is_whole(store, output, finished):
+        if not is_complete(store, output, finished):
             part = continued(folder)
             log = folder.with_name(f"{folder.name}.log")
             get_run_logger().info("%s runs; its log is %s", Path(script).stem, log)

@@ -16,7 +16,7 @@ from blocks.jobs import load_jobs, service
 from core.errors import HubError, UnderstudyError
 from core.llm.run import Run
 from core.reports.render import job_plan_markdown
-from core.storage.file_facts import is_whole
+from core.storage.file_facts import is_complete
 from core.storage.store import open_store
 from core.training.hardware import Flavor, flavors, load_hardware
 from core.training.job_spec import KEY_LABEL, JobResult, JobSpec, JobStatus, first_alive
@@ -49,7 +49,7 @@ async def agree(run: Run, spec: JobSpec, plan: Callable[[dict[str, Flavor], floa
         JobError: a person declined, or nobody answered.
     """
     store = run.store
-    if run.settings.jobs.where == "local" or is_whole(store, spec.folder, spec.finished, spec.fetch):
+    if run.settings.jobs.where == "local" or is_complete(store, spec.folder, spec.finished, spec.fetch):
         return
     from blocks.job_bill import known_price, spent_on_jobs
 

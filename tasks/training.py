@@ -11,7 +11,7 @@ from core.fingerprint import fingerprint
 from core.llm.run import Run
 from core.records import DatasetRef, ModelRef
 from core.settings.jobs import Base, Training
-from core.storage.file_facts import is_whole
+from core.storage.file_facts import is_complete
 from core.training.bases import base_file, check_files, folder_hash
 from core.training.estimate import load_of, load_of_pairs
 from core.training.finished import made_before
@@ -72,7 +72,7 @@ async def unpack_base(run: Run, base: Base, script: str) -> ModelRef:
     package = dict(zip(("package", "package-version"), base.in_wheel(), strict=False)) if base.kind == "wheel" else {}
     path = f"models/bases/{re.sub(r'[^A-Za-z0-9_.]+', '-', file.stem)}-{fingerprint([file.name, sha256, package, script])}"
     unpacked = ModelRef(path=path, name=file.stem)
-    if is_whole(store, path, UNPACKED):
+    if is_complete(store, path, UNPACKED):
         return existing(unpacked)
     facts = await run_script(store, "unpack_gguf.py", path, UNPACKED, {"gguf": str(file), **package})
     get_run_logger().info("The base is %s, unpacked: %s weights.", file.name, f"{facts['parameters']:,}")

@@ -22,7 +22,7 @@ def damaged_files(store: Store, folder: str, listed: Mapping[str, Mapping[str, A
     return [name for name, facts in listed.items() if store.size(f"{folder}/{name}") != facts["bytes"]]
 
 
-def is_whole(store: Store, folder: str, finished: str, wanted: Iterable[str] | None = None) -> bool:
+def is_complete(store: Store, folder: str, finished: str, wanted: Iterable[str] | None = None) -> bool:
     """Return whether a result is complete: its last file exists, and so do the files that it lists under `files`.
 
     Args:

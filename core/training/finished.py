@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.records import ModelRef
-from core.storage.file_facts import is_whole
+from core.storage.file_facts import is_complete
 from core.storage.store import Store
 from core.training.job_spec import HUB_FILE, JobSpec
 
@@ -31,6 +31,6 @@ def made_before(store: Store, spec: JobSpec) -> FinishedJob | None:
     name = f"{spec.folder}/{HUB_FILE}"
     on_hub = store.load_json(name) if store.exists(name) else {}
     # the result of a paid job is in its repository; only the files in `spec.fetch` are here
-    if not is_whole(store, spec.folder, spec.finished, spec.fetch if on_hub else None):
+    if not is_complete(store, spec.folder, spec.finished, spec.fetch if on_hub else None):
         return None
     return FinishedJob(store.load_json(f"{spec.folder}/{spec.finished}"), on_hub)

@@ -3,7 +3,7 @@
 import pytest
 
 from core.errors import DamagedError
-from core.storage.file_facts import damaged_files, file_facts, is_whole
+from core.storage.file_facts import damaged_files, file_facts, is_complete
 from core.storage.store import Store
 
 FILES = {"weights": b"weights", "config.json": b"{}"}
@@ -19,27 +19,27 @@ def store(request, tmp_path):
 
 
 def test_a_result_is_whole_until_a_file_is_removed_or_cut(store):
-    assert is_whole(store, "models/x", "done.json")
-    assert not is_whole(store, "models/y", "done.json")
+    assert is_complete(store, "models/x", "done.json")
+    assert not is_complete(store, "models/y", "done.json")
     store.write("models/x/weights", b"wei")
-    assert not is_whole(store, "models/x", "done.json")
-    assert is_whole(store, "models/x", "done.json", ["config.json"])
+    assert not is_complete(store, "models/x", "done.json")
+    assert is_complete(store, "models/x", "done.json", ["config.json"])
     assert damaged_files(store, "models/x", store.load_json("models/x/done.json")["files"]) == ["weights"]
     store.remove("models/x/weights")
-    assert not is_whole(store, "models/x", "done.json")
+    assert not is_complete(store, "models/x", "done.json")
     store.write("models/x/weights", FILES["weights"])
-    assert is_whole(store, "models/x", "done.json")
+    assert is_complete(store, "models/x", "done.json")
     store.remove("models/x/done.json")
-    assert not is_whole(store, "models/x", "done.json")
+    assert not is_complete(store, "models/x", "done.json")
 
 
 def test_a_file_that_is_wanted_counts_though_the_result_does_not_list_it(store):
-    assert not is_whole(store, "models/x", "done.json", ["Modelfile"])
+    assert not is_complete(store, "models/x", "done.json", ["Modelfile"])
     store.write("models/x/Modelfile", b"FROM")
-    assert is_whole(store, "models/x", "done.json", ["Modelfile"])
+    assert is_complete(store, "models/x", "done.json", ["Modelfile"])
 
 
 def test_a_last_file_that_is_damaged_is_an_error_and_nothing_is_made_over_it(store):
     store.write("models/x/done.json", b"{")
     with pytest.raises(DamagedError, match="not JSON"):
-        is_whole(store, "models/x", "done.json")
+        is_complete(store, "models/x", "done.json")
