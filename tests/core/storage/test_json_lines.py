@@ -88,4 +88,4 @@ def test_a_bill_of_which_lines_cannot_be_read_says_that_it_is_too_small(tmp_path
     store.write(f"ledger/run/{kept}", before + b'{"call": "cut of\n')
     damaged = Ledger(store, "run", Budget(usd=None, tokens=None))
     assert damaged.bill.calls == 1
-    assert str(damaged.damage).startswith(f"{store.root}/ledger/run is damaged: 1 of its lines are not valid calls, and what they cost is missing in the bill")
+    assert str(damaged.damage).startswith(f"{store.root}/ledger/run is damaged: 1 of its lines are not valid calls, and the bill and the budget lack")
