@@ -16,7 +16,7 @@ from core.improvement.failures import Cell, failure_by_cell, failure_of
 from core.improvement.rounds import Began, drawn_where_it_fails, folder_of, personas_of
 from core.judging.plan import decide_all, plan_assessment
 from core.llm.run import Run
-from core.packs.pack import GatherRule
+from core.packs.rubric import GatherRule
 from core.records import Assessment, AssessmentBatch, AssessmentRef, LeftOut, ModelChoice, Outcome, Persona, Transcript, TranscriptRef
 from core.rehearsal.plan import RehearsalPlan
 from core.reports.left_out import fail_if_nothing

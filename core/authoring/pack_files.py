@@ -11,8 +11,9 @@ from pydantic import TypeAdapter
 from core.authoring.design import TEXT, TRUTH, Designer, design_texts, example_of, json_object, kept_json, place_of
 from core.errors import PackError
 from core.packs.episodes import Episodes
-from core.packs.pack import CriterionHead, Experts, RubricNumbers
+from core.packs.pack import Experts
 from core.packs.prompts import check_prompt, load_shared
+from core.packs.rubric import CriterionHead, RubricNumbers
 from core.packs.taxonomy import Flaws, Taxonomy, check_not_with
 from core.records import Slug
 from core.yaml_files import Model, Strict, check, parse_yaml

@@ -11,8 +11,8 @@ from core.authoring.prompt_search import Proposal
 from core.authoring.start_prompts import PLACEHOLDER, TEMPLATE_CODE
 from core.fingerprint import seed_of
 from core.llm.chat import ChatModel, ChatRequest, Message
-from core.packs.pack import Rubric
 from core.packs.prompts import load_shared
+from core.packs.rubric import Rubric
 from core.records import Answer, Assessment, Persona, Record, Transcript
 
 MAX_VERDICTS, MAX_EXCHANGES, MAX_CHARACTERS = 3, 2, 700

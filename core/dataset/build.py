@@ -25,7 +25,8 @@ from core.judging.calibration import measured_judges
 from core.judging.gather_rule import gather_rule
 from core.judging.panel import JOIN
 from core.llm.families import writer_of
-from core.packs.pack import GatherRule, Pack
+from core.packs.pack import Pack
+from core.packs.rubric import GatherRule
 from core.records import Assessment, DatasetRef, Record, Reference, Transcript
 from core.rehearsal.personas import sample_batch
 from core.settings.pipeline import DatasetSettings, Settings, load_training

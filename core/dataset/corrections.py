@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from core.dataset.repair import RepairContext, rewrite
 from core.errors import RepairError
 from core.fingerprint import fingerprint
-from core.packs.pack import Rubric
+from core.packs.rubric import Rubric
 from core.records import Answer, Assessment, ModelChoice, Record, Transcript, TranscriptRef, Verdict
 from core.settings.faults import Fault
 

@@ -10,8 +10,9 @@ from core.errors import InvalidOutputError, RepairError
 from core.fingerprint import seed_of
 from core.judging.gather_rule import blocking
 from core.llm.chat import ChatModel, ChatRequest, Message, Reply
-from core.packs.pack import GatherRule, Pack
+from core.packs.pack import Pack
 from core.packs.prompts import load_shared
+from core.packs.rubric import GatherRule
 from core.records import Answer, Assessment, Exchange, Outcome, Record, Transcript, Verdict
 from core.rehearsal.guards import find_fault
 from core.rehearsal.prompt_leak import Hidden, find_leak

@@ -16,7 +16,7 @@ from core.fingerprint import fingerprint
 from core.judging.gather_rule import gather_rule, unmet_by
 from core.llm.bills import bills, read_entries
 from core.llm.run import Run
-from core.packs.pack import GatherRule
+from core.packs.rubric import GatherRule
 from core.records import Assessment, AssessmentBatch, AssessmentRef, LeftOut, ModelChoice, Outcome, Record, Transcript, TranscriptRef
 from core.settings.faults import Fault
 from core.settings.operations import RepairSettings

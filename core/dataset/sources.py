@@ -14,7 +14,8 @@ from core.imports.taking_in import store_import, terms_of
 from core.imports.transcript_files import READ, find_transcripts
 from core.judging.checkpoints import adopt_first, read_checkpoints, words_of
 from core.judging.gather_rule import unmet_by
-from core.packs.pack import GatherRule, Pack
+from core.packs.pack import Pack
+from core.packs.rubric import GatherRule
 from core.paths import user_path
 from core.records import Assessment, AssessmentBatch, AssessmentRef, Outcome, Transcript
 from core.storage.store import Store

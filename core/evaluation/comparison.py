@@ -24,7 +24,7 @@ from core.evaluation.paired_statistics import holm, mean_of, sign_flip_p
 from core.evaluation.pass_floor import PassShare, pass_share
 from core.evaluation.safety import GateFailures, Safety, compare_safety, gate_failures
 from core.evaluation.sensitivity import Sensitivity, na_by_arm, sensitivities
-from core.packs.pack import Rubric
+from core.packs.rubric import Rubric
 from core.records import Persona, Record
 from core.settings.evaluation import Decision
 

@@ -22,7 +22,7 @@ from core.judging.intervals import independent_of
 from core.judging.label_statistics import Estimate
 from core.judging.review_sheet import Labels
 from core.judging.scoring import score, value_of
-from core.packs.pack import Rubric
+from core.packs.rubric import Rubric
 from core.records import Answer, Outcome, Verdict
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from core.evaluation.mean_differences import Conversations, Means
 from core.evaluation.outcomes import Pairs, Trial, points
 from core.evaluation.paired_statistics import t_interval
-from core.packs.pack import Rubric
+from core.packs.rubric import Rubric
 from core.records import Answer, Persona
 
 

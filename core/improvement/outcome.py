@@ -9,7 +9,8 @@ from core.dataset.slicing import chat
 from core.evaluation.record import EvaluationRecord
 from core.improvement.rounds import Compared, HeldOut, Round
 from core.judging.scoring import value_of
-from core.packs.pack import Pack, Rubric
+from core.packs.pack import Pack
+from core.packs.rubric import Rubric
 from core.records import Answer, DatasetRef, Transcript
 from core.settings.arms import BASE, UNDERSTUDY
 from core.storage.json_lines import read_objects

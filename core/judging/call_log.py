@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from core.judging.empty_words import plain
-from core.packs.pack import Criterion
+from core.packs.rubric import Criterion
 from core.records import Answer, Record, Verdict
 from core.storage.line_log import LineLog
 from core.storage.locks import Lock

@@ -15,7 +15,8 @@ from core.imports.foreign_files import files_below, json_lines, parse, read_json
 from core.judging.panel import JOIN
 from core.judging.scoring import applicable, score
 from core.llm.families import shared_family, writer_of
-from core.packs.pack import Pack, Rubric
+from core.packs.pack import Pack
+from core.packs.rubric import Rubric
 from core.records import Answer, Assessment, Judged, Score, Transcript, Verdict
 from core.storage.json_lines import split_lines
 from core.yaml_files import explain

@@ -11,7 +11,7 @@ from core.judging.agreement import Agreement, RankAgreement, agreement, overall_
 from core.judging.gather_rule import unmet_by
 from core.judging.label_statistics import FEW, RESAMPLES, Estimate, FlipRates, flip_rates, ratio, resampled, share_of
 from core.judging.scoring import value_of
-from core.packs.pack import Criterion, GatherRule, Rubric
+from core.packs.rubric import Criterion, GatherRule, Rubric
 from core.records import Answer, Assessment, Judged, Outcome, Verdict
 
 MIN_RANK_CORRELATION = 0.5

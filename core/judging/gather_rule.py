@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from core.errors import SettingsError, nearest
 from core.judging.scoring import score, value_of
-from core.packs.pack import GatherRule, Rubric
+from core.packs.rubric import GatherRule, Rubric
 from core.records import Answer, Assessment, Score, Verdict
 from core.settings.assessment import GatherSettings
 

@@ -12,8 +12,9 @@ from core.errors import PackError, nearest
 from core.fingerprint import fingerprint
 from core.judging.scoring import applicable
 from core.judging.text_facts import words
-from core.packs.pack import Pack, Rubric
+from core.packs.pack import Pack
 from core.packs.places import domains
+from core.packs.rubric import Rubric
 from core.packs.taxonomy import Text
 from core.records import Exchange, Transcript
 from core.yaml_files import Strict, load_yaml

@@ -14,7 +14,7 @@ from core.judging.golden import Golden
 from core.judging.intervals import wilson_interval
 from core.judging.label_statistics import FEW, RESAMPLES, Estimate, share_of
 from core.judging.scoring import score, value_of
-from core.packs.pack import Criterion, Rubric
+from core.packs.rubric import Criterion, Rubric
 from core.records import Answer, Assessment, Outcome, Record, Verdict
 
 LONG = 10

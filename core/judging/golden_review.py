@@ -9,7 +9,7 @@ from core.fingerprint import fingerprint, seed_of
 from core.judging.golden import GoldenFile, wrong_with
 from core.judging.review_sheet import Labels
 from core.judging.scoring import applicable
-from core.packs.pack import Rubric
+from core.packs.rubric import Rubric
 from core.records import Answer, Judged, Verdict
 from core.storage.whole_files import replace_file
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from core.judging.agreement import PairAgreement, overall_agreement
 from core.judging.golden import Golden, GoldenCounts, count_golden
-from core.packs.pack import Rubric
+from core.packs.rubric import Rubric
 
 RESAMPLES = 2_000
 """Bootstrap samples behind each interval."""

@@ -17,7 +17,8 @@ from core.judging.scoring import applicable, score, value_of
 from core.llm.chat import ChatModel, ChatRequest, Message, Reply
 from core.llm.families import shared_family, writer_of
 from core.packs.openings import exchanges_with_greeting
-from core.packs.pack import Criterion, Pack, Rubric
+from core.packs.pack import Pack
+from core.packs.rubric import Criterion, Rubric
 from core.records import Answer, Assessment, Opinion, Transcript, Verdict
 from core.settings.assessment import Judging
 

@@ -13,7 +13,7 @@ from core.judging.lapses import decide
 from core.judging.text_facts import words
 from core.llm.chat import Reply
 from core.llm.json_answers import AMBIGUOUS, TWICE, json_answer, own_objects
-from core.packs.pack import Criterion, Rubric
+from core.packs.rubric import Criterion, Rubric
 from core.records import Answer, Lapse, Verdict
 
 ANSWERS = {"YES": Answer.YES, "NO": Answer.NO, "NA": Answer.NA, "N/A": Answer.NA}

@@ -15,7 +15,7 @@ from core.errors import ReviewError
 from core.fingerprint import fingerprint
 from core.judging.review_sheet import Labels
 from core.judging.scoring import applicable
-from core.packs.pack import Criterion, Rubric
+from core.packs.rubric import Criterion, Rubric
 from core.records import Answer, DomainName, Judged, Record, Transcript
 from core.storage.locks import locked
 from core.storage.store import Store

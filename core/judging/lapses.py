@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from core.packs.pack import Criterion, Forgives, Rubric
+from core.packs.rubric import Criterion, Forgives, Rubric
 from core.records import Answer, Lapse
 
 FORGIVEN_FROM = 3

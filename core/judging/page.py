@@ -10,7 +10,8 @@ from markupsafe import Markup
 
 from core.escaping import embedded, page_tokens, render_page
 from core.packs.openings import exchanges_with_greeting
-from core.packs.pack import Pack, Rubric
+from core.packs.pack import Pack
+from core.packs.rubric import Rubric
 from core.records import Assessment, Judged, Opinion, Transcript, Verdict
 
 

@@ -7,7 +7,8 @@ from core.errors import SettingsError
 from core.judging.gather_rule import gather_rule
 from core.judging.judgements import unusable
 from core.judging.scoring import applicable, check_gates, score, value_of
-from core.packs.pack import Criterion, Pack, Rubric
+from core.packs.pack import Pack
+from core.packs.rubric import Criterion, Rubric
 from core.records import Answer, Assessment, Opinion, Outcome, Verdict
 from core.settings.assessment import PanelSettings
 from core.settings.pipeline import Settings

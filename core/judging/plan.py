@@ -11,7 +11,8 @@ from core.fingerprint import fingerprint, seed_of
 from core.imports.rehearsed import AT_ONCE
 from core.judging.panel import combine_judges
 from core.llm.run import Run
-from core.packs.pack import Pack, Rubric, judge_hash_of, load_pack
+from core.packs.pack import Pack, judge_hash_of, load_pack
+from core.packs.rubric import Rubric
 from core.records import (
     Answer,
     Assessment,

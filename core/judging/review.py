@@ -8,7 +8,7 @@ from core.judging.agreement import HumanAgreement, human_agreement
 from core.judging.label_statistics import FEW, RESAMPLES
 from core.judging.review_sheet import Labels
 from core.judging.scoring import score
-from core.packs.pack import Rubric
+from core.packs.rubric import Rubric
 from core.records import Answer, Assessment, Judged, Outcome, Verdict
 
 MAX_SHOWN = 200

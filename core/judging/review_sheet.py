@@ -14,7 +14,7 @@ from io import StringIO
 from core.errors import ReviewError
 from core.escaping import spreadsheet_cell
 from core.judging.scoring import applicable
-from core.packs.pack import Criterion, Rubric
+from core.packs.rubric import Criterion, Rubric
 from core.records import Answer, Judged
 
 ID, LENGTH, NOTE, PERSON = "transcript_id", "exchanges", "note", "person"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from core.errors import PackError
-from core.packs.pack import Criterion, Rubric
+from core.packs.rubric import Criterion, Rubric
 from core.records import Answer, Outcome, Score, Verdict
 
 

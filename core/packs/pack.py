@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import TypeVar
 
 from pydantic import Field, model_validator
 
-from core.errors import PackError, nearest
+from core.errors import PackError
 from core.fingerprint import fingerprint
 from core.packs.battery import Battery, check_battery
 from core.packs.episodes import Episodes
@@ -19,70 +19,20 @@ from core.packs.pack_checks import check_clauses, check_cooperation, check_peopl
 from core.packs.phrases import ScriptedPhrases
 from core.packs.places import domains, find_pack
 from core.packs.programs import Program, load_programs
-from core.packs.prompts import NOTE, READ_IN_REHEARSALS, SUPPLIED, Prompt, load_prompt, load_shared, read_front_matter, shared_file
-from core.packs.taxonomy import Flaws, Taxonomy, Text, Weight, check_not_with, sums_to_one
+from core.packs.prompts import NOTE, READ_IN_REHEARSALS, SUPPLIED, Prompt, load_prompt, load_shared, shared_file
+from core.packs.rubric import Rubric, load_rubric
+from core.packs.taxonomy import Flaws, Taxonomy, Text, check_not_with
 from core.packs.tics import Tics
 from core.paths import find_data
-from core.quantities import Exchanges, Part, Share
 from core.records import Transcript
 from core.terminal import printable
 from core.text_files import read_text
-from core.yaml_files import Strict, check, load_yaml
+from core.yaml_files import Strict, load_yaml
 
 Optional = TypeVar("Optional", bound=Strict)
 DEFAULT_DOMAIN = "therapeutic-coaching"
 MAX_NOTICE = 1000
 """Maximum characters of a notice."""
-
-
-class GatherRule(Strict):
-    """What a transcript that passed must also meet to be used for training; its score is unaffected."""
-
-    floors: Share = 0.5
-    """Minimum score of each category; 0 sets no minimum."""
-    required: list[str] = Field(default_factory=list)
-    """Ids of criteria that must pass."""
-
-
-class Forgives(Strict):
-    """How many light lapses a criterion forgives; a grave one is never forgiven."""
-
-    light: Annotated[int, Field(strict=True, ge=0, le=100)]
-    """Light lapses forgiven per `per` exchanges."""
-    per: Exchanges
-    """Number of exchanges. The product is rounded down, but from three exchanges on at least one lapse is forgiven."""
-
-
-class RubricNumbers(Strict):
-    """`rubric.yaml`: the numbers of the rubric. Its text is in the criteria files."""
-
-    pass_at: Part
-    categories: dict[str, Weight] = Field(min_length=1)
-    gather: GatherRule = GatherRule()
-    forgives: dict[str, Forgives] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _sums(self) -> "RubricNumbers":
-        sums_to_one("categories", self.categories)
-        return self
-
-
-class CriterionHead(Strict):
-    """The front matter of a criterion's file."""
-
-    id: Annotated[str, Field(pattern=r"^[A-Z]{2,4}[0-9]+$")]
-    name: Text
-    category: str | None = None
-    gate: bool = False
-    na: Literal["never", "allowed"]
-    from_exchange: Exchanges = 1
-    clauses: dict[str, Text] = Field(default_factory=dict, description="The parts of the criterion that a conversation may concern: a sentence by short name.")
-
-    @model_validator(mode="after")
-    def _placed(self) -> "CriterionHead":
-        if self.gate == (self.category is not None):
-            raise ValueError(f"{self.id} needs either a category or `gate: true`, and not both")
-        return self
 
 
 class Expert(Strict):
@@ -103,28 +53,6 @@ class Experts(Strict):
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"experts: {twice} are named twice; each expert needs a different name")
         return self
-
-
-@dataclass(frozen=True)
-class Criterion:
-    """A yes/no question with its rules."""
-
-    head: CriterionHead
-    text: str
-
-    @property
-    def id(self) -> str:
-        """The criterion's short name, such as `MT1`."""
-        return self.head.id
-
-
-@dataclass(frozen=True)
-class Rubric:
-    """Criteria, weights and threshold."""
-
-    numbers: RubricNumbers
-    criteria: dict[str, Criterion]
-    hash: str
 
 
 @dataclass(frozen=True)
@@ -243,7 +171,7 @@ def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int]
     life = _optional(config / "life.yaml", Life)
     services = load_yaml(config / "services.yaml", Services, PackError) if (config / "services.yaml").exists() else None
     programs = load_programs(config, taxonomy)
-    rubric = _load_rubric(config / "rubric.yaml", prompts / "criteria")
+    rubric = load_rubric(config / "rubric.yaml", prompts / "criteria")
     check_reached({key: (item.head.gate, item.head.from_exchange) for key, item in rubric.criteria.items()}, taxonomy, prompts / "criteria")
     check_people(config, taxonomy, episodes, life, services)
     check_clauses(config, {f"{key}.{clause}" for key, item in rubric.criteria.items() for clause in item.head.clauses}, taxonomy, episodes)
@@ -320,40 +248,6 @@ def load_notice(path: Path) -> str:
     if printable(text) != text:
         raise PackError(f"{path} contains control characters. Write plain text.")
     return text
-
-
-def _load_rubric(numbers_file: Path, criteria_folder: Path) -> Rubric:
-    numbers = load_yaml(numbers_file, RubricNumbers, PackError)
-    criteria: dict[str, Criterion] = {}
-    for path in sorted(criteria_folder.glob("*.md")):
-        front, text = read_front_matter(path)
-        head = check(front, CriterionHead, PackError, str(path))
-        if path.name.split("-", 1)[0] != head.id:
-            raise PackError(f"{path}: the file is named for {path.name.split('-', 1)[0]!r} but its id is {head.id!r}. Name it {head.id}-<slug>.md.")
-        if head.id in criteria:
-            raise PackError(f"{path}: criterion {head.id} is also in another file. Keep one of them.")
-        if head.category is not None and head.category not in numbers.categories:
-            raise PackError(f"{path}: category {head.category!r} has no weight in {numbers_file}. Allowed: {', '.join(numbers.categories)}.")
-        if not text:
-            raise PackError(f"{path}: the criterion has no text. Write its definition and its YES, NO and NA rules.")
-        criteria[head.id] = Criterion(head, text)
-    if empty := sorted(set(numbers.categories) - {criterion.head.category for criterion in criteria.values()}):
-        raise PackError(f"{numbers_file}: categories {empty} have no criterion in {criteria_folder}. Add one or remove the category.")
-    if unknown := sorted(set(numbers.gather.required) - set(criteria)):
-        raise PackError(f"{numbers_file}: gather.required names {unknown[0]!r}.{nearest(unknown[0], criteria)} Allowed: {', '.join(criteria)}.")
-    _check_forgives(numbers_file, numbers, criteria)
-    # neither `gather` nor an empty `forgives` affects assessments, so both are excluded from the hash
-    judged_by = numbers.model_dump(mode="json", exclude={"gather", *(() if numbers.forgives else ("forgives",))})
-    return Rubric(numbers, criteria, fingerprint([judged_by, {key: [item.head, item.text] for key, item in criteria.items()}]))
-
-
-def _check_forgives(numbers_file: Path, numbers: RubricNumbers, criteria: dict[str, Criterion]) -> None:
-    ordinary = [name for name, criterion in criteria.items() if not criterion.head.gate]
-    for name in numbers.forgives:
-        if name in criteria and name not in ordinary:
-            raise PackError(f"{numbers_file}: forgives names the gate {name}; a gate forgives nothing. Remove it.")
-        if name not in ordinary:
-            raise PackError(f"{numbers_file}: forgives names {name!r}.{nearest(name, ordinary)} Allowed: {', '.join(ordinary)}.")
 
 
 def _load_phrases(path: Path, rubric: Rubric, flaws: Flaws, taxonomy: Taxonomy, episodes: Episodes) -> ScriptedPhrases:

@@ -10,7 +10,7 @@ from core.judging.agreement import PairAgreement, overall_agreement
 from core.judging.label_statistics import FEW, RESAMPLES, Estimate
 from core.judging.review import HumanComparison, ReviewFigures
 from core.judging.review_sheet import Labels
-from core.packs.pack import Rubric
+from core.packs.rubric import Rubric
 
 ALPHA = 0.05
 """Significance level of the test whether a judge is more often too strict than too lenient, or the reverse. The result only tells a person which criteria to

@@ -17,7 +17,8 @@ from core.judging.plan import read_judged
 from core.judging.review import compare_labels
 from core.judging.review_sheet import Labels, read_sheet, read_sheets, sample, write_sheet
 from core.judging.scoring import score
-from core.packs.pack import Pack, Rubric, load_pack
+from core.packs.pack import Pack, load_pack
+from core.packs.rubric import Rubric
 from core.records import Answer, Assessment, AssessmentBatch, Judged, Transcript, Verdict
 from core.reports.evaluation_review import evaluation_review_markdown
 from core.reports.learnt import lessons

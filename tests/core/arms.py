@@ -1,7 +1,7 @@
 """Evaluations small enough to say in a line who scored what."""
 
 from core.evaluation.outcomes import Trial
-from core.packs.pack import Criterion, CriterionHead, Rubric, RubricNumbers
+from core.packs.rubric import Criterion, CriterionHead, Rubric, RubricNumbers
 from core.records import Answer, Outcome, Score
 
 PASS_AT = 0.8

@@ -10,7 +10,8 @@ from core.dataset.gathering import Candidate, check_not_evaluated, gather, misse
 from core.errors import DatasetError, PersonaError, SettingsError
 from core.judging.gather_rule import gather_rule, unmet
 from core.judging.scoring import applicable, score
-from core.packs.pack import GatherRule, load_pack
+from core.packs.pack import load_pack
+from core.packs.rubric import GatherRule
 from core.records import Answer, Exchange, Outcome, Transcript, Verdict
 from core.rehearsal.personas import sample_batch
 from core.settings.assessment import GatherSettings

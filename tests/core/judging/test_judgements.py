@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from core.errors import ModelError
 from core.judging.judgements import read_judgement
 from core.llm.chat import Reply, Usage
-from core.packs.pack import Criterion
+from core.packs.rubric import Criterion
 from core.records import Answer
 from tests.core.sittings import PACK
 

@@ -12,7 +12,8 @@ from core.judging.judge import assess
 from core.judging.judgements import read_judgement
 from core.judging.lapses import decide, forgiven
 from core.llm.chat import Reply, Usage
-from core.packs.pack import Forgives, load_pack
+from core.packs.pack import load_pack
+from core.packs.rubric import Forgives
 from core.records import Answer, Lapse, Outcome, Verdict
 from tests.core.judging.test_judge import Judge
 from tests.core.sittings import PACK, sitting, talk

@@ -1,7 +1,7 @@
 """The report of a batch says what was gathered and by which rule not, what was read after a repair, and which answers follow from lapses."""
 
 from core.judging.figures import figures
-from core.packs.pack import GatherRule
+from core.packs.rubric import GatherRule
 from core.records import Answer, AssessmentBatch, Judged
 from core.reports.render import assessment_markdown, markdown
 from tests.core.judged import PACK, conversation, decided, single
