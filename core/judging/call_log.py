@@ -1,4 +1,4 @@
-"""The answered calls of an assessment that is under way, on disk as soon as they are there."""
+"""The answered calls of an assessment in progress, each written to disk as soon as its answer arrives."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,12 +17,13 @@ FOLDER = "judgements"
 
 
 class Answered(Record):
-    """A call that was answered.
+    """The answer to a call.
 
     Args:
-        call: how often the same was asked before, and the criteria that it asks.
-        repaired: what was looked past to read the reply.
-        heard: what was counted since the last line.
+        call: how often the same criteria were asked before, and their ids, separated by spaces.
+        verdicts: one for each criterion.
+        repaired: deviations from the form that were ignored in reading the reply.
+        heard: counts since the last line (`Heard`).
     """
 
     call: str
@@ -32,21 +33,21 @@ class Answered(Record):
 
 
 class Heard(Record):
-    """What was counted of replies that are not kept.
+    """Counts of verdicts in replies, including replies that are not stored.
 
     Args:
-        heard: verdicts, and those that say nothing (core/judging/empty_words.py).
+        heard: number of verdicts, and of those that say nothing (core/judging/empty_words.py).
     """
 
     heard: dict[str, int]
 
 
 class Refused(Record):
-    """A reply to a call that could not be used whole.
+    """A reply with at least one unusable verdict.
 
     Args:
         refused: the call.
-        heard: what was counted since the last line.
+        heard: counts since the last line (`Heard`).
     """
 
     refused: str
@@ -54,22 +55,22 @@ class Refused(Record):
 
 
 class JudgementLog:
-    """What a judge has answered about a transcript so far; an assessment that was stopped, or stayed incomplete, continues after it.
+    """A judge's answers about a transcript so far; an assessment that was stopped, or is incomplete, continues from them.
 
-    Of a log that another hand has spoilt, every answer is used that belongs to the assessment and answers what its call asked.
+    If the log was damaged, the valid lines are used: those that belong to the assessment and answer the criteria of their call.
 
     Args:
-        store: where it is kept; none keeps it in memory.
-        name: the assessment's, which is different for other words, another judge, rubric or mode.
-        lock: of the run that makes the assessment.
+        store: the data root; None keeps the log in memory.
+        name: name of the assessment; it changes with the transcript, the judge, the rubric and the mode.
+        lock: lock of the run that makes the assessment.
 
     Attributes:
-        heard: verdicts in all replies, and those that say nothing (core/judging/empty_words.py).
-        without_verdict: whether a reply since it was opened had no verdict at all.
+        heard: number of verdicts in all replies, and of those that say nothing (core/judging/empty_words.py).
+        without_verdict: whether a reply had no verdict at all since the log was opened.
     """
 
     def __init__(self, store: Store | None = None, name: str = "", lock: Lock | None = None) -> None:
-        """Read what is there."""
+        """Read the stored log."""
         self.heard: Counter[str] = Counter()
         self._heard_before: Counter[str] = Counter()
         self.without_verdict = False
@@ -79,14 +80,14 @@ class JudgementLog:
 
     @property
     def damage(self) -> str | None:
-        """What was wrong with the log that was found; none if nothing was."""
+        """What was wrong with the stored log; None if nothing was."""
         return self._log.damage
 
     def _take(self, line: dict[str, Any]) -> None:
-        """Take a line that was kept.
+        """Take a stored line.
 
         Raises:
-            ValueError: it is no answer to a call.
+            ValueError: it does not answer its call.
         """
         if "refused" in line:
             refused = Refused.model_validate(line)
@@ -111,21 +112,21 @@ class JudgementLog:
 
     @property
     def answers(self) -> dict[str, list[Verdict]]:
-        """What was answered, by call."""
+        """The verdicts, by call."""
         return {call: found.verdicts for call, found in self._found.items()}
 
     def said_of_others(self, criteria: Sequence[Criterion]) -> dict[str, str]:
-        """Return what was said of other criteria than some, as reasonings are compared, each with its criterion."""
+        """Return the reasonings about all other criteria, in the form in which `plain` compares them, each with its criterion."""
         asked = {criterion.id for criterion in criteria}
         return {plain(item.reasoning): item.criterion for answer in self._found.values() for item in answer.verdicts if item.criterion not in asked}
 
     @property
     def repaired(self) -> dict[str, int]:
-        """What was looked past to read the answers, each with the number of replies."""
+        """Deviations from the form that were ignored, each with its number of replies."""
         return dict(sorted(Counter(name for answer in self._found.values() for name in answer.repaired).items()))
 
     def add(self, call: str, verdicts: Sequence[Verdict], repaired: Sequence[str] = ()) -> None:
-        """Keep an answer.
+        """Store an answer.
 
         Raises:
             StoreError: the data root cannot be written, or another run has taken the assessment over.
@@ -135,11 +136,11 @@ class JudgementLog:
         self._found[call], self._heard_before = answer, self.heard.copy()
 
     def refused(self, call: str) -> int:
-        """Return how many replies to a call could not be used."""
+        """Return the number of refused replies to a call."""
         return self._refused[call]
 
     def refuse(self, call: str) -> None:
-        """Count a reply that cannot be used, so that no later one is asked for with the same seed.
+        """Record a refused reply, so that the call is not sent with the same seed again.
 
         Raises:
             StoreError: the data root cannot be written, or another run has taken the assessment over.
@@ -148,7 +149,7 @@ class JudgementLog:
         self._refused[call], self._heard_before = self._refused[call] + 1, self.heard.copy()
 
     def keep_heard(self) -> None:
-        """Keep what was counted since it was opened: the assessment is completed by another process.
+        """Store the counts since the last line, because another process will complete the assessment.
 
         Raises:
             StoreError: the data root cannot be written, or another run has taken the assessment over.

@@ -1,4 +1,4 @@
-"""The answers of a model to the calls that one result takes, on disk as soon as they are there."""
+"""The answers to the calls that one result needs, each written to disk as soon as it arrives."""
 
 from collections import Counter
 from dataclasses import asdict, replace
@@ -16,10 +16,12 @@ FOLDER = "answers"
 
 
 class Answered(Record):
-    """A call that was answered.
+    """The answer to a call.
 
     Args:
-        call: fingerprint of what was asked.
+        call: fingerprint of the request.
+        text: the answer.
+        finish: why the model stopped.
     """
 
     call: str
@@ -31,23 +33,24 @@ class Refused(Record):
     """An answer that the request's check refused.
 
     Args:
-        refused: fingerprint of what was asked.
+        refused: fingerprint of the request.
     """
 
     refused: str
 
 
 class RecalledModel:
-    """A model whose answers are kept: what it was asked before, it answers without being asked again.
+    """A model whose answers are stored, so that a request that was answered before is not sent again.
 
     Args:
-        model: that is asked otherwise.
-        name: of what the answers are for, which is different for another request.
-        lock: of the run that makes it.
+        model: the model that answers the other requests.
+        store: the data root.
+        name: name of the result that the answers are for; another result needs another name.
+        lock: lock of the run that makes the result.
     """
 
     def __init__(self, model: ChatModel, store: Store, name: str, lock: Lock | None = None) -> None:
-        """Read what is there."""
+        """Read the stored answers."""
         self.reference, self.caveat = model.reference, model.caveat
         self._model = model
         self._answers: dict[str, Reply] = {}
@@ -56,7 +59,7 @@ class RecalledModel:
 
     @property
     def damage(self) -> str | None:
-        """What was wrong with the log that was found; none if nothing was."""
+        """What was wrong with the stored log; None if nothing was."""
         return self._log.damage
 
     def _take(self, line: dict[str, Any]) -> None:
@@ -70,9 +73,9 @@ class RecalledModel:
         """Answer a request; one that was answered before costs nothing.
 
         Raises:
-            ModelError: no usable answer came.
-            RunStoppedError: there is no use in asking again now.
-            StoreError: the data root cannot be written, or another run has taken over what the answers are for.
+            ModelError: the model gave no usable answer.
+            RunStoppedError: further calls would fail, too.
+            StoreError: the data root cannot be written, or another run has taken the result over.
         """
         asked = [asdict(message) for message in request.messages]
         call = fingerprint([self.reference, request.system, asked, request.max_tokens, request.seed, request.schema])
@@ -95,5 +98,5 @@ class RecalledModel:
         return reply
 
     def remove(self) -> None:
-        """Delete the answers: what they were for is stored, or is to be made of others."""
+        """Delete the answers: their result is stored, or will be made from other answers."""
         self._log.remove()
