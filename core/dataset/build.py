@@ -112,7 +112,8 @@ def plan_dataset(
     """
     check_sources(checkpoints, transcripts)
     named = [find_batch(store, name.strip(), "assessments") for name in assessed.split(",")] if assessed else []
-    length = load_training(settings.training).train.get("max-length")
+    training = load_training(settings.training)
+    length = training.train.get("max-length") if training.learn == "slices" else None  # a complete conversation is learnt in windows, and nothing is cut
     batches = named or ([] if checkpoints else batches_of(store, pack, warn))
     return DatasetPlan(
         domain=pack.name,

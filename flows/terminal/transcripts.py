@@ -64,7 +64,7 @@ def show_slices(transcripts: str, domain: str = "therapeutic-coaching", settings
         *(f"  up to {int(bound):>9,}  {count:>6}  {'#' * round(50 * count / most)}" for bound, count in figures["histogram"].items()),
     ]
     if length:
-        lines.append(f"longer than the training length of {length:,} tokens (config/training/{config.training}.yaml): {figures['longer']}")
+        lines.append(f"longer than the training length of {length:,} tokens, so cut with learn: slices: {figures['longer']} ({config.training})")
     lines.append(f"tokens of a pass: {sum(tokens):,} as slices; {sum(once):,} in {len(once)} rows if each reply is learnt once (learn)")
     shortened = {"shortened": report.shortened, "skipped": report.skipped}
     for what, entries in shortened.items():

@@ -1,5 +1,6 @@
 """The one Prefect server of the test session, and a pipeline small enough to be run for real."""
 
+import json
 import os
 import signal
 import socket
@@ -13,7 +14,6 @@ from unittest.mock import patch
 
 import prefect.context
 import pytest
-import yaml
 from prefect import get_client
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
@@ -89,14 +89,14 @@ def limits_end_with_their_file(prefect_server: str) -> Iterator[None]:
 def write_settings(folder: Path, **changes: dict[str, Any]) -> str:
     """Write the shipped settings with changes, and training settings of a few seconds; return the file's path."""
     training = folder / "tiny.yaml"
-    training.write_text(yaml.safe_dump(tiny_settings()), encoding="utf-8")
+    training.write_text(json.dumps(tiny_settings()), encoding="utf-8")
     settings = load_settings("config/demo.yaml").model_dump(mode="json")
     for part in (SMALL, changes):
         for name, values in part.items():
             settings[name] = {**settings[name], **values}
     settings["training"] = str(training)
     path = folder / "settings.yaml"
-    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    path.write_text(json.dumps(settings, ensure_ascii=False, indent=1), encoding="utf-8")
     return str(path)
 
 

@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import huggingface_hub.constants
 import pyarrow.parquet
 import pytest
+import yaml
 from datasets import load_dataset
 from huggingface_hub import DatasetCard
 from pydantic import SecretStr
@@ -114,6 +116,17 @@ async def test_the_card_of_imported_conversations_says_what_is_known_and_nothing
     assert "Nobody has stated" not in card.text
     assert card.data.to_dict()["language"] == ["no"]
     assert 'language:\n- "no"\n' in text
+
+
+@pytest.mark.parametrize(("learn", "cut"), [("slices", True), ("each_reply_once", False), ("slices_folded", False)])
+async def test_examples_are_named_as_too_long_only_where_the_training_cuts_them(elsewhere, tmp_path, data_root, learn, cut):
+    path = Path(write_settings(tmp_path))
+    training = tmp_path / "tiny.yaml"
+    numbers = yaml.safe_load(training.read_text(encoding="utf-8"))
+    training.write_text(json.dumps({**numbers, "learn": learn, "train": {**numbers["train"], "max-length": 300}}), encoding="utf-8")
+    card = open_store().read(f"{(await made(elsewhere, str(path))).path}/README.md")
+    assert ("| longer than the training length |" in card) == cut
+    assert ("longer than the training length of 300 tokens" in card) == cut
 
 
 async def test_the_same_makes_no_new_commit_and_a_changed_checkpoint_a_new_one(elsewhere, settings, data_root):
