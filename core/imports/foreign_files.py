@@ -20,6 +20,9 @@ MAX_LINE = 16 * 2**20
 MAX_DEPTH, MAX_DIGITS = 32, 300
 """Deepest nesting of a value, and largest number of digits of a number."""
 
+DESCRIPTIONS = frozenset({"README", "LICENSE"})
+"""Names of files that describe a folder and hold no conversation."""
+
 MAX_SHOWN = 20
 """Number of lines about left-out items that a log shows; files list them all."""
 
@@ -29,7 +32,7 @@ def files_below(folder: Path, endings: tuple[str, ...]) -> tuple[list[Path], dic
 
     Returns:
         The files with one of the endings, sorted by path; by path, the reason why a folder was not read; and the numbers of other files by ending, with the
-        hidden ones under "hidden".
+        hidden ones under "hidden", and without those that describe the folder.
     """
     matches, closed, others = list[Path](), dict[Path, str](), Counter[str]()
 
@@ -45,7 +48,7 @@ def files_below(folder: Path, endings: tuple[str, ...]) -> tuple[list[Path], dic
             path = here / name
             if path.suffix.lower() in endings and not name.startswith("."):
                 matches.append(path)
-            elif not name.startswith("."):
+            elif not name.startswith(".") and path.stem.upper() not in DESCRIPTIONS:
                 others[path.suffix.lower() or "without an ending"] += 1
     return sorted(matches), closed, +others
 
