@@ -33,7 +33,8 @@ def settings(folder: Path) -> Path:
     """Write the demo's settings with the tiny base; return the file."""
     training, path = folder / "tiny.yaml", folder / "settings.yaml"
     training.write_text(json.dumps(tiny_settings()), encoding="utf-8")
-    path.write_text(json.dumps({"extends": str(CHECKOUT / "config/demo.yaml"), "training": str(training), "dataset": {"recorded": False}}), encoding="utf-8")
+    changes = {"extends": str(CHECKOUT / "config/demo.yaml"), "training": str(training), "dataset": {"recorded": False}}
+    path.write_text(json.dumps(changes), encoding="utf-8")
     return path
 
 
@@ -58,23 +59,30 @@ def run(root: Path, conversations: str, moment: tuple[str, float] | None = None)
 
 
 def result(root: Path) -> dict[str, str]:
-    """Return hashes of a run's results: the conversations' texts, the verdicts, the dataset's commit, the models' bytes and the comparison."""
+    """Return hashes of a run's results: the conversations' texts and verdicts, the dataset's commit, the models' bytes, and which conversations it compares.
+
+    Not the texts of the evaluation: a reply of llama.cpp depends on what its server has read and writes at the same time, so that two runs without
+    a kill differ, too.
+    """
     data = root / "data"
 
     def digest(parts: list[str]) -> str:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     def read(pattern: str, *keys: str) -> str:
-        items = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(data.glob(pattern))]
-        return digest([json.dumps([item[key] for key in keys], sort_keys=True) for item in items])
+        items = [json.loads(path.read_text(encoding="utf-8")) for path in data.glob(pattern)]  # in an order that no path of a data root decides
+        return digest(sorted(json.dumps([item[key] for key in keys], sort_keys=True) for item in items))
 
+    rehearsed = {json.loads(path.read_text(encoding="utf-8"))["id"] for path in data.glob("transcripts/*/*.json")}
+    assessments = [json.loads(path.read_text(encoding="utf-8")) for path in data.glob("assessments/*/*/*.json")]
+    verdicts = [json.dumps([item["transcript_id"], item["verdicts"]], sort_keys=True) for item in assessments if item["transcript_id"] in rehearsed]
     return {
         "conversations": read("transcripts/*/*.json", "id", "exchanges"),
-        "verdicts": read("assessments/*/*/*.json", "transcript_id", "verdicts"),
+        "verdicts": digest(sorted(verdicts)),
         "dataset": digest([path.name for path in sorted(data.glob("hub/datasets/*/*/commits/*"))]),
         "models": digest([hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(data.glob("models/gguf/*/*.gguf"))]),
-        "evaluation": read("evaluations/transcripts/*/*.json", "id", "exchanges"),
-        "comparison": read("evaluations/*/comparison.json", "comparison", "general"),
+        "evaluation": read("evaluations/transcripts/*/*.json", "id", "target_exchanges"),
+        "comparison": read("evaluations/*/comparison.json", "personas"),
     }
 
 
