@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from tests.tiny import tiny_settings
 
@@ -69,20 +70,22 @@ def result(root: Path) -> dict[str, str]:
     def digest(parts: list[str]) -> str:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
-    def read(pattern: str, *keys: str) -> str:
-        items = [json.loads(path.read_text(encoding="utf-8")) for path in data.glob(pattern)]  # in an order that no path of a data root decides
-        return digest(sorted(json.dumps([item[key] for key in keys], sort_keys=True) for item in items))
+    def load(pattern: str) -> list[dict[str, Any]]:
+        return [json.loads(path.read_text(encoding="utf-8")) for path in data.glob(pattern)]
 
-    rehearsed = {json.loads(path.read_text(encoding="utf-8"))["id"] for path in data.glob("transcripts/*/*.json")}
-    assessments = [json.loads(path.read_text(encoding="utf-8")) for path in data.glob("assessments/*/*/*.json")]
-    verdicts = [json.dumps([item["transcript_id"], item["verdicts"]], sort_keys=True) for item in assessments if item["transcript_id"] in rehearsed]
+    def read(items: list[dict[str, Any]], *keys: str) -> str:
+        return digest(sorted(json.dumps([item[key] for key in keys], sort_keys=True) for item in items))  # paths depend on the data root, so not by path
+
+    transcripts = load("transcripts/*/*.json")
+    rehearsed = {item["id"] for item in transcripts}
+    judged = [item for item in load("assessments/*/*/*.json") if item["transcript_id"] in rehearsed]
     return {
-        "conversations": read("transcripts/*/*.json", "id", "exchanges"),
-        "verdicts": digest(sorted(verdicts)),
+        "conversations": read(transcripts, "id", "exchanges"),
+        "verdicts": read(judged, "transcript_id", "verdicts"),
         "dataset": digest([path.name for path in sorted(data.glob("hub/datasets/*/*/commits/*"))]),
         "models": digest([hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(data.glob("models/gguf/*/*.gguf"))]),
-        "evaluation": read("evaluations/transcripts/*/*.json", "id", "target_exchanges"),
-        "comparison": read("evaluations/*/comparison.json", "personas"),
+        "evaluation": read(load("evaluations/transcripts/*/*.json"), "id", "target_exchanges"),
+        "comparison": read(load("evaluations/*/comparison.json"), "personas"),
     }
 
 

@@ -21,7 +21,7 @@ from core.yaml_files import Strict, load_yaml
 
 FOLDER = "golden"
 QUOTED = 8
-"""Consecutive words that count as a quotation when a prompt shares them with a held-out conversation; so many rarely agree by chance."""
+"""Consecutive words that count as a quotation when a prompt shares them with a held-out conversation; a run of this length is rarely a coincidence."""
 ENOUGH, ENOUGH_OF_GATES = 5, 12
 """Conversations of each kind, failures and close passes, that a criterion and a gate need before a judge's rates on them mean anything."""
 
