@@ -249,7 +249,7 @@ async def _has_died(server: Server, error: ModelError) -> bool:
 
 def _as_error(server: Server) -> ModelError | UnavailableError:
     if server.repeated:
-        return UnavailableError(f"{server.death} It died this way twice in a row and is not restarted. What was made is kept.")
+        return UnavailableError(f"{server.death} It died this way twice in a row and is not restarted. Everything made so far is kept.")
     return ProviderError(f"{server.death} {AGAIN}")
 
 

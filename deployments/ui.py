@@ -75,9 +75,9 @@ def main() -> None:
         worker = _start("deployments/worker.py", f"understudy-{os.getpid()}")
         while worker.poll() is None:
             if server.poll() is not None:
-                raise ServerError(f"The Prefect server {ended(server.returncode)}; {logs / 'server.log'} says why. What was made is kept.")
+                raise ServerError(f"The Prefect server {ended(server.returncode)}; {logs / 'server.log'} says why. Everything made so far is kept.")
             time.sleep(0.2)
-        raise ServerError(f"The worker {ended(worker.returncode)}. What was made is kept.")
+        raise ServerError(f"The worker {ended(worker.returncode)}. Everything made so far is kept.")
     finally:
         if studio and studio.poll() is None:
             studio.terminate()
@@ -104,7 +104,8 @@ def end_dead_runs(why: str) -> None:
             within = {"parent_flow_run_id": {"any_": [run["id"]]}, "state": {"type": {"any_": ALIVE}}}
             for dead in [run, *ask("flow_runs/filter", {"flow_runs": within})]:
                 ask(
-                    f"flow_runs/{dead['id']}/set_state", {"state": {"type": "CRASHED", "message": f"{why} Run it again: what was made is kept."}, "force": True}
+                    f"flow_runs/{dead['id']}/set_state",
+                    {"state": {"type": "CRASHED", "message": f"{why} Run it again: everything made so far is kept."}, "force": True},
                 )
 
 
@@ -182,7 +183,7 @@ def _answers() -> bool:
 
 
 if __name__ == "__main__":
-    stop_on_signals("Stopping the worker, its runs, the server and the studio. What was made is kept.")
+    stop_on_signals("Stopping the worker, its runs, the server and the studio. Everything made so far is kept.")
     try:
         main()
     except UnderstudyError as error:

@@ -26,7 +26,7 @@ def nobody_watches() -> None:
 class Approval(RunInput):
     """The form in which a person approves a job or declines it."""
 
-    approve: bool = Field(default=False, description="Submit the job and pay for it. Otherwise the run ends here; what was made is kept.")
+    approve: bool = Field(default=False, description="Submit the job and pay for it. Otherwise the run ends here; everything made so far is kept.")
 
 
 async def ask_a_person(plan: "JobPlan", seconds: float) -> None:
@@ -51,5 +51,5 @@ async def ask_a_person(plan: "JobPlan", seconds: float) -> None:
     except FlowPauseTimeout as error:
         raise JobError(f"Nobody answered for {seconds / 3600:.1f} hours: {plan.line}. Run the same command again, or set jobs.approve: never.") from error
     if not answer.approve:
-        raise JobError(f"A person declined: {plan.line}. What was made is kept; the same command asks again.")
+        raise JobError(f"A person declined: {plan.line}. Everything made so far is kept; the same command asks again.")
     get_run_logger().info("A person approved the job.")

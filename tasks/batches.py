@@ -147,7 +147,9 @@ class _Batch(Generic[Ref]):
             RunStoppedError, SettingsError: the error that ended the batch.
         """
         if self._stopped:
-            self._logger.info("%s %d of %d before the run was stopped; what was made is kept.", self._doing or "Done:", len(self._made), len(self._names))
+            self._logger.info(
+                "%s %d of %d before the run was stopped; everything made so far is kept.", self._doing or "Done:", len(self._made), len(self._names)
+            )
             if isinstance(self._stopped[0], BudgetError):
                 _emit_budget_event(self._stopped[0])
             raise self._stopped[0]

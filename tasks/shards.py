@@ -150,5 +150,7 @@ async def _end_of(run: UUID) -> State[Any]:
         except (httpx.TransportError, PrefectHTTPStatusError) as error:
             away_since = away_since or time.monotonic()
             if time.monotonic() - away_since > AWAY_SECONDS:
-                raise ServerError(f"The Prefect server has not answered for {AWAY_SECONDS} seconds ({error}). What was made is kept; run it again.") from error
+                raise ServerError(
+                    f"The Prefect server has not answered for {AWAY_SECONDS} seconds ({error}). Everything made so far is kept; run it again."
+                ) from error
         await asyncio.sleep(POLL_SECONDS)

@@ -169,7 +169,7 @@ async def ask_until(model: ChatModel, request: ChatRequest, attempts: int, take:
             reason = str(wrong) if not isinstance(wrong, KeyError) else f"{wrong} is missing"
             messages += [Message("assistant", reply.text), Message("user", load_shared("design_again").render(reason=reason))]
     raise DesignError(
-        f"{request.inputs['what']} was still invalid after {attempts} attempts. The last reason: {reason} What was made before it is kept; run it again."
+        f"{request.inputs['what']} was still invalid after {attempts} attempts. The last reason: {reason} Everything made before it is kept; run it again."
     )
 
 

@@ -179,7 +179,7 @@ async def submit(batches: Batches, label: str, entries: Sequence[bytes]) -> list
         if (isinstance(last, ProviderError) or not last.unbilled) and (ids := await find(batches, label, len(entries))):
             return ids
     raise UnavailableError(
-        f"{batches.reference} does not accept a batch ({last}). Run the same command again when the provider is back; what was made is kept."
+        f"{batches.reference} does not accept a batch ({last}). Run the same command again when the provider is back; everything made so far is kept."
     )
 
 

@@ -265,5 +265,5 @@ class Ledger:
         tokens = sent.most.input_tokens + sent.most.output_tokens
         return (
             f"Budget reached: this run has used {' and '.join(limits)}{doubt}, and the next call may take {sent.usd or 0.0:.4f} USD and {tokens:,} tokens. "
-            "Raise budget in the settings and run the same command again: what was made is kept."
+            "Raise budget in the settings and run the same command again: everything made so far is kept."
         )

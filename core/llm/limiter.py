@@ -161,11 +161,11 @@ class Limiter:
             self._gate = max(self._gate, now + min(self._calls.longest_backoff_seconds, self._calls.first_backoff_seconds * 2 ** (self._failures - SUSPECT)))
         if self._failures >= SUSPECT and now - self._failing_since >= self._calls.outage_seconds:
             failing = f"{self._model} has not answered for {now - self._failing_since:.0f} s ({self._failures} failures in a row, the last: {error})."
-            self.close(UnavailableError(f"{failing} Run the same command again when the provider is back; what was made is kept."))
+            self.close(UnavailableError(f"{failing} Run the same command again when the provider is back; everything made so far is kept."))
         elif error.retry_after is not None and error.retry_after > self._calls.longest_wait_seconds:
             back = datetime.now().astimezone() + timedelta(seconds=error.retry_after)
             asked = f"{self._model} asks to wait {error.retry_after:.0f} s; calls.longest_wait_seconds allows {self._calls.longest_wait_seconds:g}."
-            self.close(UnavailableError(f"{asked} Run the same command again after {back:%Y-%m-%d %H:%M}; what was made is kept.", error.retry_after))
+            self.close(UnavailableError(f"{asked} Run the same command again after {back:%Y-%m-%d %H:%M}; everything made so far is kept.", error.retry_after))
 
     def close(self, reason: RunStoppedError) -> None:
         """Refuse all calls for `calls.outage_seconds`, so that a batch ends once one call has shown that all others would fail too."""

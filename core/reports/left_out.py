@@ -29,7 +29,7 @@ def fail_if_nothing(made: int, left_out: Sequence[LeftOut], what: str) -> None:
     reasons = Counter(item.reason.rstrip(".") for item in left_out).most_common()
     commonest = "; ".join(f"{count} times: {reason}" for reason, count in reasons[:REASONS])
     more = f"; and {len(reasons) - REASONS} other reasons" if len(reasons) > REASONS else ""
-    raise NothingMadeError(f"0 of {len(left_out)} {what} were made. {commonest}{more}. What was made before is kept, and the same command tries these again.")
+    raise NothingMadeError(f"0 of {len(left_out)} {what} were made. {commonest}{more}. Everything made before is kept, and the same command tries these again.")
 
 
 def fail_if_none_passes(passed: int, judged: int, page: str) -> None:

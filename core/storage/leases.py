@@ -75,7 +75,7 @@ class Owner:
                 self.lost = True
                 raise LostError(
                     "This run has not renewed its lease for too long, and another may have taken over its work. It writes nothing more; "
-                    "run the same command again: what was made is kept."
+                    "run the same command again: everything made so far is kept."
                 )
             self._valid_until = started + VALID_SECONDS
 

@@ -210,7 +210,7 @@ def _ended(app: App, words: list[str]) -> int:
             return code
         if not isinstance(error, OSError):
             raise
-        show_error(f"{error.strerror or error}: {error.filename or 'a file of the run'}. Correct that and repeat the command; what was made is kept.")
+        show_error(f"{error.strerror or error}: {error.filename or 'a file of the run'}. Correct that and repeat the command; everything made so far is kept.")
         return 1
 
 

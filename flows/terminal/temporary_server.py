@@ -166,7 +166,7 @@ def _watch(process: subprocess.Popen[bytes], log: Path, before: Memory, over: th
     if over.is_set() or stopped() is not None:
         return
     died = explain("The Prefect server", code, "during the run", before=before) if signal_name(code) else f"The Prefect server {ended(code)} during the run."
-    say(f"Error: {died} Its log is {log}. What was made is kept; the same command continues from there.")
+    say(f"Error: {died} Its log is {log}. Everything made so far is kept; the same command continues from there.")
     end_processes(descendants(os.getpid()), PATIENCE)
     os._exit(ServerError.exit_code)
 

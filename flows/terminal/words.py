@@ -110,4 +110,4 @@ TALKS = ("chat", "import", "studio", "ui", "deploy", "worker")
 def stop_sentence(words: Sequence[str]) -> str:
     """Return the sentence that a stopped command prints."""
     word = WORDS.get(words[0]) if words else None
-    return "Stopped." if word and not word.flow else "Stopped. What was made is kept; the same command resumes from there."
+    return "Stopped." if word and not word.flow else "Stopped. Everything made so far is kept; the same command resumes from there."

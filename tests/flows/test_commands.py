@@ -105,7 +105,7 @@ def test_ctrl_c_while_rehearsing_keeps_what_was_made(command, tmp_path, data_roo
     code, output = stop_at(command("generate", f"--settings={path}"), r"So far: [1-9]\d* of 1,500 conversations, [\d,]+ of 9,000 exchanges")
     assert code == 130, output
     assert "Traceback" not in output, output
-    assert "Stopped. What was made is kept; the same command resumes from there." in output
+    assert "Stopped. Everything made so far is kept; the same command resumes from there." in output
     made = {path: path.stat().st_mtime_ns for path in data_root.rglob("transcripts/**/*.json")}
     assert 0 < len(made) < 1500
     for path in made:

@@ -24,4 +24,4 @@ def test_a_server_that_dies_during_the_run_ends_it_with_one_sentence(command, da
     assert "Traceback" not in output, output
     said = output.rstrip().splitlines()[-1]
     assert re.match(r"Error: The Prefect server died of SIGSEGV \(.*\) during the run\. .*Its log is .*temporary-server-\d+\.log\.", said), output
-    assert said.endswith("What was made is kept; the same command continues from there.")
+    assert said.endswith("Everything made so far is kept; the same command continues from there.")

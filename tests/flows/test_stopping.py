@@ -20,7 +20,7 @@ from tests.conftest import CHECKOUT, needs
 from tests.flows.conftest import start_program, write_settings
 from tests.flows.secured import until
 
-STOPPED = "Stopped. What was made is kept; the same command resumes from there."
+STOPPED = "Stopped. Everything made so far is kept; the same command resumes from there."
 
 
 def left(folder):

@@ -70,7 +70,7 @@ def assert_stopped(process, code, folder):
     output, _ = process.communicate(timeout=240)
     assert process.returncode == code, output
     assert "Traceback" not in output, output
-    assert output.rstrip().endswith("Stopping the worker, its runs, the server and the studio. What was made is kept."), output
+    assert output.rstrip().endswith("Stopping the worker, its runs, the server and the studio. Everything made so far is kept."), output
     nothing_left(folder)
 
 
