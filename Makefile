@@ -168,9 +168,9 @@ configuration:  ## Write docs/configuration.md from the typed settings
 .PHONY: bench-statistics
 bench-statistics:  ## Simulate false positives, coverage, power and the decision of the evaluation, and the statistics of judges (8 minutes)
 	@deployments/install.sh light
-	@$(BIN)/python -W ignore bench/paired_statistics.py
-	@$(BIN)/python -W ignore bench/decision_rule.py
-	@$(BIN)/python -W ignore bench/judge_statistics.py
+	@$(BIN)/python -W ignore -m bench.paired_statistics
+	@$(BIN)/python -W ignore -m bench.decision_rule
+	@$(BIN)/python -W ignore -m bench.judge_statistics
 	@$(BIN)/python -W ignore -m bench.forgetting
 
 .PHONY: rubric
@@ -231,22 +231,22 @@ kill-test: setup  ## Kill the pipeline in every stage, resume it, compare with a
 
 .PHONY: bench-pacing
 bench-pacing:  ## Simulate how rate limits are found, compared with AIMD (1 minute)
-	@$(BIN)/python -W ignore bench/pacing.py
+	@$(BIN)/python -W ignore -m bench.pacing
 
 .PHONY: bench-llm
 bench-llm:  ## Compare calls with the bare SDKs: speed, CPU, limits, billed tokens (15 minutes) [PARTS=…]
 	@deployments/install.sh light
-	@$(BIN)/python -W ignore bench/llm.py $(PARTS)
+	@$(BIN)/python -W ignore -m bench.llm $(PARTS)
 
 .PHONY: bench-rehearsal
 bench-rehearsal:  ## Kill a batch of 200 conversations three times, compare with an uninterrupted run (6 minutes) [COUNT=… PARTS=…]
 	@deployments/install.sh light
-	@$(BIN)/python -W ignore bench/rehearsal.py $(COUNT) $(PARTS)
+	@$(BIN)/python -W ignore -m bench.rehearsal $(COUNT) $(PARTS)
 
 .PHONY: bench-judging
 bench-judging:  ## Measure billed tokens of each judging mode; kill a panel three times (5 minutes) [PARTS=… TRANSCRIPTS=folder]
 	@deployments/install.sh light
-	@$(BIN)/python -W ignore bench/judging.py $(PARTS) $(if $(TRANSCRIPTS),transcripts="$(TRANSCRIPTS)")
+	@$(BIN)/python -W ignore -m bench.judging $(PARTS) $(if $(TRANSCRIPTS),transcripts="$(TRANSCRIPTS)")
 
 .PHONY: bench-slicing
 bench-slicing:  ## Measure time and memory of slicing (1 minute) [TRANSCRIPTS=folder]
@@ -255,12 +255,12 @@ bench-slicing:  ## Measure time and memory of slicing (1 minute) [TRANSCRIPTS=fo
 
 .PHONY: bench-training
 bench-training:  ## On a GPU: compare memory and speed of QLoRA with the estimate (10 minutes) [PARTS=…]
-	@$(BIN)/python bench/training_memory.py $(PARTS)
+	@$(BIN)/python -m bench.training_memory $(PARTS)
 
 .PHONY: bench-scale
 bench-scale:  ## Measure batches with 1, 2 and 4 workers on PostgreSQL, with faults (40 minutes) [PARTS="workers faults growth" COUNT=2000]
 	@deployments/install.sh light
-	@$(BIN)/python -W ignore bench/scale.py $(PARTS) $(if $(COUNT),conversations=$(COUNT))
+	@$(BIN)/python -W ignore -m bench.scale $(PARTS) $(if $(COUNT),conversations=$(COUNT))
 
 .PHONY: dress-rehearsal
 dress-rehearsal: setup  ## Play the whole product with a real small model in every role, and write down all that it said (77 minutes) [COUNT=10 MODEL=file or openai-compatible/name]
@@ -269,17 +269,17 @@ dress-rehearsal: setup  ## Play the whole product with a real small model in eve
 .PHONY: bench-served
 bench-served:  ## Compare conversations with two served GGUFs of a billion weights with llama.cpp by itself (8 minutes) [MODELS="base.gguf understudy.gguf"]
 	@deployments/install.sh
-	@$(BIN)/python -W ignore bench/served.py $(MODELS)
+	@$(BIN)/python -W ignore -m bench.served $(MODELS)
 
 .PHONY: bench-nights
 bench-nights:  ## Measure how a night finds what is not judged yet on an object store (10 minutes) [COUNT=20000]
 	@deployments/install.sh light
-	@$(BIN)/python -W ignore bench/nights.py $(if $(COUNT),conversations=$(COUNT))
+	@$(BIN)/python -W ignore -m bench.nights $(if $(COUNT),conversations=$(COUNT))
 
 .PHONY: bench-commands
 bench-commands:  ## Measure the start of commands, refusals, and results that exist, through Prefect and from a receipt (10 minutes) [SETTINGS=file]
 	@deployments/install.sh light
-	@$(BIN)/python bench/commands.py $(SETTINGS)
+	@$(BIN)/python -m bench.commands $(SETTINGS)
 
 .PHONY: check
 check: setup  ## Check format, lint, types, import rules and job scripts

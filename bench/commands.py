@@ -1,10 +1,12 @@
 """Measures the time of imports, of refused commands, and of each stage: its first run, a repeated run through Prefect, and a repeated run from its receipt.
 
-    python bench/commands.py [settings]        (make bench-commands)
+    python -m bench.commands [settings]        (make bench-commands)
+
+Takes 10 minutes. The machine should be idle.
 
 Prints wall seconds, and CPU seconds including all child processes. Each line is one process; imports are the best of `TRIES` runs, everything else is run
-once. The trained base is that of the tests, with a few hundred thousand parameters. The machine should be idle. Some lines have a goal, which is in CPU
-seconds because these depend less on other load.
+once. The trained base is that of the tests, with a few hundred thousand parameters. Some lines have a goal, in CPU seconds, because these depend less on other
+load. `settings` is a file, by default config/demo.yaml.
 """
 
 import os
@@ -26,8 +28,6 @@ from flows.terminal.temporary_server import temporary_server
 with temporary_server() as wait:
     wait()
 """
-
-
 TRIES = 5
 IMPORT_SECONDS = 0.5
 """CPU seconds that importing a flow may take in addition to importing Prefect."""
@@ -82,7 +82,7 @@ def write_settings(folder: Path, settings: str) -> Path:
     """Write settings that extend the given ones with small numbers and a training of a few seconds; return their path."""
     (folder / "tiny.yaml").write_text(yaml.safe_dump(tiny_settings()), encoding="utf-8")
     path = folder / "settings.yaml"
-    path.write_text(yaml.safe_dump({"extends": Path(settings).name, "training": str(folder / "tiny.yaml"), **SMALL}), encoding="utf-8")
+    path.write_text(yaml.safe_dump({"extends": str(Path(settings).absolute()), "training": str(folder / "tiny.yaml"), **SMALL}), encoding="utf-8")
     trust(folder)
     return path
 
@@ -100,7 +100,6 @@ def main() -> int:
             measured(f"import {name}", [sys.executable, "-c", f"import {name}"], environment, goal=alone + IMPORT_SECONDS, tries=TRIES)
         for number in ("first", "second"):
             measured(f"a temporary server until it answers, and its end: {number}", [sys.executable, "-c", SERVER], environment)
-        measured("deployments/install.sh light, everything installed", ["deployments/install.sh", "light"], environment)
         for what, wrong in WRONG.items():
             measured(what, [sys.executable, "-m", "flows.terminal", *wrong.split()], environment, code=2, goal=1.0)
         for flow, *words in (*STAGES, ("run",)):

@@ -1,9 +1,11 @@
-"""Simulates the evaluation's complete decision rule, and compares the product's simulation with an independent one, and the rule with an earlier version.
+"""Simulates the evaluation's complete decision rule, and compares it with the product's own simulation and with an earlier version of the rule.
 
-    python bench/decision_rule.py [--quick]        (4 minutes; --quick: 1 minute)
+    python -m bench.decision_rule [--quick]        (part of make bench-statistics)
 
-It also simulates repeated attempts. Called by `make bench-statistics`. Exits with code 1 if the rule as implemented here ships more or less often than
-core/evaluation/ship_chance.py predicts, or if it ships, in more than 5 % of evaluations, an arm that has no gain or fails a fifth of the rare gate's occasions.
+Takes 4 minutes; 1 minute with --quick.
+
+It also simulates repeated attempts. Exits with code 1 if the rule as implemented here ships more or less often than core/evaluation/ship_chance.py predicts, or
+if it ships, in more than 5 % of evaluations, an arm that has no gain or fails a fifth of the rare gate's occasions.
 """
 
 import sys

@@ -2,6 +2,8 @@
 
     python -m bench.dress_rehearsal [count=10] [model=…]        (make dress-rehearsal)
 
+Takes 77 minutes with ten personas.
+
 The model is SmolLM2-135M-Instruct on this machine's llama.cpp, or `model=`: a GGUF file, or `openai-compatible/NAME` at OPENAI_COMPATIBLE_BASE_URL. A small
 model does not produce good conversations. The pack garden-talk (tests/packs) therefore has short prompts and a very lenient rubric, so that the stages after
 the assessment have input. The data are in UNDERSTUDY_DATA, by default data/dress-rehearsal; the same command continues there.

@@ -1,4 +1,4 @@
-"""Compares the generation flow, with one Prefect task per conversation, with bare loops that send the same requests by the SDK: a part of bench/llm.py."""
+"""Compares the generation flow, with one Prefect task per conversation, with bare loops of the SDK: the part `prefect` of bench/llm.py."""
 
 import asyncio
 import heapq

@@ -1,6 +1,8 @@
 """Simulates judges with known errors, and counts how often the intervals that the product reports about a judge contain the true value.
 
-    python bench/judge_statistics.py [--quick]        (3 minutes; --quick: 40 seconds)
+    python -m bench.judge_statistics [--quick]        (part of make bench-statistics)
+
+Takes 3 minutes; 40 seconds with --quick.
 
 Exits with code 1 if the coverage of a reported interval is lower than stated by more than chance explains.
 """

@@ -1,10 +1,12 @@
-"""Judges a folder of transcripts in each mode with each provider's SDK against the tests' server, and kills a panel in the middle of its work.
+"""Measures the billed tokens of each judging mode with each provider's SDK, and compares a panel that is killed with one that is not.
 
-    python bench/judging.py [billed | kill] [transcripts=folder]        (make bench-judging)
+    python -m bench.judging [billed] [kill] [transcripts=folder]        (make bench-judging)
+
+Takes 5 minutes. The providers are the tests' loopback server. Without a folder, the conversations are 40 scripted ones.
 
 `billed` prints input tokens at the base price (a cache read costs 0.1, a write 1.25), as a share of the uncached price of one call for each criterion.
-`kill` kills a panel of two, with a call for each criterion, three times with SIGKILL and runs it again. The verdicts must be the same as those of an
-uninterrupted run, and no more calls may be paid twice than were in flight; otherwise the exit code is 1. Without a folder, the conversations are scripted.
+`kill` kills a panel of two, with a call for each criterion, three times with SIGKILL and runs it again. Exits with code 1 if the verdicts differ from those of
+an uninterrupted run, or if more calls were paid twice than were in flight.
 """
 
 import asyncio
@@ -150,7 +152,7 @@ async def main(words: list[str]) -> int:
     transcripts = list(find_transcripts(Path(source).absolute()).transcripts.values()) if source else await rehearsed(40)
     parts = {"billed": billed, "kill": kill}
     failures = [failure for name in [word for word in words if word in parts] or list(parts) for failure in await parts[name](transcripts)]
-    print(failures or "all as it should be")
+    print("; ".join(failures) or "All as it should be.")
     return 1 if failures else 0
 
 

@@ -1,6 +1,8 @@
 """Kills the pipeline with SIGKILL in every stage, runs it again each time, and compares the results with those of an uninterrupted run.
 
-    python -m bench.kill [conversations]
+    python -m bench.kill [conversations]        (make kill-test)
+
+Takes 15 minutes with 40 conversations, which is the default.
 
 The base is the tests' tiny one, so that a run takes minutes. Exits with code 1 if a result differs or a job is left running.
 """
@@ -118,7 +120,7 @@ def main() -> int:
             same = expected[name] == actual[name]
             print(f"{name:<14} {'the same' if same else 'DIFFERENT'}")
             failures += [] if same else [f"{name} differ"]
-    print(f"{failures or 'all the same'}")
+    print("; ".join(failures) or "All the same.")
     return 1 if failures else 0
 
 

@@ -1,8 +1,10 @@
 """Compares builds of llama.cpp: seconds from an empty folder to the first decoded token, and tokens per second when reading a prompt and when decoding.
 
-    python bench/llama_builds.py model.gguf                               the prebuilt one, and the others as far as they are cached
-    python bench/llama_builds.py model.gguf native=libllama.so            also another library
-    python bench/llama_builds.py model.gguf --from-nothing                also install each into an empty folder; builds take minutes
+    python -m bench.llama_builds model.gguf                               the prebuilt one, and the others as far as they are cached
+    python -m bench.llama_builds model.gguf native=libllama.so            also another library
+    python -m bench.llama_builds model.gguf --from-nothing                also install each into an empty folder
+
+Takes a minute with a model of 135 million weights; with --from-nothing, builds take several minutes each and need the network.
 
 Tokens are counted per second of CPU time of one thread, so that other load does not matter. Each build is measured in a separate process, in turns with the
 others.

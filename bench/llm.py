@@ -1,6 +1,8 @@
 """Compares calls through Understudy's layers with a bare loop over the same SDK, in one run on one machine, and prints ratios.
 
-    python bench/llm.py [speed known unknown prefect poisoned billed]        (make bench-llm)
+    python -m bench.llm [speed] [known] [unknown] [prefect] [poisoned] [billed]        (make bench-llm)
+
+Takes 15 minutes for all parts.
 
 The tests' loopback server (tests/stub) stands in for the providers, in a separate process. SDKs and wire protocols are the real ones.
 """
@@ -12,11 +14,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
-CHECKOUT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(CHECKOUT))
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
 from pydantic import SecretStr

@@ -1,20 +1,20 @@
-"""Simulates in virtual time how the limiter finds limits and recovers from bursts of refusals.   python bench/pacing.py
+"""Simulates in virtual time how the limiter finds limits and recovers from bursts of refusals, compared with AIMD.
 
-Each scenario simulates minutes of traffic in a second or two, once with the product's limiter and once with AIMD with slow start on the number of calls in
-flight, as in TCP's congestion control (RFC 5681). The queue of requests never becomes empty.
+    python -m bench.pacing        (make bench-pacing)
+
+Takes 1 minute.
+
+Each scenario is minutes of traffic, once with the product's limiter and once with AIMD with slow start on the number of calls in flight, as in TCP's congestion
+control (RFC 5681). The queue of requests never becomes empty.
 """
 
 import asyncio
 import contextlib
 import itertools
 import random
-import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from core.errors import RateLimitError
 from core.llm.chat import ChatRequest, Reply, Usage

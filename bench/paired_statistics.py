@@ -1,6 +1,8 @@
 """Simulates evaluations with known true values, and counts how often the statistics are right.
 
-    python bench/paired_statistics.py [--quick]        (2 minutes; --quick: 20 seconds)
+    python -m bench.paired_statistics [--quick]        (part of make bench-statistics)
+
+Takes 2 minutes; 20 seconds with --quick.
 
 A score is base + persona + arm × persona + trial, each drawn from a normal distribution, and clipped to 0..1 in some rows. Every persona has 3 trials in each
 arm. Exits with code 1 if, by more than chance explains, a test of the rule errs in more than 5 %, a reported interval of the score does not cover 95 ± 1.5 %,

@@ -1,13 +1,15 @@
-"""Runs batches on several workers, with a real PostgreSQL, a real Prefect server and loopback providers, and measures throughput, faults and growth.
+"""Measures batches on several workers: throughput, behaviour under faults, and growth of time and memory.
 
-    python bench/scale.py [workers] [faults] [growth] [conversations=2000] [sizes=500,2000,8000]
+    python -m bench.scale [workers] [faults] [growth] [conversations=2000] [sizes=500,2000,8000]        (make bench-scale)
 
-`workers` compares the throughput of 1, 2 and 4 workers. `faults` kills a worker and its flow with -9, restarts the server, and stops the database for ten
-seconds, each in the middle of a batch. `growth` measures time and memory by batch size. No conversation may be lost, and no call may be made twice except those
-in flight at a kill; otherwise the exit code is 1. It needs PostgreSQL's programs (Debian: apt-get install postgresql).
+Takes 40 minutes; with conversations=40 sizes=20,40 about 10 minutes. It needs PostgreSQL's programs (Debian: apt-get install postgresql).
+
+PostgreSQL and the Prefect server are real; the providers are the tests' loopback server. `workers` compares the throughput of 1, 2 and 4 workers. `faults`
+kills a worker and its flow with -9, restarts the server, and stops the database for ten seconds, each in the middle of a batch. `growth` measures time and
+memory by batch size. Exits with code 1 if a conversation is lost, or if a call is paid twice that was not in flight at a kill. The environment variable KEEP
+names a folder for the files of a run that failed.
 """
 
-import json
 import os
 import shutil
 import signal
@@ -23,9 +25,6 @@ from pathlib import Path
 import psutil
 import yaml
 
-CHECKOUT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(CHECKOUT))
-
 from core.llm.bills import read_entries
 from core.machine.deaths import ended
 from core.settings.pipeline import load_settings
@@ -33,6 +32,7 @@ from core.storage.store import Store
 from tests.postgresql import PostgreSQL, free_port
 from tests.stub.client import Stub, start_stub
 
+CHECKOUT = Path(__file__).resolve().parents[1]
 PREFECT = str(Path(sys.executable).with_name("prefect"))
 EXCHANGES, LATENCY = 3, 0.2
 AT_ONCE = 20
@@ -176,12 +176,12 @@ def _settings(folder: Path, stub: Stub) -> Path:
     return path
 
 
-def report(name: str, result: dict[str, float], floor: float | None = None) -> None:
+def report(name: str, result: dict[str, float], relative: float | None = None) -> None:
     rate, doubled = result["made"] / result["seconds"], result["calls"] - CALLS * result["made"]
-    against = f"  {floor:5.2f} of one worker's" if floor else ""
+    against = f"  {relative:5.2f} of one worker's" if relative else ""
     print(
         f"{name:<34} {result['made']:6.0f} of {result['wanted']:.0f} made  {result['seconds']:7.1f} s  {rate:6.1f}/s{against}  "
-        f"calls beyond {CALLS} each {doubled:4.0f}  {result['memory'] / 1e6:6.0f} MB a process",
+        f"{doubled:4.0f} calls paid twice  {result['memory'] / 1e6:6.0f} MB per process",
         flush=True,
     )
 
@@ -195,7 +195,7 @@ def lost(result: dict[str, float], allowed: int) -> list[str]:
     doubled = result["calls"] - CALLS * result["made"]
     wrong = [f"{result['wanted'] - result['made']:.0f} conversations lost"] if result["made"] != result["wanted"] else []
     wrong += [f"exit code {result['exit']:.0f}"] if result["exit"] else []
-    return wrong + ([f"{doubled:.0f} calls doubled, {allowed} were in flight"] if doubled > allowed else [])
+    return wrong + ([f"{doubled:.0f} calls paid twice, of which {allowed} may have been in flight"] if doubled > allowed else [])
 
 
 def by_workers(fleet: Fleet, count: int) -> list[str]:
@@ -204,7 +204,7 @@ def by_workers(fleet: Fleet, count: int) -> list[str]:
         fleet.start_workers(workers)
         result = fleet.batch(100_000 * workers, count, workers)
         alone = alone or result["made"] / result["seconds"]
-        report(f"{workers} workers", result, result["made"] / result["seconds"] / alone)
+        report(f"{workers} worker{'s' if workers > 1 else ''}", result, result["made"] / result["seconds"] / alone)
         failures += lost(result, 0)
     fleet.stop_workers()
     return failures
@@ -250,7 +250,7 @@ def by_size(fleet: Fleet, sizes: list[int]) -> list[str]:
     for size in sizes:
         result = fleet.batch(began, size, 2)
         report(f"{size} conversations, 2 workers", result)
-        print(f"  the latency alone: {size * CALLS * LATENCY / (2 * AT_ONCE):.0f} s", flush=True)
+        print(f"  the providers' latency alone takes {size * CALLS * LATENCY / (2 * AT_ONCE):.1f} s", flush=True)
         failures += lost(result, 0)
         began += size
     fleet.stop_workers()
@@ -276,12 +276,12 @@ def main(words: list[str]) -> int:
             if "growth" in parts:
                 failures += by_size(fleet, [int(size) for size in options["sizes"].split(",")])
             entries = [entry for path in (fleet.folder / "data/ledger").iterdir() for entry in read_entries(Store(str(fleet.folder / "data")), path.name)]
-            print(json.dumps({"calls on the bills": len({entry["call"] for entry in entries})}))
+            print(f"{len({entry['call'] for entry in entries}):,} calls on the ledgers")
         finally:
             fleet.close()
             if failures and (keep := os.environ.get("KEEP")):
                 shutil.copytree(name, keep, dirs_exist_ok=True, ignore=shutil.ignore_patterns("postgres"))
-    print(failures or "nothing lost, nothing doubled")
+    print("; ".join(failures) or "Nothing lost, nothing paid twice.")
     return 1 if failures else 0
 
 

@@ -1,10 +1,12 @@
-"""Compares conversations with a served GGUF, as in an evaluation, with the speed of llama.cpp alone, in one run on one machine.
+"""Compares the speed of conversations with a served GGUF file, as in an evaluation, with the speed of llama.cpp alone.
 
-    python bench/served.py [base.gguf understudy.gguf] [personas=8]        (make bench-served)
+    python -m bench.served [base.gguf understudy.gguf] [personas=8]        (make bench-served)
 
-The speed of llama.cpp alone is measured as by `llama-bench`: it reads a prompt of 512 tokens, then generates 64 tokens, with as many threads as the server. The
-ratio is the time that the conversations' tokens would take at those rates, without tokens from the prompt cache, divided by the actual time. Without files, the
-script makes two of the shape of Llama-3.2-1B, with the vocabulary of SmolLM2 and random weights, which take as long as trained ones.
+Takes 8 minutes on two idle cores, 5 with personas=1.
+
+The speed of llama.cpp alone is measured as `llama-bench` does: it reads a prompt of 512 tokens, then generates 64 tokens, with as many threads as the server.
+The ratio is the time that the conversations' tokens would take at those rates, without tokens from the prompt cache, divided by the actual time. Without files,
+the script makes two of the shape of Llama-3.2-1B, with the vocabulary of SmolLM2 and random weights, which take as long as trained ones.
 """
 
 import asyncio
@@ -21,7 +23,7 @@ import gguf
 import numpy as np
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "deployments/jobs/built")]
+sys.path.insert(0, str(CHECKOUT / "deployments/jobs/built"))
 
 from blocks.llama_server import LlamaServer
 from blocks.scripted import Scripted

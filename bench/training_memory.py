@@ -1,6 +1,8 @@
 """Measures peak memory and speed of deployments/jobs/built/train_sft.py with QLoRA on a GPU, for a randomly initialised model of a real model's shape.
 
-    python bench/training_memory.py [--shape qwen3-14b] [--case 16384 --case "32768 --lora-dropout 0"] [--output table.json]
+    python -m bench.training_memory [--shape qwen3-14b] [--case 16384 --case "32768 --lora-dropout 0"] [--output table.json]        (make bench-training)
+
+Takes 10 minutes on one H100.
 
 It needs the packages in the header of train_sft.py, a CUDA device, and space for the 16-bit weights in --folder. The speed is that of the fastest optimiser
 step after the first. Memory is measured as the device reports it, including the allocator's reserve and CUDA's own memory, and as PyTorch's peak allocation.

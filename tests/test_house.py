@@ -1,5 +1,6 @@
 """The house's own rules."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -27,6 +28,15 @@ def test_every_make_target_is_in_the_help():
     targets = set(re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     shown = subprocess.run(["make", "--no-print-directory", "help"], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
     assert targets == {line.split()[0] for line in shown.splitlines()}
+
+
+def test_every_benchmark_says_how_it_is_run_and_how_long_it_takes():
+    programs = {path.stem: path.read_text(encoding="utf-8") for path in (CHECKOUT / "bench").glob("*.py") if "__main__" in path.read_text(encoding="utf-8")}
+    for name, text in programs.items():
+        described = (ast.get_docstring(ast.parse(text)) or "").split("\n\n")
+        assert re.match(rf"    python -m bench\.{name}\b", described[1]), name
+        assert re.match(r".*\b[Tt]akes\b.*(second|minute|hour)", described[2]), name
+    assert set(re.findall(r"-m bench\.(\w+)", (CHECKOUT / "Makefile").read_text(encoding="utf-8"))) <= programs.keys()
 
 
 def test_every_variable_that_is_read_is_in_the_example():
