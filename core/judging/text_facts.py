@@ -19,7 +19,6 @@ MAX_CACHED = 4000
 """Characters of the longest text whose words and sentences are cached."""
 
 _WORD = re.compile(r"[\w'’]+")
-_MARKUP = re.compile(r"[*_#>`]+")
 _LETTERS = re.compile(r"[^\W\d_]+")
 _LATIN = re.compile(r"[A-Za-zª-ɏḀ-ỿﬀ-ﬆ]+")
 _BEYOND = re.compile(r"[\u0300-\u036f\u0483-\u0489\u0590-\u1cff\u2c00-\uabff\uf900-\ufaff\U00010000-\U0003ffff]")
@@ -44,8 +43,8 @@ def _cached_words(text: str) -> tuple[str, ...]:
 
 
 def _split(text: str) -> list[str]:
-    plain = _MARKUP.sub(" ", text.lower())
-    return _words_beyond(plain) if _BEYOND.search(plain) else _WORD.findall(plain)
+    plain = text.lower().replace("_", " ")  # of Markdown's marks the only one that `\w` takes for a letter
+    return _words_beyond(plain) if not plain.isascii() and _BEYOND.search(plain) else _WORD.findall(plain)
 
 
 def _words_beyond(text: str) -> list[str]:
@@ -58,7 +57,7 @@ def _words_beyond(text: str) -> list[str]:
         elif kind == "M" and parts and parts[-1] == "\0":
             parts.insert(-1, character)  # a mark belongs to the letter before it
         else:
-            parts.append(character if kind in "LMN" or character in "_'’" else " ")
+            parts.append(character if kind in "LMN" or character in "'’" else " ")
     return "".join(parts).replace("\0", " ").split()
 
 

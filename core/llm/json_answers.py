@@ -26,6 +26,7 @@ _HALF = re.compile("[\ud800-\udfff]")
 _QUOTED_LINE = re.compile(r"^[ \t]*>.*$", re.MULTILINE)
 # an unclosed string is matched to the end of the text: a new attempt from each of its quotes could take hours
 _TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\[\s\S])*+(?:"|\\?\Z))|,(?=\s*[}\]])')
+_CLOSING_COMMA = re.compile(r",\s*[}\]]")
 _STRING = re.compile(r"""("(?:[^"\\]|\\[\s\S])*+(?:"|\\?\Z))|'((?:[^'\\\n]|\\[^\n])*+)'""")
 _SINGLE_QUOTED_KEY = re.compile(r"\{\s*'")
 
@@ -69,7 +70,7 @@ def json_answer(text: str, schema: Mapping[str, Any], asked: Sequence[str]) -> J
             break
     else:
         return JsonAnswer(text)
-    prompts = [part for item in asked for part in (item, html.unescape(item))]  # prompts write < as &lt;
+    prompts = _as_quoted(asked)
     quoted = [item for part in prompts for reading in _READINGS for item in _of_form(part, reading, required)]
     own = [item for item in objects if item not in quoted]
     if not own or any(item != own[-1] or TWICE in item for item in own):
@@ -83,12 +84,17 @@ def json_answer(text: str, schema: Mapping[str, Any], asked: Sequence[str]) -> J
 
 def own_objects(texts: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yield every JSON object in the texts of a prompt, including nested ones."""
-    parts: list[Any] = [item for text in texts for part in (text, html.unescape(text)) for read in _READINGS for _, _, item in read(part)]
+    parts: list[Any] = [item for text in _as_quoted(texts) for read in _READINGS for _, _, item in read(text)]
     while parts:
         part = parts.pop()
         if isinstance(part, dict):
             yield part
         parts += part.values() if isinstance(part, dict) else part if isinstance(part, list) else []
+
+
+def _as_quoted(texts: Sequence[str]) -> list[str]:
+    """Return the texts of a prompt as they stand there and as a model may quote them: prompts write < as &lt;."""
+    return list(dict.fromkeys(form for text in texts for form in (text, html.unescape(text))))
 
 
 def _around(text: str) -> tuple[Repair, ...]:
@@ -148,8 +154,8 @@ def _objects(text: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
 
 
 def _without_trailing_commas(text: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Yield the outermost objects of a text that are JSON except for commas before a closing bracket."""
-    return _objects(_TRAILING_COMMA.sub(lambda part: part[1] or " ", text))
+    """Yield the outermost objects of a text with commas before a closing bracket, which are otherwise JSON; nothing if it has no such commas."""
+    return iter(()) if not _CLOSING_COMMA.search(text) else _objects(_TRAILING_COMMA.sub(lambda part: part[1] or " ", text))
 
 
 def _single_quoted(text: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
