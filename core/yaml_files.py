@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -143,7 +144,7 @@ def explain(invalid: ValidationError, model: type[BaseModel] | None = None, whol
     """
     # a misspelt key comes first: it explains why the correct key is missing
     faults = sorted(invalid.errors(include_url=False), key=lambda fault: fault["type"] != "extra_forbidden")
-    keys = _keys(model) if model else set[str]()
+    keys = _keys(model) if model else frozenset[str]()
     misspelt = {(*fault["loc"][:-1], *get_close_matches(str(fault["loc"][-1]), keys, 1)) for fault in faults if fault["type"] == "extra_forbidden"}
     others = [fault for fault in faults if not (fault["type"] == "missing" and tuple(fault["loc"]) in misspelt)]
     sentences = [_fault(fault, keys, whole) for fault in others[:MAX_FAULTS]]
@@ -151,7 +152,7 @@ def explain(invalid: ValidationError, model: type[BaseModel] | None = None, whol
     return f"{' '.join(sentences)}{more}"
 
 
-def _fault(fault: ErrorDetails, keys: set[str], whole: str) -> str:
+def _fault(fault: ErrorDetails, keys: frozenset[str], whole: str) -> str:
     where = f"`{'.'.join(str(part) for part in fault['loc'])}`" if fault["loc"] else whole
     message, suggestion = FORMS.get(fault["type"], str(fault["msg"]).removeprefix("Value error, ").removeprefix("Input ")), ""
     if fault["type"] == "extra_forbidden":
@@ -165,9 +166,10 @@ def _fault(fault: ErrorDetails, keys: set[str], whole: str) -> str:
     return f"{where} {message[0].lower()}{message[1:]}{value}.{suggestion}"
 
 
-def _keys(model: type[BaseModel]) -> set[str]:
+@lru_cache(maxsize=16)  # a schema takes a tenth of a second
+def _keys(model: type[BaseModel]) -> frozenset[str]:
     schema = model.model_json_schema()
-    return {name for part in (schema, *schema.get("$defs", {}).values()) for name in part.get("properties", ())}
+    return frozenset(name for part in (schema, *schema.get("$defs", {}).values()) for name in part.get("properties", ()))
 
 
 def _quoted(value: Any) -> str:

@@ -1,6 +1,8 @@
 """The deployments' forms in Prefect's UI: they offer the existing domains and settings files, check the format of inputs, and refuse keys."""
 
 import copy
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from core.errors import UnderstudyError
@@ -43,12 +45,14 @@ def form_of(schema: dict[str, Any], entrypoint: str) -> dict[str, Any]:
 
 def settings_files() -> list[str]:
     """Return the paths of the files in config/ that are valid pipeline settings."""
-    return [name for path in sorted((project_folder() / "config").glob("*.y*ml")) if _is_settings(name := f"config/{path.name}")]
+    paths = sorted((project_folder() / "config").glob("*.y*ml"))
+    return [f"config/{path.name}" for path in paths if path.is_file() and _is_settings(path, path.stat().st_mtime_ns)]
 
 
-def _is_settings(name: str) -> bool:
+@lru_cache(maxsize=64)  # each deployment's form offers the same files
+def _is_settings(path: Path, _changed: int) -> bool:
     try:
-        load_settings(name)
+        load_settings(f"config/{path.name}")
     except UnderstudyError:
         return False
     return True

@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
@@ -205,9 +206,13 @@ class Child:
                 kill(self.pid, signal.SIGKILL)
 
 
+Paths = list[tuple[ModuleType, str, str | Path]]
+
+
 def serve(address: str, programs: Sequence[str], owner: int) -> list[str]:
     """Fork whatever is asked for until a process ends; return, in each child, the words of its command line."""
     running: list[Child] = []
+    caches = paths_below(os.environ.get("HF_HOME"))
     own, owned = dict(os.environ), os.pidfd_open(owner)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
@@ -241,7 +246,7 @@ def serve(address: str, programs: Sequence[str], owner: int) -> list[str]:
                     child.caller.close()
                 caller.close()
                 os.close(owned)
-                return begin(streams, **asked)
+                return begin(streams, caches, **asked)
             else:
                 running.append(Child(pid, caller, os.pidfd_open(pid)))
                 with suppress(OSError):
@@ -250,7 +255,7 @@ def serve(address: str, programs: Sequence[str], owner: int) -> list[str]:
                 os.close(stream)
 
 
-def begin(streams: list[int], words: list[str], environment: dict[str, str], folder: str, python: str, **_: Any) -> list[str]:
+def begin(streams: list[int], caches: Paths, words: list[str], environment: dict[str, str], folder: str, python: str, **_: Any) -> list[str]:
     """Make of a forked process what a shell would have started."""
     os.setsid()
     os.chdir(folder)
@@ -258,7 +263,9 @@ def begin(streams: list[int], words: list[str], environment: dict[str, str], fol
     for place, stream in enumerate(streams):
         os.dup2(stream, place)
         os.close(stream)
-    move_caches(os.environ.get("HF_HOME"), environment.get("HF_HOME"))
+    if new := environment.get("HF_HOME"):
+        for module, name, value in caches:
+            setattr(module, name, type(value)(str(value).replace(os.environ["HF_HOME"], new, 1)))
     before = dict(os.environ)
     os.environ.clear()
     show_as([python, *words], environment)
@@ -290,14 +297,15 @@ def show_as(words: Sequence[str], environment: Mapping[str, str]) -> None:
         ctypes.memmove(begin, shown.ljust(end - begin, b"\0"), end - begin)
 
 
-def move_caches(old: str | None, new: str | None) -> None:
-    """Put the paths below HF_HOME, which the libraries have joined when they were imported, below another."""
-    if not old or not new or old == new:
-        return
-    for module in list(sys.modules.values()):
-        for name, value in list(getattr(module, "__dict__", {}).items()):
-            if issubclass(type(value), str | Path) and (str(value) == old or str(value).startswith(f"{old}/")):
-                setattr(module, name, type(value)(new + str(value).removeprefix(old)))
+def paths_below(folder: str | None) -> Paths:
+    """Return the variables that libraries set to a path below a folder when they were imported. Looking for them in each child would copy its memory."""
+    return [
+        (module, name, value)
+        for module in list(sys.modules.values())
+        if folder
+        for name, value in list(getattr(module, "__dict__", {}).items())
+        if issubclass(type(value), str | Path) and (str(value) == folder or str(value).startswith(f"{folder}/"))
+    ]
 
 
 def read_again() -> None:

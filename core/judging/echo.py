@@ -82,7 +82,7 @@ def summarised(measured: Iterable[Echo]) -> Echoes:
 
 def grams(text_words: Sequence[str]) -> Iterable[Gram]:
     """Return the runs of `RUN` words."""
-    return (tuple(text_words[start : start + RUN]) for start in range(len(text_words) - RUN + 1))
+    return zip(*(text_words[start:] for start in range(RUN)), strict=False)
 
 
 def _joined(text_words: Sequence[str]) -> str:
