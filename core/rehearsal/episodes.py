@@ -20,6 +20,11 @@ PART = 3
 """An episode takes at most one in PART messages of a conversation, but never fewer than an episode's minimum."""
 
 
+def has_episode(pack: Pack, seed: int) -> bool:
+    """Return whether a persona is among those that have episodes; if none fits into its conversation, it still has none."""
+    return spread(seed, pack.name, "episode") < pack.episodes.share
+
+
 def draw_episodes(pack: Pack, seed: int, drawn: Mapping[str, str], exchanges: int) -> list[Episode]:
     """Return the episodes of a persona, in the order of their messages.
 
@@ -27,10 +32,10 @@ def draw_episodes(pack: Pack, seed: int, drawn: Mapping[str, str], exchanges: in
         drawn: the persona's value of each dimension.
         exchanges: length of the conversation.
     """
+    if not has_episode(pack, seed):
+        return []
     rules, all_weights = pack.episodes, {name: kind.weight for name, kind in pack.episodes.episodes.items()}
     place = spread(seed, pack.name, "episode")
-    if place >= rules.share:
-        return []
     left = episode_weights(pack, drawn, exchanges)
     if not left:  # no episode fits into so short a conversation
         return []

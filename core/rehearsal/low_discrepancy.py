@@ -15,6 +15,7 @@ from core.fingerprint import seed_of
 Name = TypeVar("Name")
 BITS = 32
 MASK = 2**BITS - 1
+_REVERSED_BYTES = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def spread(seed: int, *purpose: object) -> float:
@@ -63,4 +64,4 @@ def _mixed(bits: int, key: int) -> int:
 
 
 def _reversed(bits: int) -> int:
-    return int(f"{bits:032b}"[::-1], 2)
+    return int.from_bytes(bits.to_bytes(BITS // 8, "little").translate(_REVERSED_BYTES), "big")

@@ -8,7 +8,7 @@ from core.fingerprint import seed_of
 from core.packs.pack import Pack
 from core.packs.taxonomy import LengthClass, goes_with
 from core.records import Episode, Flaw, Persona, Topic
-from core.rehearsal.episodes import draw_episodes
+from core.rehearsal.episodes import draw_episodes, has_episode
 from core.rehearsal.life import draw_events, draw_life, first_day, home, with_courses
 from core.rehearsal.low_discrepancy import at, spread, within
 
@@ -50,7 +50,7 @@ def sample_persona(pack: Pack, seed: int, exchanges: tuple[int, int] | None = No
 def episodes_met(pack: Pack, seed: int) -> tuple[int, list[Episode]]:
     """Return the planned exchanges of a seed's persona and its episodes; drawing the whole persona takes several times as long."""
     _, length = draw_length(pack, seed)
-    return length, draw_episodes(pack, seed, _dimensions(pack, seed), length)
+    return length, draw_episodes(pack, seed, _dimensions(pack, seed), length) if has_episode(pack, seed) else []
 
 
 def draw_length(pack: Pack, seed: int, exchanges: tuple[int, int] | None = None) -> tuple[LengthClass, int]:
