@@ -5,13 +5,13 @@ import io
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextvars import ContextVar
-from functools import cache
 from ssl import SSLContext
 from typing import Any
 
 import aiohttp
 import httpx2
 
+from blocks.authorities import tls_context
 from blocks.http import BASE_BYTES
 from core.errors import MalformedError, SettingsError
 
@@ -75,17 +75,11 @@ def http_client() -> httpx2.AsyncClient:
         SettingsError: the environment names a proxy that is not a valid address.
     """
     try:
-        return BoundedClient(timeout=None, verify=_trusted(), headers={"accept-encoding": "identity"})
+        return BoundedClient(timeout=None, verify=tls_context(), headers={"accept-encoding": "identity"})
     except (ValueError, httpx2.InvalidURL) as wrong:  # its message is left out, because it may repeat a password
         raise SettingsError(
             "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY is not a valid proxy address. Allowed: http:// or https:// with a host, as in http://127.0.0.1:3128."
         ) from wrong
-
-
-@cache
-def _trusted() -> SSLContext:
-    """Return the TLS context. The certificate authorities are read once, not for each client."""
-    return httpx2.create_ssl_context()
 
 
 class _Transport(httpx2.AsyncBaseTransport):

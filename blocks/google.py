@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr
 from pydantic.alias_generators import to_camel
 
 from blocks.answers import Endpoint
+from blocks.authorities import tls_context
 from blocks.connections import http_client
 from blocks.google_batches import GoogleBatches
 from blocks.http import alternating, as_wait, clean_key, read_number, read_refusal, seconds_to_wait, status_error
@@ -105,7 +106,14 @@ class GoogleChat:
         address = given_address(block.base_url, "GOOGLE_GEMINI_BASE_URL")
         self.model = block.model
         self.endpoint = Endpoint(self.reference, address or ADDRESS, API)
-        options = types.HttpOptions(base_url=address, api_version="v1", retry_options=types.HttpRetryOptions(attempts=1), httpx_async_client=http_client())
+        options = types.HttpOptions(
+            base_url=address,
+            api_version="v1",
+            retry_options=types.HttpRetryOptions(attempts=1),
+            httpx_async_client=http_client(),
+            client_args={"verify": tls_context()},  # the SDK also prepares a blocking client and one for WebSockets
+            async_client_args={"ssl": tls_context()},
+        )
         self.client = genai.Client(api_key=key, http_options=options).aio
         self._options: dict[str, Any] = {"thinking_config": types.ThinkingConfig(thinking_level=types.ThinkingLevel(block.thinking))} if block.thinking else {}
         self._options |= {"temperature": block.temperature} if block.temperature is not None else {}

@@ -15,6 +15,7 @@ from huggingface_hub.utils import parse_ratelimit_headers
 from huggingface_hub.utils._http import hf_request_event_hook
 from prefect.logging import get_logger
 
+from blocks.authorities import tls_context
 from core.errors import HubError, UnderstudyError
 
 Answer = TypeVar("Answer")
@@ -57,7 +58,8 @@ def bound_calls(seconds: float) -> None:
     """Set the timeout of the Hub's client, in seconds; its own factory sets none."""
     if _TIMEOUT.get("seconds") != seconds:  # a new factory closes all connections, including those of logs that are being followed
         hooks: dict[str, list[Callable[..., Any]]] = {"request": [hf_request_event_hook]}
-        set_client_factory(lambda: httpx2.Client(event_hooks=hooks, follow_redirects=True, timeout=httpx2.Timeout(seconds, connect=10)))
+        timeout = httpx2.Timeout(seconds, connect=10)
+        set_client_factory(lambda: httpx2.Client(event_hooks=hooks, follow_redirects=True, timeout=timeout, verify=tls_context()))
         _TIMEOUT["seconds"] = seconds
 
 

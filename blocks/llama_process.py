@@ -230,13 +230,22 @@ class LlamaProcess:
     async def _is_ready(self, server: Server) -> bool:
         """Wait until the server answers; return False once it has ended or the time is up."""
         until = asyncio.get_running_loop().time() + self._launch.startup_seconds
-        async with httpx2.AsyncClient(trust_env=False, timeout=5) as client:
+        async with local_client(seconds=5) as client:
             while server.process.poll() is None and asyncio.get_running_loop().time() < until:
                 with contextlib.suppress(httpx2.HTTPError):
                     if (await client.get(f"{server.address}/health")).status_code == httpx2.codes.OK:
                         return True
                 await asyncio.sleep(0.1)
         return False
+
+
+def local_client(seconds: float | None) -> httpx2.AsyncClient:
+    """Return a client for a server of this machine: without a proxy, and without TLS, whose certificate authorities take 20 ms and more to read.
+
+    Args:
+        seconds: timeout of an answer; None if there is none.
+    """
+    return httpx2.AsyncClient(trust_env=False, timeout=httpx2.Timeout(seconds, connect=10), verify=False)
 
 
 async def _has_died(server: Server, error: ModelError) -> bool:

@@ -6,7 +6,7 @@ import httpx2
 from pydantic import BaseModel, ValidationError
 
 from blocks.http import BASE_BYTES, BYTES_PER_TOKEN, quoted, read_refusal
-from blocks.llama_process import Server
+from blocks.llama_process import Server, local_client
 from blocks.llama_quoting import mark, pieces
 from core.errors import BadRequestError, ConnectError, ContextError, MalformedError, ModelError, ProviderError
 from core.llm.chat import Usage
@@ -52,7 +52,7 @@ async def complete_quoted(
 async def _ask(server: Server, path: str, body: dict[str, Any], max_bytes: int | None = None) -> Any:
     headers = {"Authorization": f"Bearer {server.key}"} if server.key else {}
     try:
-        async with httpx2.AsyncClient(trust_env=False, timeout=httpx2.Timeout(None, connect=10)) as client:
+        async with local_client(seconds=None) as client:
             response = await client.post(f"{server.address}/{path}", json=body, headers=headers)
     except httpx2.HTTPError as error:
         raise ConnectError(f"The connection to llama-server broke ({type(error).__name__}).") from error

@@ -10,7 +10,7 @@ import httpx2
 from pydantic import BaseModel, ValidationError
 
 from blocks.http import BASE_BYTES, BYTES_PER_TOKEN
-from blocks.llama_process import Server
+from blocks.llama_process import Server, local_client
 from blocks.llama_quoted import complete_quoted, refusal
 from blocks.llama_quoting import control_tokens, mark
 from core.errors import ConnectError, MalformedError
@@ -76,7 +76,7 @@ async def stream_reply(
     try:
         # no timeout: a long prompt takes minutes on a small machine, and the user can press Ctrl-C
         async with (
-            httpx2.AsyncClient(trust_env=False, timeout=httpx2.Timeout(None, connect=10)) as client,
+            local_client(seconds=None) as client,
             client.stream("POST", f"{server.address}/v1/chat/completions", json=body, headers=headers) as response,
         ):
             limit = BASE_BYTES + (BYTES_PER_TOKEN + EVENT_BYTES) * max_tokens
