@@ -25,5 +25,5 @@ def style_faults(pack: Pack, text: str, message: str, earlier: Sequence[str], fa
         evidence[Fault.TIC] = over[1]
     _, _, most = pack.help.length.bounds(len(words(message)))
     if Fault.TOO_LONG in faults and (length := len(words(text))) > most:
-        evidence[Fault.TOO_LONG] = f"{length} words, where {most} are the most"
+        evidence[Fault.TOO_LONG] = f"{length} words; the maximum is {most}"
     return evidence
