@@ -5,8 +5,8 @@ from pathlib import PurePosixPath
 from core.errors import SettingsError, nearest
 from core.fingerprint import fingerprint
 from core.records import AssessmentBatch, TranscriptBatch
+from core.storage.places import wrong_in
 from core.storage.store import Store
-from core.storage.whole_files import wrong_in
 
 
 def keep_batch(store: Store, batch: TranscriptBatch | AssessmentBatch) -> str:

@@ -8,20 +8,19 @@ import tempfile
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from itertools import accumulate
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
-import fsspec
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
 from core.errors import DamagedError, StoreError
 from core.paths import project_path
 from core.storage.file_states import FileState, object_state
+from core.storage.places import ROOT_VARIABLE, check_answers, file_system, is_folder, place_in, wrong_in
 from core.storage.traces import trace
-from core.storage.whole_files import ROOT_VARIABLE, failure, holds, open_to_append, part_of, replace_file, wrong_in
+from core.storage.whole_files import failure, holds, open_to_append, part_of, replace_file
 
 Kind = TypeVar("Kind", bound=BaseModel)
 
@@ -157,7 +156,7 @@ class Store:
 
     def states(self, names: Iterable[str]) -> dict[str, FileState]:
         """Return the states of those of the files that exist, except links and invalid names."""
-        fs, root = _filesystem(self.root)
+        fs, root = file_system(self.root)
         states: dict[str, FileState] = {}
         is_local = self.is_local
         for name in names:
@@ -292,7 +291,7 @@ class Store:
         Raises:
             StoreError: a file does not exist or cannot be read.
         """
-        fs, root = _filesystem(self.root)
+        fs, root = file_system(self.root)
         try:
             contents: dict[str, bytes] = fs.cat([f"{root}/{name}" for name in names]) if names else {}
         except OSError as error:
@@ -353,7 +352,7 @@ class Store:
     @property
     def is_local(self) -> bool:
         """Whether the root is a local folder."""
-        return isinstance(_filesystem(self.root)[0], fsspec.get_filesystem_class("file"))
+        return is_folder(file_system(self.root)[0])
 
     def local(self, name: str) -> Path:
         """Return a path that programs of this machine can open (models, logs), and create its folder.
@@ -386,31 +385,11 @@ class Store:
         self.write(".writable", os.urandom(8))  # random, because a file with the same content would not be written
 
     def _place(self, name: str) -> tuple[Any, str]:
-        """Return the file system of the root and the path of a file in it.
-
-        Raises:
-            StoreError: the name is not valid, or leads out of the root.
-        """
-        fs, root = _filesystem(self.root)
-        if wrong := wrong_in(name):
-            raise StoreError(f"{name[:100]!r} is not a name below the data root {self.root}: {wrong}. Allowed: a relative path such as batches/x.json.")
-        if isinstance(fs, fsspec.get_filesystem_class("file")) and _has_link(root, name):
-            real, target = os.path.realpath(root), os.path.realpath(f"{root}/{name}")
-            if os.path.commonpath([real, target]) != real:
-                raise StoreError(
-                    f"{self.root}/{name} is a link out of the data root, to {target}. Nothing outside the root is read or written. "
-                    f"Set {ROOT_VARIABLE} to where the files are, or replace the link with them."
-                )
-        return fs, f"{root}/{name}"
+        return place_in(self.root, name)
 
     def _saw(self, name: str) -> None:
         if current := trace():
             current.saw(name)
-
-
-def _has_link(root: str, name: str) -> bool:
-    """Return whether a part of a path below the root is a symbolic link. Resolving the whole path each time takes ten times as long."""
-    return any(os.path.islink(f"{root}/{part}") for part in accumulate(name.split("/"), "{}/{}".format))  # noqa: PTH114  a Path takes as long as the rest
 
 
 def open_store() -> Store:
@@ -423,35 +402,5 @@ def open_store() -> Store:
     root = os.environ.get(ROOT_VARIABLE) or "data"
     store = Store(root if "://" in root or "::" in root else str(project_path(root)))
     if not store.is_local:
-        _check_answers(store.root)
+        check_answers(store.root)
     return store
-
-
-@lru_cache
-def _check_answers(root: str) -> None:
-    """Check once per root that remote storage answers, because clients report missing keys and similar faults with their own types of errors."""
-    fs, path = _filesystem(root)
-    try:
-        fs.info(f"{path}/.writable")
-    except FileNotFoundError:
-        pass
-    except Exception as error:
-        raise StoreError(
-            f"{root} cannot be used: {' '.join(str(error).split())[:200]}. Give its keys and its address (docs/security.md), or set {ROOT_VARIABLE}."
-        ) from error
-
-
-@lru_cache(maxsize=1)
-def _local_files() -> Any:
-    return fsspec.filesystem("file")
-
-
-def _filesystem(root: str) -> tuple[Any, str]:
-    """Return the file system of a root and the path in it; listings are not cached, since other machines write there too."""
-    if not ("://" in root or "::" in root):
-        return _local_files(), _local_files()._strip_protocol(root)
-    try:
-        return fsspec.url_to_fs(root, use_listings_cache=False)
-    except Exception as error:  # some file systems contact their service at once, and their clients raise their own types of errors
-        reason = " ".join(str(error).split())[:200].rstrip(".")
-        raise StoreError(f"{ROOT_VARIABLE} is {root[:100]!r}: {reason}. Allowed: a folder, or an address such as s3://bucket/folder.") from error

@@ -1,4 +1,4 @@
-"""Atomic writes of local files, the rules for their names, and the messages of failures."""
+"""Atomic writes of local files, and the messages of failures."""
 
 import errno
 import os
@@ -11,22 +11,7 @@ from typing import IO
 
 from core.errors import DamagedError, StoreError
 from core.storage.leftovers import mark
-
-ROOT_VARIABLE = "UNDERSTUDY_DATA"
-MAX_PART, MAX_NAME = 255, 1024
-"""Maximum bytes of a name between two slashes and of a complete name: the limits of file systems and of S3 keys."""
-
-
-def wrong_in(name: str) -> str | None:
-    """Return why a name is not valid on every file system; None if it is valid."""
-    if not name.isprintable() or "\\" in name:
-        return "it has a backslash or a non-printable character"
-    parts = name.split("/")
-    if not {"", ".", ".."}.isdisjoint(parts):
-        return "it begins or ends with a slash, or a part of it is empty, `.` or `..`"
-    if len(name.encode()) > MAX_NAME or any(len(part.encode()) > MAX_PART for part in parts):
-        return f"it is longer than {MAX_NAME} bytes, or a part of it than {MAX_PART}"
-    return None
+from core.storage.places import ROOT_VARIABLE
 
 
 def open_to_append(path: Path) -> FileIO:
