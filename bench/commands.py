@@ -44,10 +44,10 @@ SMALL = {
     "optimise": {"personas": 4, "conversations": 12},
 }
 """Settings that make the stages fast."""
-WRONG = {
-    "a domain that there is not": "run demo --domain=moon",
-    "a settings file that there is not": "generate --settings=moon.yaml",
-    "a count that is none": "generate --count=0",
+REFUSED = {
+    "an unknown domain": "run demo --domain=moon",
+    "a settings file that does not exist": "generate --settings=moon.yaml",
+    "a count of 0": "generate --count=0",
 }
 
 
@@ -100,7 +100,7 @@ def main() -> int:
             measured(f"import {name}", [sys.executable, "-c", f"import {name}"], environment, goal=alone + IMPORT_SECONDS, tries=TRIES)
         for number in ("first", "second"):
             measured(f"a temporary server until it answers, and its end: {number}", [sys.executable, "-c", SERVER], environment)
-        for what, wrong in WRONG.items():
+        for what, wrong in REFUSED.items():
             measured(what, [sys.executable, "-m", "flows.terminal", *wrong.split()], environment, code=2, goal=1.0)
         for flow, *words in (*STAGES, ("run",)):
             command = [sys.executable, "-m", "flows.terminal", flow, *words, f"--settings={small}"]

@@ -22,14 +22,14 @@ from typing import Any
 from tests.tiny import tiny_settings
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-# a line of the log, and the seconds after it: while conversations, assessments, the adapter, the GGUF file and the evaluation are made
-MOMENTS = (
-    (r"Rehearsed \d+ of", 0.0),
-    (r"Assessed \d+ of", 0.0),
-    (r"train_sft runs", 12.0),
-    (r"convert_gguf runs", 6.0),
-    (r"Played by the base: \d+ of", 0.2),
-)
+MOMENTS = {
+    "generation": (r"Rehearsed \d+ of", 0.0),
+    "assessment": (r"Assessed \d+ of", 0.0),
+    "training": (r"train_sft runs", 12.0),
+    "export": (r"convert_gguf runs", 6.0),
+    "evaluation": (r"Played by the base: \d+ of", 0.2),
+}
+"""Moments of the kills: a line of the log, and the seconds after it."""
 
 
 def settings(folder: Path) -> Path:
@@ -107,11 +107,11 @@ def main() -> int:
         if run(whole, conversations):
             return 1
         print(f"uninterrupted: {time.monotonic() - started:.0f} s", flush=True)
-        for moment in MOMENTS:
+        for stage, moment in MOMENTS.items():
             code = run(killed, conversations, moment)
             rest = left_over(killed)
-            print(f"killed at {moment[0]!r} + {moment[1]:g} s: exit code {code}, jobs left running {len(rest)}", flush=True)
-            failures += rest if code == -signal.SIGKILL else [f"was not killed at {moment[0]}"]
+            print(f"killed in {stage}: exit code {code}, {len(rest)} jobs left running", flush=True)
+            failures += rest if code == -signal.SIGKILL else [f"the run ended before it could be killed in {stage}"]
         end = run(killed, conversations)
         print(f"run to its end: exit code {end}", flush=True)
         failures += [f"ended with exit code {end}"] if end else []

@@ -161,7 +161,8 @@ def run(base: Path, output: Path, corpora: dict[str, Path]) -> None:
                 ]
                 with log.open("a") as out:
                     out.write("".join(json.dumps(line) + "\n" for line in lines))
-                print(lines[-1], flush=True)
+                end = lines[-1]
+                print(f"{corpus}, {learn}, seed {seed}: loss {end['loss']} after {end['tokens']:,} tokens and {end['cpu_seconds']} CPU seconds", flush=True)
 
 
 def read(output: Path) -> list[Measured]:

@@ -152,13 +152,13 @@ async def known(stub: Stub, folder: str) -> None:
     limits = ModelSettings(concurrency=AT_ONCE, input_tokens_per_minute=tokens * 1200)
     rate = {"kind": "input_tokens", "input_tokens_per_minute": tokens * 1200, "burst": 5, "burst_units": 0, "unit": tokens, "count": 600}
     await limited(stub, folder, f"{tokens * 1200:,} input tokens/min", limits, False, **rate, skip=("openai", "openai-compatible"))
-    print("A limit that only the answers' headers tell")
+    print("A limit that only the response headers state")
     rate = {"kind": "requests", "requests_per_minute": 1800, "burst_requests": 30, "burst_units": 0, "unit": 1, "count": 900}
     await limited(stub, folder, "1,800 requests/min, burst 30", ModelSettings(concurrency=AT_ONCE), True, **rate, skip=("google",))
 
 
 async def unknown(stub: Stub, folder: str) -> None:
-    print("\nAn unknown limit: nothing in the settings, nothing in headers")
+    print("\nAn unknown limit, neither in the settings nor in headers")
     for per_minute, burst, count in ((1800, 30, 300), (1800, 30, 900), (600, 10, 300)):
         rate = {"kind": "requests", "requests_per_minute": per_minute, "burst_requests": burst, "burst_units": burst, "unit": 1, "count": count}
         await limited(stub, folder, f"{per_minute}/min, burst {burst}, {count} calls", ModelSettings(concurrency=AT_ONCE), False, **rate)

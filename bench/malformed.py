@@ -196,7 +196,8 @@ def main(words: list[str]) -> int:
         counted[result if result in ("read", "refused", "hang") else "traceback"] += 1
         if result not in ("read", "refused"):
             bad.append(f"{path}: {result}")
-    print(f"{sum(counted.values())} malformed inputs: {dict(counted)}", *sorted(set(bad)), sep="\n")
+    counts = ", ".join(f"{count} {result}" for result, count in counted.most_common())
+    print(f"{counted.total()} malformed inputs: {counts}", *sorted(set(bad)), sep="\n")
     return 1 if bad else 0
 
 

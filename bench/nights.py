@@ -109,7 +109,7 @@ def main() -> None:
         measure("with it", run, NIGHT)
         fill(run, range(count, count + NIGHT), judged=True)
         measure(f"after {NIGHT} more were judged", run, 0)
-        measure("and again", run, 0)
+        measure("again, with nothing new", run, 0)
     server.stop()
 
 

@@ -222,8 +222,8 @@ def rate(provider: Provider, start: float, end: float) -> float:
 
 
 def main() -> None:
-    """Print the table."""
-    print("| scenario | refused | used of the possible | s until 90 % of the former rate | refused (AIMD) | used (AIMD) | s (AIMD) |")
+    """Print the table of docs/models.md, which explains the columns."""
+    print("| scenario | refused | used | s | refused (AIMD) | used (AIMD) | s (AIMD) |")
     print("|---|---|---|---|---|---|---|")
     for scenario in scenarios():
         cells = []

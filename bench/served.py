@@ -156,19 +156,23 @@ def main() -> int:
             smollm2, _ = asyncio.run(base_file(load_training("smollm2-135m").base))
             files = [make(Path(folder) / f"random-1b-{name}.gguf", kind, smollm2) for name, kind in kinds.items()]
         print(
-            f"{options['slots']} slots, {options['threads']} threads, {knobs.get('personas', 8)} personas of {EXCHANGES} exchanges, {MESSAGE} tokens a message"
+            f"{options['slots']} slots, {options['threads']} threads, {knobs.get('personas', 8)} personas of {EXCHANGES} exchanges, "
+            f"at most {MESSAGE} tokens per message"
         )
-        print(f"{'':<24} {'alone, tokens/s':>17} {'':>8} {'conversations, tokens':>23} {'':>9} {'seconds':>9} {'at those':>9}")
-        print(f"{'file':<24} {'prompt':>17} {'written':>8} {'read':>13} {'cached':>9} {'written':>9} {'':>9} {'rates':>9} {'ratio':>7}   goal {GOAL}")
+        print(f"{'':<24} {'alone, tokens per second':>26} {'conversations, tokens':>33} {'seconds':>19}")
+        print(f"{'file':<24} {'prompt':>17} {'written':>8} {'read':>13} {'cached':>9} {'written':>9} {'expected':>9} {'actual':>9} {'ratio':>7}  (goal {GOAL})")
         for path in files:
-            words = [sys.executable, __file__, "--alone", str(path), str(options["threads"])]
-            rates = json.loads(subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True).stdout)
+            words = [sys.executable, "-m", "bench.served", "--alone", str(path), str(options["threads"])]
+            alone = subprocess.run(words, capture_output=True, text=True, check=False)
+            if alone.returncode:
+                sys.exit(f"llama.cpp cannot run {path}: {alone.stderr.strip().splitlines()[-1]}")
+            rates = json.loads(alone.stdout)
             bill, seconds = asyncio.run(play_conversations(path, int(knobs.get("personas", 8)), options, settings.concurrency or 1))
             fresh = bill.input_tokens - bill.cache_read_tokens
             expected = fresh / rates["prompt"] + bill.output_tokens / rates["written"]
             counts = f"{fresh:>13,} {bill.cache_read_tokens:>9,} {bill.output_tokens:>9,}"
             print(
-                f"{path.name:<24} {rates['prompt']:>17.1f} {rates['written']:>8.1f} {counts} {seconds:>9.1f} {expected:>9.1f} {expected / seconds:>7.2f}",
+                f"{path.name:<24} {rates['prompt']:>17.1f} {rates['written']:>8.1f} {counts} {expected:>9.1f} {seconds:>9.1f} {expected / seconds:>7.2f}",
                 flush=True,
             )
     return 0
