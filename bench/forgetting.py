@@ -42,6 +42,8 @@ def rows() -> list[str]:
 
 
 if __name__ == "__main__":
-    print("Conditions on refusals, look-alikes and general prompts: how often they hold (margin 10 points)")
-    print("items | nothing lost, models differ in 2, 4, 6, 10, 20 % of items | lost 5, 10, 20 points")
+    print("How often the conditions on refusals, look-alikes and general prompts hold, with a margin of 10 points\n")
+    print(
+        "| items | nothing lost, the models differ in 2 % of items | 4 % | 6 % | 10 % | 20 % | lost 5 points | 10 | 20 |\n|---|---|---|---|---|---|---|---|---|"
+    )
     print("\n".join(rows()))

@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 
 from blocks.personal_data import load_finder
+from core.errors import SettingsError
 from core.imports.scrubbing import Finder, ScrubReport, scrub
 from core.records import Exchange, Transcript
 
@@ -95,7 +96,10 @@ Version 20-41-77 of the form is out of date.
 
 
 def main() -> int:
-    find = load_finder()
+    try:
+        find = load_finder()
+    except SettingsError as error:
+        sys.exit(str(error))
     for name, lines in (("the set that the patterns were written with", LABELLED), ("the held-out set", HELD_OUT)):
         labelled, removed, placed = Counter[str](), Counter[str](), 0
         missed: list[str] = []

@@ -55,7 +55,7 @@ def _answered(item: Trial) -> set[str]:
 def _score(rubric: Rubric, item: Trial, among: set[str]) -> float | None:
     """Return a score from the YES and NO answers to some criteria; the weight of a category without one is distributed among the others."""
     values: dict[str, list[float]] = {}
-    for name in among & _answered(item):
+    for name in sorted(among & _answered(item)):  # in one order, so that the last digit of a sum is the same in every process
         criterion = rubric.criteria.get(name)
         if criterion and criterion.head.category:
             values.setdefault(criterion.head.category, []).append(float(item.answers[name] is Answer.YES))

@@ -1,10 +1,15 @@
 """A gain that comes of occasions avoided, of other criteria or of a part of the conversations shows as such."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from core.evaluation.sensitivity import na_by_arm, sensitivities
 from core.packs.pack import load_pack
 from core.rehearsal.personas import sample_batch
+from tests.conftest import CHECKOUT
 from tests.core.arms import incomplete, one, rubric
 
 RUBRIC = rubric(listening=["C1", "C2"], leading=["C3"])
@@ -54,3 +59,21 @@ def test_halves_by_length_hold_every_pair_once_and_topics_too():
     assert sum(item.pairs for name, item in ways.items() if "exchanges" in name) == 12
     assert sum(item.pairs for name, item in ways.items() if name.startswith("first topic")) == 12
     assert all(item.difference == pytest.approx(0.2) for item in ways.values())
+
+
+@pytest.mark.slow
+def test_the_same_evaluation_gives_the_same_figures_to_the_last_digit_in_another_process():
+    code = """
+from core.evaluation.sensitivity import sensitivities
+from core.packs.pack import load_pack
+from tests.core.arms import one
+rubric = load_pack("therapeutic-coaching").rubric
+said = [{name: ("YES", "NO", "NA")[place * (persona + 2) % 7 % 3] for place, name in enumerate(rubric.criteria)} for persona in range(12)]
+arm = {(persona, 0): one("arm", persona, 0, 0.5, answers=answers) for persona, answers in enumerate(said)}
+print([item.model_dump_json() for item in sensitivities(arm, arm, rubric, ())])
+"""
+    printed = {
+        subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, env={**os.environ, "PYTHONHASHSEED": seed}, stdout=subprocess.PIPE, check=True).stdout
+        for seed in ("0", "1", "2")
+    }
+    assert len(printed) == 1
