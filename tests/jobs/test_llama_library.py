@@ -1,4 +1,4 @@
-"""llama.cpp by its C interface: the quantiser makes what llama.cpp's own makes, and the probe says whether a build works here."""
+"""llama.cpp through its C interface: the quantiser gives the same files as llama.cpp's own, and the probe shows whether a build works on this machine."""
 
 import ctypes
 import os
@@ -17,14 +17,14 @@ from tests.conftest import CHECKOUT
 SCRIPT = CHECKOUT / "deployments" / "jobs" / "built" / "llama_library.py"
 # architecture, width, inner width, layers, heads, key heads, tied
 MODELS = [
-    ("llama", 256, 512, 11, 4, 1, True),
-    ("qwen3", 576, 1536, 4, 9, 3, True),  # SmolLM2's widths: no blocks of 256
-    ("gemma3", 256, 512, 18, 4, 1, False),
-    ("qwen2", 256, 256, 80, 4, 1, True),  # as many layers as a model of 70 billion parameters
-    ("llama", 80, 144, 3, 2, 2, False),  # no blocks of 32 either
+    ("llama", 256, 256, 11, 4, 1, True),
+    ("qwen3", 576, 1536, 4, 9, 3, True),  # the widths of SmolLM2: blocks of 256 do not fit
+    ("gemma3", 256, 256, 18, 4, 1, False),
+    ("qwen2", 256, 256, 80, 4, 1, True),  # the number of layers of a model of 70 billion parameters
+    ("llama", 80, 144, 3, 2, 2, False),  # blocks of 32 do not fit either
 ]
-ROWS = 64
-"""Of each matrix: a type depends on how long rows are, and not on how many there are."""
+ROWS = 16
+"""Number of rows of each matrix. Its type depends on the length of the rows only."""
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def write_experts(path: Path) -> None:
 
 
 def random_importance(path: Path) -> dict[str, Any]:
-    """Return an importance matrix for a model, with columns that matter much and others that do not."""
+    """Return an importance matrix for a model, with columns of very different importance."""
     import gguf
     import numpy
 
@@ -119,15 +119,15 @@ def random_importance(path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("shape", MODELS, ids=lambda shape: f"{shape[0]}-{shape[1]}-{shape[3]}")
-def test_quantised_files_are_those_of_llama_cpps_own_quantiser(library: Any, tmp_path: Path, shape: tuple[Any, ...]) -> None:
+def test_quantised_files_equal_those_of_llama_cpps_own_quantiser(library: Any, tmp_path: Path, shape: tuple[Any, ...]) -> None:
     llama_cpp = pytest.importorskip("llama_cpp", reason="llama_model_quantize is in llama-cpp-python: deployments/install.sh llama-cpp")
     source, ours, theirs = write_model(tmp_path / "f16.gguf", *shape), tmp_path / "ours.gguf", tmp_path / "theirs.gguf"
-    kinds = ("q3_k_m", "q4_k_m") if shape[3] > 20 else library.MIXTURES  # each file is read back, which takes as long as it has matrices
-    importance = random_importance(source) if shape[3] == 11 else {}  # of one model is enough
+    kinds = ("q3_k_m", "q4_k_m") if shape[3] > 20 else library.MIXTURES  # reading a file back takes time for each matrix
+    importance = random_importance(source) if shape[3] == 11 else {}  # one model is enough
     for kind, weights in [*((kind, {}) for kind in kinds), *((kind, importance) for kind in ("q4_0", "q4_k_m", "q5_k_m") if importance)]:
         parameters = llama_cpp.llama_model_quantize_default_params()
         parameters.ftype, parameters.nthread = library.MIXTURES[kind], 2
-        # Its end is an entry without a name.
+        # An entry without a name ends the list.
         entries = (llama_cpp.llama_model_imatrix_data * (len(weights) + 1))()
         for entry, (name, data) in zip(entries, weights.items(), strict=False):
             entry.name, entry.data, entry.size = name.encode(), data.ctypes.data_as(ctypes.POINTER(ctypes.c_float)), data.size
@@ -139,11 +139,11 @@ def test_quantised_files_are_those_of_llama_cpps_own_quantiser(library: Any, tmp
         assert {name: tensor[0] for name, tensor in found[0].items()} == {name: tensor[0] for name, tensor in wanted[0].items()}, kind
         assert found[1] == wanted[1] | ({"quantize.imatrix.entries_count": len(weights)} if weights else {}), kind
         for name, (_, data) in found[0].items():
-            # two compilers may round a number in a thousand differently
+            # Two compilers may round one number in a thousand differently.
             assert (data != wanted[0][name][1]).mean() <= 0.01, (kind, name)
 
 
-def test_matrices_whose_rows_do_not_divide_are_named_with_the_type_that_they_got(library: Any, tmp_path: Path) -> None:
+def test_matrices_whose_rows_do_not_fit_the_intended_type_are_reported_with_the_type_used(library: Any, tmp_path: Path) -> None:
     source = write_model(tmp_path / "f16.gguf", "llama", 96, 256, 2, 2, 1, True)
     fallen = library.quantise(source, tmp_path / "q.gguf", "q4_k_m", 2)
     assert fallen["blk.0.attn_q.weight"] == ("q5_0", "q4_k")
@@ -155,15 +155,15 @@ def test_matrices_whose_rows_do_not_divide_are_named_with_the_type_that_they_got
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [(lambda path: path.write_bytes(b"GGUF" + b"\0" * 20), "cannot read"), (write_experts, "mixture|cannot be quantised")],
-    ids=["not a file of models", "a mixture of experts"],
+    ids=["not a model file", "a mixture of experts"],
 )
-def test_what_cannot_be_quantised_is_refused_in_one_sentence(library: Any, tmp_path: Path, spoil: Callable[[Path], Any], words: str) -> None:
+def test_a_file_that_cannot_be_quantised_is_refused_with_one_sentence(library: Any, tmp_path: Path, spoil: Callable[[Path], Any], words: str) -> None:
     spoil(tmp_path / "source.gguf")
     with pytest.raises(library.LibraryError, match=words):
         library.quantise(tmp_path / "source.gguf", tmp_path / "q.gguf", "q4_k_m", 1)
 
 
-def test_a_file_that_is_quantised_already_is_refused(library: Any, tiny: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_already_quantised_is_refused(library: Any, tiny: Path, tmp_path: Path) -> None:
     library.quantise(tiny, tmp_path / "q8.gguf", "q8_0", 1)
     with pytest.raises(library.LibraryError, match="already quantised"):
         library.quantise(tmp_path / "q8.gguf", tmp_path / "q4.gguf", "q4_k_m", 1)
@@ -174,25 +174,25 @@ def probe(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **variables})
 
 
-def test_the_probe_decodes_a_quantised_model_in_a_process_of_its_own(library: Any) -> None:
+def test_the_probe_decodes_a_quantised_model_in_a_separate_process(library: Any) -> None:
     done = probe()
     assert (done.returncode, done.stderr) == (0, "")
     assert '"event": "probe"' in done.stdout
 
 
-def test_a_build_that_dies_is_seen_by_its_signal(library: Any) -> None:
+def test_a_build_that_crashes_ends_the_probe_with_its_signal(library: Any) -> None:
     assert probe(UNDERSTUDY_PROBE_SIGNAL="SIGILL").returncode == -signal.SIGILL
 
 
-def test_a_library_that_is_none_is_named(library: Any, tmp_path: Path) -> None:
-    (tmp_path / "libllama.so").write_bytes(b"no library")
+def test_a_file_that_is_not_a_library_is_named(library: Any, tmp_path: Path) -> None:
+    (tmp_path / "libllama.so").write_bytes(b"not a library")
     done = probe("--library", str(tmp_path / "libllama.so"))
     assert done.returncode == 1
     assert "libllama.so" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_logits_do_not_depend_on_how_a_text_is_cut_into_batches(library: Any, tiny: Path) -> None:
+def test_logits_do_not_depend_on_how_a_text_is_split_into_batches(library: Any, tiny: Path) -> None:
     llama = library.Llama(tiny, 1024, 1)
     ids = [number * 37 % 500 for number in range(700)]  # more than one batch
     whole = llama.logits(ids)
@@ -212,12 +212,12 @@ def test_the_logits_of_a_text_do_not_depend_on_the_texts_before_it(library: Any,
     llama = library.Llama(tiny, 1024, 1)
     for text, expected in zip(texts, alone, strict=True):
         with pytest.raises(library.LibraryError):
-            llama.logits([*text[:2], *range(2, 2000)])  # refused, and nothing of it stays
+            llama.logits([*text[:2], *range(2, 2000)])  # refused, and nothing of it is kept
         numpy.testing.assert_allclose(llama.logits(text), expected, atol=1e-4)
         llama.decode([2, 3])
 
 
-def test_a_text_that_is_longer_than_the_context_is_refused_and_the_process_lives(library: Any, tiny: Path) -> None:
+def test_a_text_longer_than_the_context_is_refused_and_the_process_survives(library: Any, tiny: Path) -> None:
     llama = library.Llama(tiny, 256, 1)
     assert len(llama.logits([1] * 256)) == 256
     with pytest.raises(library.LibraryError, match="A text of 600 tokens does not fit the 256 that are loaded"):
@@ -225,8 +225,8 @@ def test_a_text_that_is_longer_than_the_context_is_refused_and_the_process_lives
     llama.close()
 
 
-def test_the_importance_of_a_column_is_the_mean_square_of_what_comes_into_it(library: Any, tiny: Path) -> None:
-    """Known of the first layer, whose input is the normalised embedding of each token."""
+def test_the_importance_of_a_column_is_the_mean_square_of_its_input(library: Any, tiny: Path) -> None:
+    """The input of the first layer is known: the normalised embedding of each token."""
     import gguf
     import numpy
 
