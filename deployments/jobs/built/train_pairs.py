@@ -627,8 +627,8 @@ FREE = {
 are compared by content."""
 COMPLETE = "complete.json"
 """The file that is written last into a checkpoint."""
-UNUSED = ("README.md", "training_args.bin")
-"""Files of a checkpoint that no run reads."""
+UNUSED = "training_args.bin"
+"""A file of checkpoints that no run reads."""
 
 
 def branch_of(arguments: argparse.Namespace) -> str:
@@ -676,7 +676,7 @@ def remove_checkpoints(arguments: argparse.Namespace, but: Path | None = None) -
 def push_checkpoint(arguments: argparse.Namespace, folder: Path, step: int) -> None:
     """Replace the checkpoint on the branch; warn if that fails."""
     repo, branch = arguments.push_to, branch_of(arguments)
-    paths = [path for path in folder.iterdir() if path.name not in UNUSED]
+    paths = [path for path in folder.iterdir() if path.name != UNUSED]
     files = {f"checkpoint/{path.name}": path for path in paths}
     making = f"creating the branch {branch!r}"
     try:
@@ -819,7 +819,6 @@ def save(trainer: Any, tokenizer: Any, output: Path) -> dict[str, dict[str, Any]
     trainer.model.save_pretrained(part)
     tokenizer.save_pretrained(part)
     trainer.state.save_to_json(str(part / "trainer_state.json"))
-    (part / "README.md").unlink(missing_ok=True)
     files = {}
     for path in sorted(part.iterdir()):
         files[path.name] = facts_of(path)
@@ -1483,9 +1482,9 @@ def adjust(trainer: Any, arguments: argparse.Namespace) -> None:
     # Saved with every adapter; must not contain folders of this machine.
     trainer.model.peft_config["default"].base_model_name_or_path = named(arguments.base)
     trainer.remove_callback(PrinterCallback)
-    # TRL would overwrite a README.md in --output, and PEFT would ask the Hub for the base's
-    # vocabulary at each checkpoint.
-    trainer.create_model_card = lambda *_, **__: None
+    # TRL would overwrite a README.md in --output. PEFT would write one into each checkpoint, and
+    # would ask the Hub for the base's vocabulary.
+    trainer.create_model_card = trainer.model.create_or_update_model_card = lambda *_, **__: None
     saving = trainer.model.save_pretrained
     trainer.model.save_pretrained = partial(saving, save_embedding_layers=False)
 
@@ -2614,7 +2613,7 @@ def like_supervised(trainer: Any, arguments: argparse.Namespace) -> None:
             # 16 bits would lose small updates.
             parameter.data = parameter.data.float()
     trainer.model.peft_config["default"].base_model_name_or_path = named(arguments.base)
-    trainer.create_model_card = lambda *_, **__: None
+    trainer.create_model_card = trainer.model.create_or_update_model_card = lambda *_, **__: None
     # Read by the events; this trainer does not measure losses by reply.
     trainer.reply_losses = {}
     saving = trainer.model.save_pretrained

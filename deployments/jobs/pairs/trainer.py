@@ -128,7 +128,7 @@ def like_supervised(trainer: Any, arguments: argparse.Namespace) -> None:
             # 16 bits would lose small updates.
             parameter.data = parameter.data.float()
     trainer.model.peft_config["default"].base_model_name_or_path = named(arguments.base)
-    trainer.create_model_card = lambda *_, **__: None
+    trainer.create_model_card = trainer.model.create_or_update_model_card = lambda *_, **__: None
     # Read by the events; this trainer does not measure losses by reply.
     trainer.reply_losses = {}
     saving = trainer.model.save_pretrained

@@ -23,8 +23,8 @@ FREE = {
 are compared by content."""
 COMPLETE = "complete.json"
 """The file that is written last into a checkpoint."""
-UNUSED = ("README.md", "training_args.bin")
-"""Files of a checkpoint that no run reads."""
+UNUSED = "training_args.bin"
+"""A file of checkpoints that no run reads."""
 
 
 def branch_of(arguments: argparse.Namespace) -> str:
@@ -72,7 +72,7 @@ def remove_checkpoints(arguments: argparse.Namespace, but: Path | None = None) -
 def push_checkpoint(arguments: argparse.Namespace, folder: Path, step: int) -> None:
     """Replace the checkpoint on the branch; warn if that fails."""
     repo, branch = arguments.push_to, branch_of(arguments)
-    paths = [path for path in folder.iterdir() if path.name not in UNUSED]
+    paths = [path for path in folder.iterdir() if path.name != UNUSED]
     files = {f"checkpoint/{path.name}": path for path in paths}
     making = f"creating the branch {branch!r}"
     try:

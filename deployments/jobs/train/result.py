@@ -19,7 +19,6 @@ def save(trainer: Any, tokenizer: Any, output: Path) -> dict[str, dict[str, Any]
     trainer.model.save_pretrained(part)
     tokenizer.save_pretrained(part)
     trainer.state.save_to_json(str(part / "trainer_state.json"))
-    (part / "README.md").unlink(missing_ok=True)
     files = {}
     for path in sorted(part.iterdir()):
         files[path.name] = facts_of(path)

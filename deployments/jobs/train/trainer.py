@@ -160,9 +160,9 @@ def adjust(trainer: Any, arguments: argparse.Namespace) -> None:
     # Saved with every adapter; must not contain folders of this machine.
     trainer.model.peft_config["default"].base_model_name_or_path = named(arguments.base)
     trainer.remove_callback(PrinterCallback)
-    # TRL would overwrite a README.md in --output, and PEFT would ask the Hub for the base's
-    # vocabulary at each checkpoint.
-    trainer.create_model_card = lambda *_, **__: None
+    # TRL would overwrite a README.md in --output. PEFT would write one into each checkpoint, and
+    # would ask the Hub for the base's vocabulary.
+    trainer.create_model_card = trainer.model.create_or_update_model_card = lambda *_, **__: None
     saving = trainer.model.save_pretrained
     trainer.model.save_pretrained = partial(saving, save_embedding_layers=False)
 
