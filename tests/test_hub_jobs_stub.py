@@ -1,4 +1,4 @@
-"""The stub's jobs are asked for with the Hub's own client: they really run, end as the service would end them, and leave no process behind."""
+"""The stub's jobs, requested with the Hub's own client: they run as processes, end as on the service, and leave no process behind."""
 
 import fcntl
 import json
@@ -18,7 +18,7 @@ from huggingface_hub.errors import BadRequestError, HfHubHTTPError, JobNotFoundE
 
 from tests.hub_stub.client import Hub, rate_limit, start_hub
 
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of the Hub's own client, when it uploads a file
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # raised by the Hub's client when it uploads a file
 
 TOKENS = {
     "hf_write": {"user": "me", "role": "write", "orgs": ["lab"]},
@@ -30,9 +30,9 @@ TOKENS = {
 BREATHE = "import time\nwhile True: time.sleep(0.05)\n"
 DEAF = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
 HOLD = f"{DEAF}import fcntl, sys\nfile = open(sys.argv[1], 'a')\nfcntl.flock(file, 2)\n"
-"""Holds a lock as long as it lives, and does not end when it is asked to."""
+"""Holds a lock while it runs, and ignores SIGTERM."""
 NURSE = f"{DEAF}import subprocess, sys\nsubprocess.run([sys.executable, '-c', {HOLD + BREATHE!r}, sys.argv[1]])\n"
-"""Has a child that holds the lock, and does not end when it is asked to either."""
+"""Has a child that holds the lock, and ignores SIGTERM, too."""
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +82,11 @@ def wait_until(what: Callable[[], Any]) -> None:
         if what():
             return
         time.sleep(0.05)
-    raise AssertionError("it did not come to pass in time")
+    raise AssertionError("the condition did not become true in time")
 
 
 def is_held(lock: Path) -> bool:
-    """Say whether a process holds the lock; one that was killed does not, whoever has yet to take note of it."""
+    """Return whether a process holds the lock; a killed one does not, even if nobody has waited for it yet."""
     with lock.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -96,7 +96,7 @@ def is_held(lock: Path) -> bool:
 
 
 def hold(hub: Hub, lock: Path, **more: Any) -> JobInfo:
-    """Start a job whose child's life shows in a lock."""
+    """Start a job whose child holds a lock while it runs."""
     job = python(hub, NURSE, str(lock), **more)
     wait_until(lambda: lock.exists() and is_held(lock))
     return job
@@ -110,7 +110,7 @@ def put_files(hub: Hub, repo: str, files: dict[str, str], kind: str = "dataset",
     return api.create_commit(repo, given, commit_message="Files", repo_type=kind).oid
 
 
-def test_what_can_be_had_has_prices_by_the_minute_and_memory(hub):
+def test_the_hardware_is_listed_with_prices_per_minute_and_memory(hub):
     there = {item.name: item for item in client(hub).list_jobs_hardware()}
     hourly = {"cpu-basic": 0.01, "cpu-upgrade": 0.03, "cpu-xl": 1, "cpu-performance": 1.9, "t4-small": 0.4, "l4x1": 0.8}
     hourly |= {"a10g-large": 1.5, "l40sx1": 1.8, "a100-large": 2.5, "h200": 5}
@@ -121,7 +121,7 @@ def test_what_can_be_had_has_prices_by_the_minute_and_memory(hub):
     assert {item.accelerator.quantity for item in there.values() if item.accelerator} == {"1"}
 
 
-def test_a_job_waits_runs_and_completes_and_its_log_stays(hub):
+def test_a_job_is_queued_runs_and_completes_and_its_log_is_kept(hub):
     job = python(hub, "import sys\nprint('out')\nprint('error', file=sys.stderr)\nprint('no end', end='')", labels={"key": "a-1"}, flavor="a100-large")
     assert (job.status.stage, job.started_at) == ("SCHEDULING", None)
     assert lines(hub, job) == ["out", "error", "no end"]
@@ -137,13 +137,13 @@ def test_a_job_waits_runs_and_completes_and_its_log_stays(hub):
     assert [item["id"] for item in hub.jobs()] == [job.id]
 
 
-def test_lines_come_while_the_job_runs(hub):
+def test_log_lines_arrive_while_the_job_runs(hub):
     job = python(hub, "print('first', flush=True)\n" + BREATHE)
     assert next(iter(client(hub).fetch_job_logs(job_id=job.id, namespace="me", follow=True))) == "first"
     assert look(hub, job).status.stage == "RUNNING"
 
 
-def test_the_stream_of_a_log_begins_with_the_start_and_silence_is_kept_alive(tmp_path):
+def test_a_log_stream_begins_with_the_jobs_start_and_is_kept_alive_during_silence(tmp_path):
     with start_hub(tmp_path / "hub", keep_alive_s=0.1) as hub:
         url = f"{hub.url}/api/jobs/me/{python(hub, BREATHE).id}/logs"
         with httpx2.stream("GET", url, headers={"authorization": "Bearer hf_write"}, timeout=30) as answer:
@@ -162,7 +162,7 @@ def test_a_log_of_any_bytes_is_reported_line_by_line(hub):
     assert said[4:] == ["same"] * 3000
 
 
-def test_a_tail_is_the_last_lines(hub):
+def test_a_tail_returns_the_last_lines(hub):
     job = python(hub, "for n in range(5): print(n)")
     finish(hub, job)
     assert [lines(hub, job, tail=count) for count in (0, 2, 5, 9)] == [[], ["3", "4"], ["0", "1", "2", "3", "4"], ["0", "1", "2", "3", "4"]]
@@ -170,13 +170,13 @@ def test_a_tail_is_the_last_lines(hub):
 
 
 @pytest.mark.parametrize("command", [[sys.executable, "-c", "raise SystemExit(3)"], ["sh", "-c", "kill -9 $$"], ["no-such-program"]])
-def test_a_job_that_fails_tells_its_exit_code(hub, command):
+def test_a_failed_job_reports_its_exit_code(hub, command):
     done = finish(hub, submit(hub, *command))
     code = {"sh": 137, "no-such-program": 127}.get(command[0], 3)
     assert (done.status.stage, done.status.message) == ("ERROR", f"Job failed with exit code: {code}")
 
 
-def test_a_job_knows_where_it_is_and_what_it_was_given_and_no_more(tmp_path, monkeypatch):
+def test_the_environment_of_a_job_has_its_machine_and_its_own_variables_only(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "of the person")
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("UV_CACHE_DIR", "/kept")
@@ -194,7 +194,7 @@ def test_a_job_knows_where_it_is_and_what_it_was_given_and_no_more(tmp_path, mon
     assert not Path(first["HF_HOME"]).exists()
 
 
-def test_the_script_that_was_pinned_is_run(hub):
+def test_the_pinned_revision_of_a_script_is_run(hub):
     pinned = put_files(hub, "me/scripts", {"train.py": "import sys; print('one', open(sys.argv[1]).read())", "data/x.txt": "x"}, private=True)
     put_files(hub, "me/scripts", {"train.py": "print('two')"})
     for revision, expected in ((pinned, "one x"), ("main", "two"), (None, "two")):
@@ -207,7 +207,7 @@ def test_the_script_that_was_pinned_is_run(hub):
         assert [volume.revision for volume in done.volumes or ()] == [revision]
 
 
-def test_only_what_lies_below_a_mount_path_is_taken_for_it(hub):
+def test_only_paths_below_a_mount_path_refer_to_the_volume(hub):
     put_files(hub, "me/model", {"weights/a.bin": "a", "b.bin": "b"}, "model")
     volumes = [
         Volume(type="model", source="me/model", mount_path="/model"),
@@ -218,7 +218,7 @@ def test_only_what_lies_below_a_mount_path_is_taken_for_it(hub):
     assert lines(hub, job) == ["/models/x a=/model", "['.gitattributes', 'b.bin', 'weights'] ['a.bin']"]
 
 
-def test_a_job_can_push_to_the_hub_with_the_token_that_it_was_given(hub):
+def test_a_job_can_push_to_the_hub_with_its_token(hub):
     text = """
 import huggingface_hub
 api = huggingface_hub.HfApi()
@@ -230,7 +230,7 @@ print(api.upload_file(path_or_fileobj=b"weights", path_in_repo="a.gguf", repo_id
     assert hub.get(f"/me/made/resolve/{lines(hub, job)[-1]}/a.gguf") == b"weights"
 
 
-def test_secrets_are_known_by_name_only(hub):
+def test_only_the_names_of_secrets_are_shown(hub):
     job = python(hub, BREATHE, env={"OPEN": "seen"}, secrets={"HF_TOKEN": "hf_hidden", "OTHER": "hidden too"})
     again = client(hub).rerun_job(job_id=job.id, namespace="me")
     with pytest.raises(BadRequestError) as refused:
@@ -243,14 +243,14 @@ def test_secrets_are_known_by_name_only(hub):
 
 
 @pytest.mark.slow
-def test_a_job_that_takes_too_long_is_stopped_with_all_that_it_started(hub, tmp_path):
+def test_a_job_that_exceeds_its_time_limit_is_stopped_with_all_its_processes(hub, tmp_path):
     job = python(hub, NURSE, str(tmp_path / "lock"), timeout=2)
     done = finish(hub, job)
     assert (done.status.stage, done.status.message) == ("ERROR", "Job timeout")
     wait_until(lambda: not is_held(tmp_path / "lock"))
 
 
-def test_a_cancelled_job_is_stopped_with_all_that_it_started_however_stubborn(hub, tmp_path):
+def test_a_cancelled_job_is_stopped_with_all_its_processes_even_if_they_ignore_sigterm(hub, tmp_path):
     job = hold(hub, tmp_path / "lock")
     client(hub).cancel_job(job_id=job.id, namespace="me")
     assert look(hub, job).status.stage == "CANCELED"
@@ -258,7 +258,7 @@ def test_a_cancelled_job_is_stopped_with_all_that_it_started_however_stubborn(hu
     assert look(hub, job).status.stage == "CANCELED"
 
 
-def test_a_cancelled_job_may_say_its_last_words(hub):
+def test_a_cancelled_job_can_still_write_to_its_log(hub):
     text = "import signal, sys\ndef end(*_): print('farewell'); sys.exit(0)\nsignal.signal(signal.SIGTERM, end)\nprint('ready', flush=True)\n" + BREATHE
     job = python(hub, text)
     assert next(iter(client(hub).fetch_job_logs(job_id=job.id, namespace="me", follow=True))) == "ready"
@@ -267,7 +267,7 @@ def test_a_cancelled_job_may_say_its_last_words(hub):
     assert look(hub, job).status.stage == "CANCELED"
 
 
-def test_what_a_job_leaves_running_ends_with_it(hub, tmp_path):
+def test_processes_that_a_job_leaves_running_end_with_it(hub, tmp_path):
     text = NURSE.replace("subprocess.run(", "import time; subprocess.Popen(") + "while not __import__('os').path.exists(sys.argv[1]): time.sleep(0.05)\n"
     job = python(hub, text, str(tmp_path / "lock"))
     assert finish(hub, job).status.stage == "COMPLETED"
@@ -282,7 +282,7 @@ def test_cancelling_a_job_that_has_ended_changes_nothing(hub):
     assert look(hub, job).finished_at == done.finished_at
 
 
-def test_a_job_that_is_cancelled_in_the_queue_never_starts(tmp_path):
+def test_a_job_cancelled_in_the_queue_never_starts(tmp_path):
     with start_hub(tmp_path / "hub", scheduling_s=1000) as hub:
         job = python(hub, "open(__import__('sys').argv[1], 'w')", str(tmp_path / "trace"))
         client(hub).cancel_job(job_id=job.id, namespace="me")
@@ -291,7 +291,7 @@ def test_a_job_that_is_cancelled_in_the_queue_never_starts(tmp_path):
     assert not (tmp_path / "trace").exists()
 
 
-def test_jobs_are_listed_the_newest_first_by_stage_and_labels(hub):
+def test_jobs_are_listed_newest_first_and_filtered_by_stage_and_labels(hub):
     api = client(hub)
     first, second, third = (python(hub, "pass", labels={"run": "r1", "step": step}) for step in ("a", "b", "a"))
     other, elsewhere = python(hub, BREATHE), python(hub, "pass", namespace="lab", labels={"run": "r1"})
@@ -323,7 +323,7 @@ def test_labels_are_replaced(hub):
         client(hub).update_job_labels(job_id=job.id, namespace="me", labels={"new": "a b"})
 
 
-def test_a_job_that_is_run_again_is_another_one_with_the_same_secrets(hub):
+def test_a_rerun_is_a_new_job_with_the_same_secrets(hub):
     job = python(hub, "import os; print(len(os.environ['KEY']))", secrets={"KEY": "12345"}, labels={"run": "r1"})
     again = client(hub).rerun_job(job_id=job.id, namespace="me")
     assert again.initiator
@@ -332,7 +332,7 @@ def test_a_job_that_is_run_again_is_another_one_with_the_same_secrets(hub):
     assert len(hub.jobs()) == 2
 
 
-def test_metrics_come_while_a_job_runs_and_not_afterwards(hub):
+def test_metrics_are_available_only_while_a_job_runs(hub):
     job = python(hub, BREATHE, flavor="h200")
     (sample,) = client(hub).fetch_job_metrics(job_id=job.id, namespace="me")
     assert [gpu["memory_total_bytes"] for gpu in sample["gpus"].values()] == [141 * 10**9]
@@ -345,14 +345,14 @@ def test_metrics_come_while_a_job_runs_and_not_afterwards(hub):
     ("token", "namespace", "status"),
     [("hf_read", "me", 403), ("hf_fine", "me", 403), ("hf_other", "me", 403), ("hf_write", "somebody", 403), ("hf_wrong", "me", 401), (False, "me", 401)],
 )
-def test_who_may_not_use_a_namespace_is_refused(hub, token, namespace, status):
+def test_a_token_without_access_to_a_namespace_is_refused(hub, token, namespace, status):
     with pytest.raises(HfHubHTTPError) as refused:
         submit(hub, "true", token=token, namespace=namespace)
     assert refused.value.response.status_code == status
     assert not hub.jobs()
 
 
-def test_who_may_look_may_not_therefore_cancel(hub):
+def test_a_token_that_may_only_read_cannot_cancel_a_job(hub):
     assert finish(hub, submit(hub, "true", token="hf_jobs")).status.stage == "COMPLETED"
     job = python(hub, BREATHE)
     finish(hub, job, "RUNNING")
@@ -387,7 +387,7 @@ def test_who_may_look_may_not_therefore_cancel(hub):
         ({"volumes": [Volume(type="dataset", source="me/b", mount_path="/")]}, "mountPath"),
     ],
 )
-def test_what_the_service_does_not_take_is_refused_and_named(hub, wanted, said):
+def test_an_option_that_the_service_does_not_accept_is_refused_by_name(hub, wanted, said):
     with pytest.raises(BadRequestError, match=said):
         submit(hub, "true", **wanted)
     assert not hub.jobs()
@@ -396,7 +396,7 @@ def test_what_the_service_does_not_take_is_refused_and_named(hub, wanted, said):
 @pytest.mark.parametrize(
     "wrong", ['{"command": ["true"]', "[]", '{"volumes": [5]}', '{"volumes": [{"source": [1]}]}', '{"command": [1]}', '{"command": []}', '{"labels": 5}']
 )
-def test_a_body_that_is_no_job_is_refused(hub, wrong):
+def test_a_body_that_is_not_a_job_is_refused(hub, wrong):
     good = {"command": ["true"], "dockerImage": "python:3.12", "flavor": "cpu-basic"}
     body = json.dumps(good | json.loads(wrong)) if wrong.endswith("}") else wrong
     answer = httpx2.post(f"{hub.url}/api/jobs/me", content=body, headers={"authorization": "Bearer hf_write"})
@@ -404,11 +404,11 @@ def test_a_body_that_is_no_job_is_refused(hub, wrong):
     assert not hub.jobs()
 
 
-def test_the_longest_labels_are_taken(hub):
+def test_the_longest_allowed_labels_are_accepted(hub):
     assert submit(hub, "true", labels={"a" * 100: "b" * 100, "name": "a.b"}).labels == {"a" * 100: "b" * 100, "name": "a.b"}
 
 
-def test_a_volume_is_there_for_who_may_read_it(hub):
+def test_a_volume_needs_a_token_that_may_read_it(hub):
     put_files(hub, "somebody/secret", {"x": "x"}, private=True, token="hf_other")
     put_files(hub, "somebody/open", {"x": "x"}, token="hf_other")
     wrong = [("secret", None, None), ("none", None, None), ("open", "f" * 40, None), ("open", "main", "no/folder")]
@@ -420,7 +420,7 @@ def test_a_volume_is_there_for_who_may_read_it(hub):
     assert lines(hub, submit(hub, "cat", "/m/x", volumes=[Volume(type="dataset", source="somebody/open", mount_path="/m")])) == ["x"]
 
 
-def test_a_volume_that_is_gone_when_the_machine_comes_fails_the_job(tmp_path):
+def test_a_volume_deleted_before_the_job_starts_fails_the_job(tmp_path):
     with start_hub(tmp_path / "hub", scheduling_s=1) as hub:
         put_files(hub, "me/gone", {"x": "x"})
         job = submit(hub, "cat", "/m/x", volumes=[Volume(type="dataset", source="me/gone", mount_path="/m")])
@@ -429,7 +429,7 @@ def test_a_volume_that_is_gone_when_the_machine_comes_fails_the_job(tmp_path):
         assert (done.status.stage, "volume" in (done.status.message or "")) == ("ERROR", True)
 
 
-def test_without_credit_nothing_is_run(tmp_path):
+def test_without_credit_no_job_is_created(tmp_path):
     with start_hub(tmp_path / "hub", credit=False) as hub:
         with pytest.raises(HfHubHTTPError, match="credit") as refused:
             submit(hub, "true")
@@ -447,7 +447,7 @@ def test_a_job_whose_answer_was_lost_is_found_by_its_label(hub):
 
 
 @pytest.mark.parametrize("fault", [{"status": 500}, rate_limit(7)], ids=["500", "429"])
-def test_a_submission_that_fails_makes_no_job(hub, fault):
+def test_a_failed_submission_creates_no_job(hub, fault):
     hub.faults({"method": "POST", "pattern": "^/api/jobs/me$", "times": 1, **fault})
     with pytest.raises(HfHubHTTPError) as refused:
         submit(hub, "true")
@@ -458,7 +458,7 @@ def test_a_submission_that_fails_makes_no_job(hub, fault):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tail", [None, 100])
-def test_a_log_that_breaks_off_is_reported_whole_in_the_end(hub, tmp_path, tail):
+def test_a_log_whose_stream_breaks_off_arrives_completely(hub, tmp_path, tail):
     text = "import os, sys, time\nprint('same\\n' * 20, end='', flush=True)\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.05)\nprint('end')"
     job = python(hub, text, str(tmp_path / "trace"))
     hub.faults({"pattern": "/logs$", "cut": 700, "times": 1}, {"pattern": "/logs$", "cut": 0, "times": 1})
@@ -472,7 +472,7 @@ def test_a_log_that_breaks_off_is_reported_whole_in_the_end(hub, tmp_path, tail)
     assert [(entry["fault"], entry["bytes"]) for entry in reads[:2]] == [(True, 700), (True, 0)]
 
 
-def test_an_answer_can_be_late(hub):
+def test_an_answer_about_jobs_can_be_delayed(hub):
     job = python(hub, "pass")
     finish(hub, job)
     hub.faults({"method": "GET", "pattern": f"/{job.id}$", "delay": 60, "times": 1})
@@ -482,7 +482,7 @@ def test_an_answer_can_be_late(hub):
     assert httpx2.get(url, headers=token).json()["status"]["stage"] == "COMPLETED"
 
 
-def test_a_job_can_lie_and_the_next_does_not(hub, tmp_path):
+def test_a_job_can_be_made_to_report_success_without_running(hub, tmp_path):
     hub.next_job("lies")
     text = "open(__import__('sys').argv[1], 'w')"
     job = python(hub, text, str(tmp_path / "trace"))
@@ -492,7 +492,7 @@ def test_a_job_can_lie_and_the_next_does_not(hub, tmp_path):
     assert (tmp_path / "trace").exists()
 
 
-def test_a_job_can_vanish_with_its_processes(hub, tmp_path):
+def test_a_job_can_be_made_to_vanish_with_its_processes(hub, tmp_path):
     hub.next_job("vanishes")
     job = python(hub, HOLD + BREATHE, str(tmp_path / "lock"))
     with pytest.raises(JobNotFoundError):
@@ -502,7 +502,7 @@ def test_a_job_can_vanish_with_its_processes(hub, tmp_path):
     wait_until(lambda: not is_held(tmp_path / "lock"))
 
 
-def test_a_job_can_be_stuck_until_it_is_cancelled(hub):
+def test_a_job_can_be_made_to_stay_queued_until_it_is_cancelled(hub):
     hub.next_job("stuck")
     stuck, other = python(hub, "pass"), python(hub, "pass")
     finish(hub, other)
@@ -526,7 +526,7 @@ def test_a_reset_leaves_no_job_and_no_process(hub, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["close", "terminate"])
-def test_all_that_jobs_started_ends_with_the_server(tmp_path, way):
+def test_all_processes_of_jobs_end_with_the_server(tmp_path, way):
     with start_hub(tmp_path / "hub", grace_s=1000) as hub:
         cancelled = hold(hub, tmp_path / "cancelled")
         client(hub).cancel_job(job_id=cancelled.id, namespace="me")
@@ -539,7 +539,7 @@ def test_all_that_jobs_started_ends_with_the_server(tmp_path, way):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent is gone")
-def test_a_job_ends_with_a_server_that_was_killed(tmp_path):
+def test_a_job_ends_when_its_server_is_killed(tmp_path):
     with start_hub(tmp_path / "hub") as hub:
         python(hub, HOLD.replace("SIG_IGN", "SIG_DFL") + BREATHE, str(tmp_path / "lock"))
         wait_until(lambda: (tmp_path / "lock").exists() and is_held(tmp_path / "lock"))

@@ -1,10 +1,7 @@
-"""The stub of the Hub is asked with the Hub's own clients (tests/hub_stub/visits.py): what they find must be what they would have found at the Hub."""
+"""The stub of the Hub, used through the Hub's own clients (tests/hub_stub/visits.py): they must find what they would find on the Hub."""
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +10,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.conftest import CHECKOUT
 from tests.hub_stub.client import Hub, start_hub
 from tests.hub_stub.visits import CARD, ROWS
+from tests.jobs.conftest import run as python
 
 TOKENS = {
     "hf_write": {"user": "me", "role": "write", "orgs": ["lab"]},
@@ -49,37 +46,35 @@ def published(running: Hub, home: Path) -> dict[str, Any]:
 
 
 def run(hub: Hub, home: Path, visit: str, *arguments: Any, xet: bool = False) -> Any:
-    """Return what a visit of tests/hub_stub/visits.py finds."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")} | hub.environment(home, xet=xet)
-    command = [sys.executable, "-m", "tests.hub_stub.visits", visit, json.dumps(arguments)]
-    done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    """Return what a visit of tests/hub_stub/visits.py finds; it runs in a separate process, forked from one that has imported the clients."""
+    done = python("-m", "tests.hub_stub.visits", visit, json.dumps(arguments), changes=hub.environment(home, xet=xet))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.slow
-def test_making_a_repository_twice_is_making_it_once(hub, published):
+def test_creating_a_repository_twice_gives_the_same_repository(hub, published):
     assert published["urls"] == [f"{hub.url}/datasets/me/coach"] * 2
     assert published["again"] == ["HfHubHTTPError", 409]
     assert published["private"] is True
 
 
-def test_the_same_files_again_make_no_new_commit(published):
+def test_uploading_the_same_files_again_creates_no_commit(published):
     assert published["oids"] == [published["oids"][0]] * 2
     assert published["pushed"] == [published["pushed"][0]] * 2
     assert published["commits"] == ["Rows", "Rows", "initial commit"]
 
 
-def test_a_commit_on_a_branch_that_has_moved_is_refused(published):
+def test_a_commit_on_an_outdated_parent_is_refused(published):
     assert published["stale"] == [["HfHubHTTPError", 412]] * 2
 
 
-def test_a_tag_stays_where_it_was_set(published):
+def test_a_tag_cannot_be_moved(published):
     assert published["tags"] == {"run/1": published["oids"][0]}
     assert published["tagged"] == ["HfHubHTTPError", 409]
 
 
-def test_what_is_downloaded_is_what_was_uploaded(published):
+def test_downloaded_files_equal_the_uploaded_ones(published):
     assert published["files"] == published["expected"]
     assert set(published["snapshot"]) == {".gitattributes", "README.md", "data/train.parquet"}
     assert published["siblings"] == {
@@ -112,7 +107,7 @@ def test_files_branches_and_listings_of_a_model(hub, home):
 
 
 @pytest.mark.slow
-def test_long_lists_come_in_pages_and_large_files_from_elsewhere_without_the_token(tmp_path):
+def test_long_lists_are_paged_and_large_files_come_from_another_address_without_the_token(tmp_path):
     with start_hub(tmp_path / "hub", tokens=TOKENS, page_size=2, cdn=True) as hub:
         check_edits(run(hub, tmp_path / "home", "edit"))
         log = hub.log()
@@ -121,7 +116,7 @@ def test_long_lists_come_in_pages_and_large_files_from_elsewhere_without_the_tok
 
 
 @pytest.mark.slow
-def test_who_may_see_and_write_what(hub, home):
+def test_each_token_sees_and_writes_only_what_it_may(hub, home):
     found = run(hub, home, "trespass")
     fine, forbidden, unknown, hidden = ["none", None], ["HfHubHTTPError", 403], ["HfHubHTTPError", 401], "RepositoryNotFoundError"
     assert found["who"] == [["me", "write"], ["me", "read"], ["me", "fineGrained"], ["somebody", "write"]]
@@ -142,7 +137,7 @@ def test_a_name_that_the_hub_does_not_allow_is_refused(hub, name):
     assert "a" * 96 not in name or httpx2.post(f"{hub.url}/api/repos/create", json={"name": "a" * 96}, headers={"authorization": "Bearer hf_write"}).is_success
 
 
-def test_a_large_file_is_kept_only_if_it_is_what_was_announced(hub, published):
+def test_a_large_file_is_kept_only_if_it_has_the_announced_size_and_hash(hub, published):
     token, data, url = {"authorization": "Bearer hf_write"}, b"content", f"{hub.url}/datasets/me/coach.git/info/lfs"
     wanted = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data)}
 
@@ -165,7 +160,7 @@ def test_a_large_file_is_kept_only_if_it_is_what_was_announced(hub, published):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("xet", [True, False], ids=["xet", "lfs"])
-def test_large_files_of_every_kind_arrive_whole_by_either_way(hub, tmp_path, xet):
+def test_large_files_arrive_intact_by_xet_and_by_lfs(hub, tmp_path, xet):
     (tmp_path / "files").mkdir()
     found = run(hub, tmp_path / "home", "send", str(tmp_path / "files"), xet=xet)
     assert found["same"] is found["folder"] is True
@@ -184,7 +179,7 @@ def test_a_part_of_a_file_can_be_asked_for(hub, published):
 
 
 NETWORK = {"RemoteProtocolError", "ReadError"}
-"""What the client says of a connection that was closed: it depends on who sees it first."""
+"""The client's errors for a closed connection; which one it raises depends on timing."""
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +189,7 @@ def suffered(running: Hub, home: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_an_answer_that_is_lost_was_given_all_the_same(suffered):
+def test_a_call_whose_answer_is_lost_has_still_taken_effect(suffered):
     assert suffered["created"][0] in NETWORK
     assert suffered["created"][1:] == [True, ["none", None]]
     assert suffered["committed"][0] in NETWORK
@@ -205,7 +200,7 @@ def test_an_answer_that_is_lost_was_given_all_the_same(suffered):
     assert [entry["status"] for entry in suffered["log"] if entry["fault"]][:3] == [None] * 3
 
 
-def test_a_fault_is_an_error_as_often_as_was_asked_for(suffered):
+def test_a_fault_occurs_as_often_as_it_was_set(suffered):
     assert suffered["error"] == ["HfHubHTTPError", 503]
     assert suffered["served"] == [["none", None]]
     asked = [entry["status"] for entry in suffered["log"] if entry["path"].endswith("/preupload/main")]
@@ -219,13 +214,13 @@ def test_a_rate_limit_is_reported_as_the_client_reads_it(suffered):
     assert (headers["retry-after"], headers["ratelimit"]) == ("7", '"api";r=0;t=7')
 
 
-def test_a_download_that_breaks_off_is_gone_on_with(suffered):
+def test_a_download_that_breaks_off_is_resumed(suffered):
     assert suffered["resumed"] is True
     reads = [entry for entry in suffered["log"] if entry["method"] == "GET" and "/resolve/" in entry["path"]]
     assert [(entry["status"], entry["fault"]) for entry in reads] == [(200, True), (206, False)]
 
 
-def test_a_fault_can_make_an_answer_late(hub):
+def test_a_fault_can_delay_an_answer(hub):
     hub.faults({"pattern": "whoami", "delay": 60, "times": 1})
     token = {"authorization": "Bearer hf_write"}
     with pytest.raises(httpx2.ReadTimeout):
@@ -239,7 +234,7 @@ def test_a_fault_with_an_unknown_field_is_refused(hub):
 
 
 @pytest.mark.slow
-def test_a_hub_that_is_killed_goes_on_where_it_was(tmp_path):
+def test_a_hub_that_is_killed_and_restarted_has_kept_everything(tmp_path):
     with start_hub(tmp_path / "hub") as hub:
         oid = run(hub, tmp_path / "home", "begin")
     with start_hub(tmp_path / "hub", port=hub.port) as again:

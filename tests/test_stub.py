@@ -1,4 +1,4 @@
-"""The stub is asked with the vendors' own clients: what it sends must be what they would have got from the vendor."""
+"""The stub, used through the vendors' own clients: they must get what the vendor would send."""
 
 import asyncio
 import json

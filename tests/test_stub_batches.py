@@ -1,4 +1,4 @@
-"""The stub's batches are asked with the vendors' own clients: what becomes of them must be what would with the vendor."""
+"""The stub's batches, used through the vendors' own clients: they must end as they would at the vendor."""
 
 import asyncio
 import json
@@ -175,7 +175,7 @@ async def test_a_creation_whose_response_is_cut_off_has_made_a_batch_that_the_li
     assert 0 < names.index(made["id"]) < 5
     await batches.states(made["id"])
     assert list(await batches.results(made["id"])) == list(QUESTIONS)
-    if protocol == "anthropic":  # nothing but the results says whose batch it is
+    if protocol == "anthropic":  # only the results show which batch it is
         assert list(await batches.results(names[0])) == [FOREIGN]
 
 

@@ -1,4 +1,4 @@
-"""`python -m tests.hub_stub FOLDER`: serve until stopped, after one line of JSON that tells the port."""
+"""`python -m tests.hub_stub FOLDER`: print the port as one line of JSON, then serve until stopped."""
 
 import argparse
 import asyncio
@@ -13,10 +13,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tests.hub_stub", description='A stub of the Hugging Face Hub on 127.0.0.1; prints {"port": N} when it listens.'
     )
-    parser.add_argument("folder", type=Path, help="where repositories are kept; one that was used before is gone on with")
+    parser.add_argument("folder", type=Path, help="where repositories are kept; the content of an earlier run is kept")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--settings", default="{}", help="JSON; see tests/hub_stub/app.py")
-    parser.add_argument("--die-with-parent", action="store_true", help="end when the process that started this one is gone (Linux)")
+    parser.add_argument("--die-with-parent", action="store_true", help="end when the process that started this one ends (Linux)")
     options = parser.parse_args()
     if options.die_with_parent:
         from core.processes import die_with_parent
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def serve(folder: Path, port: int, values: dict[str, object]) -> None:
-    """Serve on the loopback interface until a signal comes.
+    """Serve on the loopback interface until a signal arrives.
 
     Args:
         folder: where repositories are kept.
@@ -48,7 +48,7 @@ def serve(folder: Path, port: int, values: dict[str, object]) -> None:
             self.app = with_transport(self.app, transport)
 
     app = make_app(folder, read_settings(values))
-    # with its protocol named, so that asyncio sends small answers at once (TCP_NODELAY)
+    # The protocol is given, so that asyncio sends small answers at once (TCP_NODELAY).
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))

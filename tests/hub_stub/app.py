@@ -19,30 +19,30 @@ from tests.hub_stub.store import Store
 from tests.hub_stub.wire import Refused, read_callers
 
 PARTS = (control, jobs, repos, refs, commits, tree, lfs, xet, resolve)
-"""In the order in which they are asked; `resolve` last, as its paths begin with anybody's name."""
+"""In matching order; `resolve` is last, since its paths begin with an arbitrary name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the stub is given at its start."""
+    """The settings of the stub."""
 
     tokens: dict[str, dict[str, Any]] = field(
         default_factory=lambda: {"hf_write": {"user": "me", "role": "write"}, "hf_read": {"user": "me", "role": "read"}},
     )
     page_size: int = 1000
-    """The most items of a list in one answer."""
+    """Maximum number of items of a list in one answer."""
     cdn: bool = False
-    """Send a client that downloads a large file elsewhere, as the Hub does."""
+    """Redirect downloads of large files to another address, as the Hub does."""
     credit: bool = True
     """Whether jobs can be paid for."""
     scheduling_s: float = 0.1
-    """Seconds that a job waits for its machine."""
+    """Seconds that a job is queued."""
     grace_s: float = 5.0
-    """Seconds between asking a job's processes to end and killing them."""
+    """Seconds between SIGTERM and SIGKILL for a job's processes."""
     python: str = sys.executable
-    """What scripts are run with."""
+    """The Python that runs scripts."""
     keep_alive_s: float = 30.0
-    """Seconds of silence after which the stream of a log says that it is still there; a client that does not follow waits for 5 s of silence."""
+    """Seconds of silence after which a log stream sends a keep-alive; a client that does not follow stops after 5 s of silence."""
 
 
 def read_settings(values: Mapping[str, Any]) -> Settings:

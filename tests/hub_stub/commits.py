@@ -1,4 +1,4 @@
-"""Committing: what is to be sent how, the commit itself, and the list of commits."""
+"""Commits: the announcement of uploads, the commit itself, and the list of commits."""
 
 import base64
 import html
@@ -13,11 +13,11 @@ from tests.hub_stub.store import Entry, Repo, Store
 from tests.hub_stub.wire import Json, Refused, base_of, caller_of, find, is_on, paged, revision, segment, store_of
 
 LARGE = 10 * 1024 * 1024
-"""From this size on a file is a large one, whatever its name."""
+"""Size in bytes from which a file counts as large, whatever its name."""
 
 
 async def preupload(request: Request) -> Response:
-    """POST /api/{kind}/{id}/preupload/{rev}: which files are large, and what is there under their names; the client then leaves out what has not changed."""
+    """POST /api/{kind}/{id}/preupload/{rev}: which files are large, and which content they have now; the client leaves out unchanged files."""
     repo, store = find(request, write=True), store_of(request)
     files, given = store.read(revision(repo, segment(request, "rev"))).files, await request.json()
     patterns, ignored = _large_patterns(store, files), _ignored(given.get("gitIgnore", ""))
@@ -41,7 +41,7 @@ def _ignored(rules: str) -> list[str]:
 
 
 async def commit(request: Request) -> Response:
-    """POST /api/{kind}/{id}/commit/{branch}, one operation a line."""
+    """POST /api/{kind}/{id}/commit/{branch}, with one operation per line."""
     repo, store, branch = find(request, write=True), store_of(request), segment(request, "rev").removeprefix("refs/heads/")
     if is_on(request, "create_pr"):
         raise Refused(403, "This stub has no pull requests.")
@@ -95,7 +95,7 @@ def _check_paths(files: dict[str, Entry]) -> None:
 
 
 async def commits(request: Request) -> Response:
-    """GET /api/{kind}/{id}/commits/{rev}, the newest first."""
+    """GET /api/{kind}/{id}/commits/{rev}, newest first."""
     repo, store, formatted, found = find(request), store_of(request), "formatted" in request.query_params.getlist("expand[]"), []
     for oid in store.history(revision(repo, segment(request, "rev"))):
         made = store.read(oid)

@@ -1,4 +1,4 @@
-"""The stub's own paths: faults by script, the log, and starting afresh."""
+"""The stub's own paths: faults, the log, and the reset."""
 
 import re
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ FIELDS = frozenset({"method", "pattern", "times", "status", "headers", "body", "
 
 @dataclass(slots=True)
 class Fault:
-    """What happens to calls whose method and path fit, until it has happened `times` times."""
+    """A fault for calls with a matching method and path; it occurs `times` times."""
 
     pattern: re.Pattern[str]
     method: str | None = None
@@ -24,21 +24,21 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     body: Any = None
     delay: float = 0.0
-    """Seconds before anything is done; alone it makes an answer late and changes nothing else."""
+    """Seconds of delay before the call is processed; alone, it only delays the answer."""
     after: bool = False
-    """First do what is asked for, then lose the answer."""
+    """Process the call, then lose the answer."""
     drop: bool = False
-    """Close the connection; so it is too when nothing else is said."""
+    """Close the connection, which is also the default."""
     cut: int | None = None
-    """Answer with this many bytes of the body, then close the connection."""
+    """Send this many bytes of the body, then close the connection."""
 
     @property
     def loses(self) -> bool:
-        """Say whether the connection is closed without an answer."""
+        """Return whether the connection is closed without an answer."""
         return self.status is None and self.cut is None and (self.drop or self.after or not self.delay)
 
     def answer(self) -> Response:
-        """Return what is answered in place of the true answer."""
+        """Return the answer that replaces the true one."""
         body = {"error": f"A fault asked for status {self.status}."} if self.body is None else self.body
         made = Response(body, self.status or 500) if isinstance(body, str) else JSONResponse(body, self.status or 500)
         made.headers.update(self.headers)
@@ -55,13 +55,13 @@ def read_fault(given: Json) -> Fault:
 
 @dataclass(slots=True)
 class Control:
-    """Faults that wait for their calls, and what was asked so far."""
+    """Pending faults, and the requests so far."""
 
     faults: list[Fault] = field(default_factory=list)
     log: list[Json] = field(default_factory=list)
 
     def pick(self, method: str, path: str) -> Fault | None:
-        """Return the first fault that fits a call, and count it."""
+        """Return the first fault that matches a call, and count it."""
         for fault in self.faults:
             if fault.times > 0 and fault.method in (None, method) and fault.pattern.search(path):
                 fault.times -= 1
@@ -75,7 +75,7 @@ def control_of(request: Request) -> Control:
 
 
 async def set_faults(request: Request) -> Response:
-    """POST /_stub/faults: these in place of those before."""
+    """POST /_stub/faults: replace all faults."""
     control_of(request).faults = [read_fault(given) for given in await request.json()]
     return JSONResponse({"set": len(control_of(request).faults)})
 
@@ -92,7 +92,7 @@ async def clear_log(request: Request) -> Response:
 
 
 async def reset(request: Request) -> Response:
-    """POST /_stub/reset: no repository, no job, no fault, no log."""
+    """POST /_stub/reset: remove all repositories, jobs, faults and the log."""
     await request.app.state.jobs.clear()
     control_of(request).faults.clear()
     control_of(request).log.clear()

@@ -1,4 +1,4 @@
-"""What every call goes through: the log, faults, who calls, and the headers that every answer has."""
+"""Steps of every call: the log, faults, the caller, and the headers of every answer."""
 
 import asyncio
 import uuid
@@ -15,11 +15,11 @@ from tests.hub_stub.control import Control, Fault
 from tests.hub_stub.wire import Caller, Json, Refused, authenticate
 
 SIGNED = ("/_storage/", "/_cdn/", "/v1/", "/v2/")
-"""Addresses that need no token of the Hub."""
+"""Paths that need no token of the Hub."""
 
 
 class Gate:
-    """The outermost part of the application."""
+    """The outermost layer of the application."""
 
     def __init__(self, app: ASGIApp, control: Control, callers: Mapping[str, Caller]) -> None:
         self.app, self.control, self.callers = app, control, callers
@@ -29,7 +29,7 @@ class Gate:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        # the router is to see revisions and paths as they were sent: a/b as one segment is a%2Fb
+        # The router must see revisions and paths as they were sent: a/b as one segment is a%2Fb.
         path = scope["path"] = scope["raw_path"].decode("ascii")
         headers = Headers(scope=scope)
         if path.startswith("/_stub/"):
@@ -69,7 +69,7 @@ class Gate:
 
     async def _spoil(self, fault: Fault, scope: Scope, receive: Receive, send: Send, entry: Json) -> None:
         if fault.cut is not None:
-            # a stream that has given its bytes may go on for long
+            # A stream may continue long after these bytes.
             enough = asyncio.Event()
             serving, full = asyncio.ensure_future(self._serve(scope, receive, _cut(send, fault.cut, enough), entry)), asyncio.ensure_future(enough.wait())
             await asyncio.wait((serving, full), return_when=asyncio.FIRST_COMPLETED)
@@ -96,7 +96,7 @@ async def _drain(receive: Receive) -> None:
 
 
 async def _gone(receive: Receive) -> None:
-    """Wait until the server knows that the connection is closed; it would send an answer of its own otherwise."""
+    """Wait until the server notices that the connection is closed; otherwise it would send its own answer."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
@@ -148,7 +148,7 @@ def _counted(entry: Json, receive: Receive, send: Send, head: bool) -> tuple[Rec
 
 
 def with_transport(app: Any, transport: asyncio.BaseTransport) -> Any:
-    """Return an application that can close the connection that a call came by."""
+    """Return an application that can close the connection of a call."""
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
         scope.setdefault("extensions", {})["stub.transport"] = transport

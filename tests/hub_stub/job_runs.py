@@ -1,4 +1,4 @@
-"""Jobs that really run, each as a process of this machine in a group of its own; they live in memory, and end with the stub.
+"""Jobs that run as processes of this machine, each in its own group. They are kept in memory and end with the stub.
 
 One liberty: `uv run [options] SCRIPT.py words` is run as this Python with SCRIPT.py and the words, as the environment of the tests has all that
 the headers of job scripts name. Any other command is run as it is. What a volume would show at its mount path lies in a folder of the job, and
@@ -24,27 +24,27 @@ from tests.hub_stub.store import Entry, Store
 from tests.hub_stub.wire import Caller, Json, Refused, no_repo, revision
 
 TICK_S = 0.02
-"""Seconds between two looks at a process, and at what there is to tell of it."""
+"""Seconds between two checks of a process and its output."""
 ENDED = ("COMPLETED", "CANCELED", "ERROR", "DELETED")
 FAULTS = ("lies", "vanishes", "stuck")
-"""What a job can be made to do: say that it completed without being run, be unknown once it has started, wait for its machine for ever."""
+"""Faults of a job: it reports success without being run; it is unknown once it has started; it stays queued."""
 ENVIRONMENT = {
     **{"HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1"},
     **{"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
 }
-"""What a job finds unless it was asked for otherwise."""
+"""Default variables in the environment of a job."""
 
 
 @dataclass(slots=True)
 class Job:
-    """A job and how it stands."""
+    """A job and its state."""
 
     namespace: str
     caller: Caller
     endpoint: str
     flavor: Json
     spec: Json
-    """What was asked for, but for secrets and labels."""
+    """The request, without secrets and labels."""
     secrets: dict[str, str] = field(repr=False)
     labels: dict[str, str]
     initiator: Json
@@ -56,35 +56,35 @@ class Job:
     started: datetime | None = None
     finished: datetime | None = None
     lines: list[Json] = field(default_factory=list)
-    """The log as it is sent, event by event."""
+    """The log as it is sent, one event per line."""
     over: bool = False
-    """No process is left and nothing more will be sent; a cancelled job's stage says so earlier."""
+    """All processes have ended and the log is complete. The stage of a cancelled job changes earlier."""
     task: "asyncio.Task[None] | None" = None
 
     def start(self) -> None:
-        """Count it as running."""
+        """Set its stage to running."""
         self.stage, self.started = "RUNNING", datetime.now(UTC)
         self.tell(f"===== Job started at {self.started:%Y-%m-%d %H:%M:%S} =====")
 
     def end(self, stage: str, message: str | None = None) -> None:
-        """Count it as ended, unless it has ended already."""
+        """Set its final stage, unless it has one."""
         if self.stage not in ENDED:
             self.stage, self.message, self.finished = stage, message, datetime.now(UTC)
 
     def forget(self) -> None:
-        """Have its processes killed at once, however it stands."""
+        """Delete it; its processes are killed at once."""
         self.end("DELETED")
         self.stage = "DELETED"
 
     def tell(self, line: str) -> None:
-        """Add a line to the log; no two have the same time, by which clients find where they were."""
+        """Add a line to the log. No two lines have the same time, since clients resume by it."""
         moment = datetime.now(UTC)
         if self.lines:
             moment = max(moment, datetime.fromisoformat(self.lines[-1]["timestamp"]) + timedelta(microseconds=1))
         self.lines.append({"data": line, "timestamp": f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}"})
 
     def shown(self) -> Json:
-        """Return it as the Hub shows it: of secrets the names."""
+        """Return it as the Hub shows it, with only the names of secrets."""
         until = self.finished or datetime.now(UTC)
         times = {"createdAt": self.created, "startedAt": self.started, "finishedAt": self.finished}
         durations = {
@@ -102,7 +102,7 @@ class Job:
 
 
 class Jobs:
-    """All jobs of all namespaces, the oldest first, and what is to become of the next."""
+    """All jobs of all namespaces, oldest first, and the faults of the next ones."""
 
     def __init__(self, store: Store, scheduling_s: float, grace_s: float, python: str) -> None:
         self.store, self.scheduling_s, self.grace_s, self.python = store, scheduling_s, grace_s, python
@@ -112,7 +112,7 @@ class Jobs:
         shutil.rmtree(self.folder, ignore_errors=True)  # of a stub that was killed
 
     def add(self, job: Job) -> None:
-        """Take a job; it begins to wait for its machine."""
+        """Add a job to the queue."""
         job.fault = self.faults.pop(0) if self.faults else None
         self.all[job.id] = job
         if job.fault == "lies":
@@ -123,7 +123,7 @@ class Jobs:
             job.task = asyncio.create_task(self._live(job))
 
     async def clear(self) -> None:
-        """Forget all jobs, and return when none of their processes is left."""
+        """Remove all jobs, and return when all their processes have ended."""
         jobs = list(self.all.values())
         self.all.clear()
         self.faults.clear()
@@ -174,7 +174,7 @@ class Jobs:
             await self._follow(job, process, log)
 
     def _prepare(self, job: Job, folder: Path) -> tuple[list[str], dict[str, str]]:
-        """Return the command and the environment of a job, and put there what its volumes show."""
+        """Return the command and the environment of a job, and copy the files of its volumes."""
         places = {volume["mountPath"].rstrip("/"): folder / f"volume-{number}" for number, volume in enumerate(job.spec["volumes"])}
         for volume, place in zip(job.spec["volumes"], places.values(), strict=True):
             for path, entry in volume_files(self.store, job.caller, volume).items():
@@ -199,12 +199,12 @@ class Jobs:
         return [self.python, *words[script:]] if words[:2] == ["uv", "run"] and script else words, own | ENVIRONMENT | asked | job.secrets | facts
 
     async def _follow(self, job: Job, process: "subprocess.Popen[bytes]", log: BufferedReader) -> None:
-        """Read what a process prints until it ends, and see to it that it and all that it started do end."""
+        """Read a process's output until it ends; end it, and all that it started, when the job must end."""
         deadline, rest = time.monotonic() + job.spec["timeoutSeconds"], b""
         kill_at = None
         try:
             while True:
-                ended = process.poll() is not None  # looked at first, so that what is read then is all
+                ended = process.poll() is not None  # checked first, so that what is read afterwards is complete
                 *lines, rest = (rest + log.read()).split(b"\n")
                 for line in lines:
                     job.tell(line.decode(errors="replace").removesuffix("\r"))
@@ -227,10 +227,10 @@ class Jobs:
 
 
 def volume_files(store: Store, caller: Caller, volume: Json) -> dict[str, Entry]:
-    """Return the files that a volume shows, by their path in it.
+    """Return the files of a volume by their path in it.
 
     Args:
-        caller: whose right to read counts.
+        caller: must be allowed to read the repository.
     """
     repo, inside = store.repos.get((volume["type"], volume["source"])), (volume.get("path") or "").strip("/")
     if repo is None or (repo.private and not caller.belongs_to(repo.namespace)):

@@ -1,4 +1,4 @@
-"""The Jobs API: what can be had, submitting, looking, cancelling, and following a log. How a job is run is in job_runs.py."""
+"""The Jobs API: hardware, submission, state, cancellation and logs. job_runs.py runs the jobs."""
 
 import asyncio
 import json
@@ -51,7 +51,7 @@ async def hardware(request: Request) -> Response:
 
 
 async def submit(request: Request) -> Response:
-    """POST /api/jobs/{namespace}: an answer that is lost does not undo the job, and the same again is another job."""
+    """POST /api/jobs/{namespace}: a lost answer does not undo the job, and the same request again creates another job."""
     namespace = _account(request, write=True)
     spec, secrets, labels = _read_spec(await _body(request))
     initiator = {"type": "user", "id": f"id-{caller_of(request).name}", "name": caller_of(request).name}
@@ -59,7 +59,7 @@ async def submit(request: Request) -> Response:
 
 
 async def duplicate(request: Request) -> Response:
-    """POST /api/jobs/{namespace}/{id}/duplicate: another job that is asked for the same."""
+    """POST /api/jobs/{namespace}/{id}/duplicate: create another job with the same request."""
     job = _find(request, write=True)
     return _add(request, job.namespace, job.spec, job.secrets, job.labels, {"type": "duplicated-job", "id": job.id})
 
@@ -76,7 +76,7 @@ def _add(request: Request, namespace: str, spec: Json, secrets: dict[str, str], 
 
 
 async def listed(request: Request) -> Response:
-    """GET /api/jobs/{namespace}, the newest first: those in one of the stages asked for that have all the labels asked for."""
+    """GET /api/jobs/{namespace}, newest first: the jobs in one of the given stages that have all given labels."""
     namespace, stages, wanted = _account(request), request.query_params.getlist("stage"), request.query_params.getlist("label")
     if unknown := set(stages) - {*STAGES}:
         raise Refused(400, f"Unknown stages {', '.join(sorted(unknown))}. Known: {', '.join(STAGES)}.")
@@ -96,21 +96,21 @@ async def show(request: Request) -> Response:
 
 
 async def cancel(request: Request) -> Response:
-    """POST /api/jobs/{namespace}/{id}/cancel: the stage says so at once, the processes may take a while; a job that has ended stays as it is."""
+    """POST /api/jobs/{namespace}/{id}/cancel: the stage changes at once, the processes may end later; a job that has ended does not change."""
     job = _find(request, write=True)
     job.end("CANCELED")
     return JSONResponse(job.shown())
 
 
 async def relabel(request: Request) -> Response:
-    """PUT /api/jobs/{namespace}/{id}/labels: these in place of those before."""
+    """PUT /api/jobs/{namespace}/{id}/labels: replace all labels."""
     job = _find(request, write=True)
     job.labels = _read_labels((await _body(request)).get("labels"))
     return JSONResponse(job.shown())
 
 
 async def logs(request: Request) -> Response:
-    """GET /api/jobs/{namespace}/{id}/logs: all from the start, or the last `tail` lines, then what comes; it ends with the job."""
+    """GET /api/jobs/{namespace}/{id}/logs: all lines, or the last `tail`, then new ones until the job ends."""
     job, tail = _find(request), request.query_params.get("tail")
     if tail is not None and not tail.isdecimal():
         raise Refused(400, f"tail is a number of lines, not {tail!r}.")
@@ -120,7 +120,7 @@ async def logs(request: Request) -> Response:
 async def _log_events(job: Job, tail: int | None, keep_alive_s: float) -> AsyncIterator[str]:
     at, first, noted = 0, 1 if tail is None else max(1, len(job.lines) - tail), time.monotonic()
     while True:
-        over = job.over  # looked at first, so that what is sent then is all
+        over = job.over  # checked first, so that what is sent afterwards is complete
         while at < len(job.lines):
             yield f"data: {json.dumps(job.lines[at])}\n\n"
             at, noted = max(at + 1, first), time.monotonic()
@@ -133,7 +133,7 @@ async def _log_events(job: Job, tail: int | None, keep_alive_s: float) -> AsyncI
 
 
 async def metrics(request: Request) -> Response:
-    """GET /api/jobs/{namespace}/{id}/metrics: once a second while it runs, of a machine that does nothing."""
+    """GET /api/jobs/{namespace}/{id}/metrics: one sample of an idle machine per second while the job runs."""
     job = _find(request)
     if job.stage in ENDED:
         raise Refused(406, "The job has finished: it has no metrics any more.")
@@ -158,12 +158,12 @@ def _stream(events: AsyncIterator[str]) -> Response:
 
 
 async def all_jobs(request: Request) -> Response:
-    """GET /_stub/jobs: those of all namespaces, the newest first."""
+    """GET /_stub/jobs: the jobs of all namespaces, newest first."""
     return JSONResponse([job.shown() for job in reversed(_jobs(request).all.values())])
 
 
 async def next_job(request: Request) -> Response:
-    """POST /_stub/jobs: what becomes of the next job, see FAULTS in job_runs.py; asked for again, of the one after it."""
+    """POST /_stub/jobs: set the fault of the next job (FAULTS in job_runs.py), or of the one after it if that is set."""
     fault = (await request.json()).get("next")
     if fault not in FAULTS:
         raise Refused(400, f"The next job can be one that {', '.join(FAULTS)}, not {fault!r}.")
@@ -172,7 +172,7 @@ async def next_job(request: Request) -> Response:
 
 
 async def clear(request: Request) -> Response:
-    """DELETE /_stub/jobs: none is left, nor any of their processes."""
+    """DELETE /_stub/jobs: remove all jobs and their processes."""
     await _jobs(request).clear()
     return JSONResponse({"cleared": True})
 
@@ -211,7 +211,7 @@ async def _body(request: Request) -> Json:
 
 
 def _read_spec(given: Json) -> tuple[Json, dict[str, str], dict[str, str]]:
-    """Return what a job is asked for, its secrets and its labels; refusals never tell a secret's value."""
+    """Return the request for a job, its secrets and its labels; refusals never contain a secret's value."""
     if unknown := sorted(name for name, value in given.items() if name not in FIELDS and value is not None):
         raise Refused(400, f"The jobs of this stub know no {', '.join(unknown)}, only {', '.join(sorted(FIELDS))}")
     timeout = given.get("timeoutSeconds", DEFAULT_TIMEOUT_S)

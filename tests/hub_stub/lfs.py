@@ -1,4 +1,4 @@
-"""Large files the classic way (HF_HUB_DISABLE_XET=1): ask where to, put it there, have it verified."""
+"""Large files by LFS (HF_HUB_DISABLE_XET=1): request an address, upload, verify."""
 
 import hashlib
 import hmac
@@ -14,12 +14,12 @@ from tests.hub_stub.store import Repo
 from tests.hub_stub.wire import Json, Refused, base_of, find, kind_of, store_of
 
 KEY = secrets.token_bytes(16)
-"""Signs where a file may be put; such an address does not outlive the process."""
+"""Key that signs upload addresses; they are valid until the process ends."""
 JSON = "application/vnd.git-lfs+json"
 
 
 async def batch(request: Request) -> Response:
-    """POST /{id}.git/info/lfs/objects/batch: what is there already gets no address."""
+    """POST /{id}.git/info/lfs/objects/batch: files that exist already get no address."""
     repo, given, place = find(request, write=True), await request.json(), request.url.path.removesuffix("/objects/batch")
     if given.get("operation") != "upload" or given.get("hash_algo", "sha256") != "sha256" or "basic" not in given.get("transfers", ["basic"]):
         raise Refused(400, "This stub has only basic uploads by sha256.")
@@ -35,7 +35,7 @@ def _answer(request: Request, repo: Repo, place: str, oid: str, size: int) -> Js
 
 
 async def upload(request: Request) -> Response:
-    """PUT /_storage/{kind}/{id}/{oid}: no token, the address itself is signed; kept only if size and sha256 are what was announced."""
+    """PUT /_storage/{kind}/{id}/{oid}: no token, since the address is signed; the file is kept only if size and sha256 are as announced."""
     oid, size, store = request.path_params["oid"], int(request.query_params["size"]), store_of(request)
     repo = store.repos.get((kind_of(request), f"{request.path_params['namespace']}/{request.path_params['name']}"))
     if repo is None or not hmac.compare_digest(request.query_params["signature"], _sign(repo, oid, size)):

@@ -1,4 +1,4 @@
-"""Repositories: who asks, making, showing and deleting them."""
+"""Repositories: the caller, and creating, showing and deleting repositories."""
 
 import re
 
@@ -12,7 +12,7 @@ from tests.hub_stub.wire import Json, Refused, base_of, caller_of, check_name, f
 
 CARD = re.compile(r"\A\s*---\r?\n(.*?)\r?\n---", re.DOTALL)
 LICENSES = ("apache-2.0", "mit", "openrail", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "gpl-3.0", "gemma", "llama3.1", "other", "unknown")
-"""Some of those that the Hub knows."""
+"""Some of the licences that the Hub knows."""
 KINDS = ("model", "dataset", "space")
 
 
@@ -69,7 +69,7 @@ def _named(request: Request, given: Json) -> tuple[str, str]:
 
 
 async def nameless(request: Request) -> Response:
-    """A repository without a namespace, of which this stub has none."""
+    """Refuse a repository without a namespace; this stub has none."""
     raise no_repo(caller_of(request))
 
 

@@ -10,7 +10,7 @@ from tests.hub_stub.wire import Refused, find, revision, segment, store_of
 
 
 async def resolve(request: Request) -> Response:
-    """GET and HEAD /{id}/resolve/{rev}/{path}, whole or in ranges; with `cdn` a large file is elsewhere, as at the Hub."""
+    """GET and HEAD /{id}/resolve/{rev}/{path}, whole or in ranges; with `cdn`, a large file is at another address, as on the Hub."""
     repo, store, path = find(request), store_of(request), unquote(request.path_params["path"])
     oid = revision(repo, segment(request, "rev"))
     entry = store.read(oid).files.get(path)
@@ -20,14 +20,14 @@ async def resolve(request: Request) -> Response:
     if entry.lfs:
         headers |= {"x-linked-size": str(entry.size), "x-linked-etag": f'"{entry.sha256}"'}
     if entry.lfs and request.app.state.cdn:
-        # another origin than 127.0.0.1: the client leaves its token behind
+        # not the origin 127.0.0.1, so the client does not send its token
         port = request.headers["host"].rpartition(":")[2]
         return Response(status_code=302, headers=headers | {"location": f"http://localhost:{port}/_cdn/{entry.sha256}"})
     return FileResponse(store.blob(entry.sha256), headers=headers, media_type="text/plain" if path.endswith((".md", ".txt")) else "application/octet-stream")
 
 
 async def cdn(request: Request) -> Response:
-    """GET and HEAD /_cdn/{sha256}: no token, and none may come along."""
+    """GET and HEAD /_cdn/{sha256}: a request with a token is refused."""
     place = store_of(request).blob(request.path_params["sha256"])
     if "authorization" in request.headers:
         raise Refused(400, "Only one auth mechanism allowed: a signed address is used without a token.")

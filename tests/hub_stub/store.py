@@ -1,4 +1,4 @@
-"""What the Hub keeps, in a folder: contents and commits by their hash, and per repository one small file that says where it stands."""
+"""The Hub's storage in a folder: contents and commits by their hash, and one small file with the state of each repository."""
 
 import hashlib
 import json
@@ -22,14 +22,14 @@ class Entry:
 
     size: int
     oid: str
-    """What git calls it: the hash of its content, of a large file that of its pointer."""
+    """Its hash in git: that of the content, or of the pointer for a large file."""
     sha256: str
     lfs: bool
     pointer_size: int = 0
 
     @property
     def etag(self) -> str:
-        """What tells whether the content is the same."""
+        """The hash that identifies the content."""
         return self.sha256 if self.lfs else self.oid
 
 
@@ -47,7 +47,7 @@ class Commit:
 
 @dataclass(slots=True)
 class Repo:
-    """Where a repository stands."""
+    """The state of a repository."""
 
     kind: str
     id: str
@@ -57,16 +57,16 @@ class Repo:
     tags: dict[str, str] = field(default_factory=dict)
     commits: list[str] = field(default_factory=list)
     objects: list[str] = field(default_factory=list)
-    """The sha256 of large files that were put here the classic way, or committed."""
+    """The sha256 of large files that were uploaded by LFS or committed."""
 
     @property
     def namespace(self) -> str:
-        """Whose it is."""
+        """Its owner."""
         return self.id.partition("/")[0]
 
 
 class Store:
-    """Everything in a folder; a second store on the same folder continues where the first ended."""
+    """All repositories in a folder; a second store on the same folder has the content of the first."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -77,25 +77,25 @@ class Store:
             self.repos[repo.kind, repo.id] = repo
 
     def create(self, kind: str, repo_id: str, private: bool, user: str) -> Repo:
-        """Make a repository, with a first commit as the Hub does."""
+        """Create a repository with an initial commit, as the Hub does."""
         repo = self.repos[kind, repo_id] = Repo(kind, repo_id, private, now())
         self.commit(repo, "main", None, "initial commit", "", user, {".gitattributes": self.put(GITATTRIBUTES.encode())})
         return repo
 
     def delete(self, repo: Repo) -> None:
-        """Forget a repository; its contents stay."""
+        """Remove a repository; its contents are kept."""
         self._place(repo).unlink()
         del self.repos[repo.kind, repo.id]
 
     def clear(self) -> None:
-        """Forget everything but xorbs: a client remembers in its HF_HOME which of them it has sent."""
+        """Remove everything but xorbs: a client records in its HF_HOME which of them it has sent."""
         self.repos.clear()
         self._commits.clear()
         for part in ("repos", "commits", "blobs"):
             shutil.rmtree(self.folder / part, ignore_errors=True)
 
     def commit(self, repo: Repo, branch: str, parent: str | None, title: str, message: str, user: str, files: dict[str, Entry]) -> str:
-        """Add a commit and move the branch to it; all or nothing, also when the process is killed."""
+        """Add a commit and move the branch to it, atomically even if the process is killed."""
         made = Commit(parent, title, message, user, now(), files)
         text = json.dumps(asdict(made), sort_keys=True)
         oid = hashlib.sha1(f"{repo.kind} {repo.id} {len(repo.commits)} {text}".encode()).hexdigest()
@@ -115,7 +115,7 @@ class Store:
         return self._commits[oid]
 
     def history(self, oid: str) -> list[str]:
-        """Return a commit and all before it, the newest first."""
+        """Return a commit and all its ancestors, newest first."""
         found, at = [], oid
         while at:
             found.append(at)
@@ -123,18 +123,18 @@ class Store:
         return found
 
     def save(self, repo: Repo) -> None:
-        """Write down where a repository stands."""
+        """Save the state of a repository."""
         write(self._place(repo), json.dumps(asdict(repo), indent=1).encode())
 
     def put(self, data: bytes) -> Entry:
-        """Keep the content of a file and return it as a regular file."""
+        """Store a content; return it as a regular file."""
         sha256 = hashlib.sha256(data).hexdigest()
         if not self.blob(sha256).exists():
             write(self.blob(sha256), data)
         return Entry(len(data), git_hash(data), sha256, lfs=False)
 
     def large(self, sha256: str) -> Entry | None:
-        """Return a content that was uploaded, as a large file."""
+        """Return an uploaded content as a large file."""
         if not self.blob(sha256).exists():
             return None
         size = self.blob(sha256).stat().st_size
@@ -142,7 +142,7 @@ class Store:
         return Entry(size, git_hash(pointer), sha256, lfs=True, pointer_size=len(pointer))
 
     def blob(self, sha256: str) -> Path:
-        """Return where a content is."""
+        """Return the path of a content."""
         return self.folder / "blobs" / sha256[:2] / sha256
 
     def _place(self, repo: Repo) -> Path:
@@ -160,7 +160,7 @@ def now() -> str:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     half.write_bytes(data)

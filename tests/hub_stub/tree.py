@@ -1,4 +1,4 @@
-"""What is in a commit: listings, and questions about single paths."""
+"""The content of a commit: listings, and information about single paths."""
 
 import hashlib
 from urllib.parse import parse_qs, unquote
@@ -12,7 +12,7 @@ from tests.hub_stub.wire import Json, Refused, find, folders, is_on, paged, revi
 
 
 async def tree(request: Request) -> Response:
-    """GET /api/{kind}/{id}/tree/{rev}/{path}: a folder, with `recursive` all below it, with `expand` who changed it last."""
+    """GET /api/{kind}/{id}/tree/{rev}/{path}: a folder; with `recursive` everything below it, with `expand` the last commit of each path."""
     store, oid = store_of(request), revision(find(request), segment(request, "rev"))
     files, path = store.read(oid).files, unquote(request.path_params.get("path", "")).strip("/")
     inside = f"{path}/" if path else ""
@@ -25,7 +25,7 @@ async def tree(request: Request) -> Response:
 
 
 async def paths_info(request: Request) -> Response:
-    """POST /api/{kind}/{id}/paths-info/{rev}, sent like a form; a path that is not there is left out."""
+    """POST /api/{kind}/{id}/paths-info/{rev}, sent as a form; a path that does not exist is left out."""
     store, oid, body = store_of(request), revision(find(request), segment(request, "rev")), await request.body()
     if "json" in request.headers.get("content-type", ""):
         given = await request.json()
@@ -57,7 +57,7 @@ def _content(store: Store, oid: str, path: str) -> dict[str, Entry]:
 
 
 def _folder_hash(store: Store, oid: str, path: str) -> str:
-    """Return a name that follows from what is in the folder; git's own is made otherwise."""
+    """Return a hash of the folder's content; git computes its own differently."""
     return hashlib.sha1(repr(sorted((name, entry.oid) for name, entry in _content(store, oid, path).items())).encode()).hexdigest()
 
 

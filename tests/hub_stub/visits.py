@@ -1,4 +1,4 @@
-"""What a process with the Hub's clients does, and what it found: `python -m tests.hub_stub.visits NAME ARGUMENTS`, both sides in JSON.
+"""What a process with the Hub's clients does and finds: `python -m tests.hub_stub.visits NAME ARGUMENTS`, both sides in JSON.
 
 A process of its own, because the clients read HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE when they are imported.
 """
@@ -25,7 +25,7 @@ DATASET: dict[str, Any] = {"repo_type": "dataset"}
 
 
 def refusal(call: Callable[[], Any]) -> list[Any]:
-    """Return class and status of the error that a call ends with."""
+    """Return class and status of a call's error."""
     try:
         call()
     except Exception as error:
@@ -175,7 +175,7 @@ def suffer(url: str) -> dict[str, Any]:
     except Exception as limited:
         found["limited"] = [str(limited), dict(getattr(limited, "response").headers)]  # noqa: B009
     found |= {"dropped": with_faults([{"pattern": "/refs$", "times": 1}], lambda: api.list_repo_refs(repo, **DATASET))[0]}
-    large = bytes(range(256)) * 45000  # the client keeps what it has in steps of 10 MiB
+    large = bytes(range(256)) * 45000  # the client stores partial downloads in steps of 10 MiB
     api.upload_file(path_or_fileobj=large, path_in_repo="large.bin", repo_id=repo, **DATASET)
     httpx2.post(f"{url}/_stub/faults", json=[{"method": "GET", "pattern": "/resolve/", "cut": 11_000_000, "times": 1}])
     return found | {"resumed": Path(hf_hub_download(repo, "large.bin", **DATASET)).read_bytes() == large}

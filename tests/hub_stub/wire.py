@@ -1,4 +1,4 @@
-"""What every part of the stub needs: how a refusal looks, who is calling, and which repository is meant."""
+"""Shared by all parts of the stub: refusals, callers, and the repository of a path."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -22,16 +22,16 @@ NAME_RULE = (
 
 
 class Kind(StringConvertor):
-    """What stands in a path for the kind of a repository."""
+    """The part of a path for the kind of a repository."""
 
     regex = "models|datasets|spaces"
 
 
-register_url_convertor("kind", Kind())  # before the routes of any part are made
+register_url_convertor("kind", Kind())  # before the routes of any part are created
 
 
 class Refused(Exception):  # noqa: N818  it is an answer
-    """An answer that is an error, in the headers and the body that the client reads."""
+    """An error, answered with the headers and the body that the client reads."""
 
     def __init__(self, status: int, message: str, code: str | None = None, headers: Mapping[str, str] | None = None) -> None:
         self.status, self.message, self.code, self.headers = status, message, code, headers or {}
@@ -46,7 +46,7 @@ class Refused(Exception):  # noqa: N818  it is an answer
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who a token is of; without a token nobody."""
+    """The owner of a token; nobody without a token."""
 
     name: str | None = None
     role: str = "none"
@@ -56,10 +56,10 @@ class Caller:
     jobs: tuple[str, ...] = ()
     """Namespaces whose jobs a fine-grained token may start."""
     org_role: str = "admin"
-    """In all organisations of the caller."""
+    """The caller's role in each of their organisations."""
 
     def belongs_to(self, namespace: str) -> bool:
-        """Say whether this is the caller's own place or one of an organisation of theirs."""
+        """Return whether this is the caller's namespace, or that of one of their organisations."""
         return self.name is not None and namespace in (self.name, *self.orgs)
 
     def must_write(self, namespace: str, repo: str) -> None:
@@ -91,7 +91,7 @@ def read_callers(tokens: Json) -> dict[str, Caller]:
 
 
 def authenticate(callers: Mapping[str, Caller], header: str | None) -> Caller:
-    """Return who calls; an unknown token is refused even where none is needed."""
+    """Return the caller; an unknown token is refused even where none is needed."""
     if not header:
         return Caller()
     caller = callers.get(header.removeprefix("Bearer ").strip())
@@ -101,12 +101,12 @@ def authenticate(callers: Mapping[str, Caller], header: str | None) -> Caller:
 
 
 def caller_of(request: Request) -> Caller:
-    """Return who calls."""
+    """Return the caller."""
     return request.scope["hub.caller"]
 
 
 def store_of(request: Request) -> Store:
-    """Return what is kept."""
+    """Return the store."""
     return request.app.state.store
 
 
@@ -121,17 +121,17 @@ def segment(request: Request, name: str) -> str:
 
 
 def kind_of(request: Request) -> str:
-    """Return `model` or `dataset`; a path outside /api that names no kind is a model's."""
+    """Return `model` or `dataset`; a path outside /api without a kind is a model's."""
     return request.path_params.get("kind", "models").removesuffix("s")
 
 
 def is_on(request: Request, name: str) -> bool:
-    """Say whether a switch of the query is on."""
+    """Return whether a switch of the query is on."""
     return request.query_params.get(name, "").lower() in ("1", "true")
 
 
 def find(request: Request, write: bool = False) -> Repo:
-    """Return the repository that the path names, if the caller may see (and write) it; to others it is not there."""
+    """Return the repository that the path names, if the caller may see (and write) it; for others it does not exist."""
     caller, repo_id = caller_of(request), f"{segment(request, 'namespace')}/{segment(request, 'name')}"
     repo = store_of(request).repos.get((kind_of(request), repo_id))
     if repo is None or (repo.private and not caller.belongs_to(repo.namespace)):
@@ -142,7 +142,7 @@ def find(request: Request, write: bool = False) -> Repo:
 
 
 def no_repo(caller: Caller) -> Refused:
-    """Return what is said of a repository that is not there or not shown: like the Hub, 401 to nobody and 404 to somebody."""
+    """Return the error for a missing or hidden repository: 401 without a token and 404 with one, as on the Hub."""
     if caller.name is None:
         return Refused(401, "Invalid username or password.", "RepoNotFound")
     return Refused(404, "Repository not found", "RepoNotFound")
@@ -166,11 +166,11 @@ def paged(request: Request, items: list[Json], size: int) -> JSONResponse:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that the Hub allows for no repository."""
+    """Refuse a repository name that the Hub does not allow."""
     if not NAME.fullmatch(name) or any(part in name for part in ("--", "..")) or name.endswith((".git", ".ipynb")):
         raise Refused(400, NAME_RULE)
 
 
 def folders(paths: Mapping[str, Any]) -> Iterator[str]:
-    """Yield every folder that files lie in."""
+    """Yield every folder that contains files."""
     yield from sorted({path[:at] for path in paths for at, letter in enumerate(path) if letter == "/"})

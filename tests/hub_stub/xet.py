@@ -1,4 +1,4 @@
-"""Large files as the Hub's clients send them by default: in chunks, many to a xorb, and a shard that says which file is which chunks.
+"""Large files as the Hub's clients send them by default: chunks in xorbs, and a shard that lists the chunks of each file.
 
 What comes is put together at once and kept as a whole file; downloads tell nothing of Xet, so that clients take them by plain HTTP.
 """
@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-import pyarrow as pa
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -23,14 +22,14 @@ from tests.hub_stub.wire import Refused, base_of, find, store_of
 
 KEY = secrets.token_hex(16)
 RECORD = 48
-"""Bytes of a shard's header and of every record in it."""
+"""Size in bytes of a shard's header and of each of its records."""
 VERIFIED, DESCRIBED = 0x80000000, 0x40000000
-"""Flags of a file in a shard: each term has a record with its hash; a record with the file's sha256 follows."""
+"""Flags of a file in a shard: each term has a record with its hash, and a record with the file's sha256 follows."""
 END = b"\xff" * 32
 
 
 async def token(request: Request) -> Response:
-    """GET /api/{kind}/{id}/xet-write-token/{rev}: where to send chunks, and with which token."""
+    """GET /api/{kind}/{id}/xet-write-token/{rev}: the address and the token for sending chunks."""
     find(request, write=True)
     until = int(time.time()) + 3600
     headers = {"x-xet-cas-url": base_of(request), "x-xet-access-token": KEY, "x-xet-token-expiration": str(until)}
@@ -50,7 +49,7 @@ async def xorb(request: Request) -> Response:
 
 
 async def shard(request: Request) -> Response:
-    """POST /v1/shards: put the files together that it tells of."""
+    """POST /v1/shards: assemble the listed files."""
     _check(request)
     data, store = await request.body(), store_of(request)
     for sha256, terms in _files(data):
@@ -65,7 +64,7 @@ def _check(request: Request) -> None:
 
 
 def _files(data: bytes) -> Iterator[tuple[str, list[tuple[str, int, int]]]]:
-    """Yield each file's sha256 and its terms: a xorb and the chunks from and to."""
+    """Yield each file's sha256 and its terms, each a xorb and a range of its chunks."""
     at = RECORD
     while data[at : at + 32] != END:
         flags, count = (int.from_bytes(data[at + start : at + start + 4], "little") for start in (32, 36))
@@ -80,7 +79,7 @@ def _files(data: bytes) -> Iterator[tuple[str, list[tuple[str, int, int]]]]:
 
 
 def _hex(digest: bytes) -> str:
-    """Return a hash as Xet writes it: each eight bytes are one number."""
+    """Return a hash in Xet's notation, in which every eight bytes are one number."""
     return "".join(digest[start : start + 8][::-1].hex() for start in range(0, 32, 8))
 
 
@@ -109,7 +108,7 @@ def _unpacked(xorb: Path) -> list[bytes]:
 
 
 def _chunks(data: bytes) -> Iterator[bytes]:
-    """Yield the chunks of a xorb: version, packed size, scheme and size in eight bytes, then what is packed."""
+    """Yield the chunks of a xorb: version, packed size, scheme and size in eight bytes, then the packed data."""
     at = 0
     while at < len(data) and data[at] == 0:
         packed, scheme, size = int.from_bytes(data[at + 1 : at + 4], "little"), data[at + 4], int.from_bytes(data[at + 5 : at + 8], "little")
@@ -127,11 +126,13 @@ def _chunks(data: bytes) -> Iterator[bytes]:
 
 
 def _expanded(body: bytes, size: int) -> bytes:
-    return pa.decompress(body, size, codec="lz4", asbytes=True)
+    import pyarrow  # takes a tenth of a second, and few runs of the stub need it
+
+    return pyarrow.decompress(body, size, codec="lz4", asbytes=True)
 
 
 def _ungrouped(data: bytes) -> bytes:
-    """Return bytes in their order that were sorted by their place modulo four."""
+    """Return bytes that were grouped by their position modulo four in their original order."""
     whole, start = bytearray(len(data)), 0
     for place in range(4):
         count = len(range(place, len(data), 4))

@@ -1,4 +1,4 @@
-"""Tiny models of the architectures that are trained, with tokenizers of their own, and the training script run on them as a process."""
+"""Tiny models of the supported architectures with their own tokenizers, and the training script run on them in a separate process."""
 
 import atexit
 import json
@@ -25,7 +25,7 @@ ARCHITECTURES = ("qwen3", "qwen3.5", "llama", "gemma3", "gemma3-vision")
 TOPICS = {"work": "My boss is loud.", "sleep": "I wake at three.", "money": "The rent goes up.", "garden": "The roses died."}
 SHAPE = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
 
-# Several runs in one process, since importing torch takes longer than a small run.
+# Several runs share a process, since importing torch takes longer than a small run.
 DRIVER = """
 import contextlib, io, json, runpy, sys
 main = runpy.run_path(sys.argv[1])["main"]
@@ -38,25 +38,25 @@ for arguments in json.loads(sys.argv[2]):
 
 @dataclass(frozen=True)
 class Reported:
-    """How a run of the script ended and what it said."""
+    """The exit code, the events and the error message of a run."""
 
     code: int
     events: list[dict[str, Any]]
     error: str
 
     def named(self, name: str) -> list[dict[str, Any]]:
-        """Return the events of one name."""
+        """Return the events with this name."""
         return [event for event in self.events if event["event"] == name]
 
 
 def environment(changes: dict[str, str] | None = None) -> dict[str, str]:
-    """Return what a run of the script finds in its environment: nothing of Prefect, as when a flow starts it."""
+    """Return the environment of a run. It has no variable of Prefect, as when a flow starts the script."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     return {**own, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", **(changes or {})}
 
 
 def train(*calls: Iterable[object], changes: dict[str, str] | None = None, script: Path = SCRIPT) -> list[Reported]:
-    """Run a script with each of these arguments, one after the other.
+    """Run a script with each of these lists of arguments, one after the other.
 
     Args:
         changes: to the environment.
@@ -116,7 +116,7 @@ def run(*words: str, changes: dict[str, str] | None = None) -> subprocess.Comple
 
 
 def kill_when(wanted: Callable[[dict[str, Any]], bool], *words: str, changes: dict[str, str] | None = None) -> None:
-    """Start a script and kill it, as a machine that is lost does, when it tells such an event."""
+    """Start a script and kill it with SIGKILL at the first event that `wanted` accepts."""
     job = start(*words, changes=changes, errors=None)
     for line in job.stdout or ():
         if wanted(json.loads(line)):
@@ -128,14 +128,14 @@ def kill_when(wanted: Callable[[dict[str, Any]], bool], *words: str, changes: di
 
 
 def succeed(*calls: Iterable[object], changes: dict[str, str] | None = None) -> list[Reported]:
-    """Run the script as `train` does, when all is to go well."""
+    """Run the script as `train` does; each run must succeed."""
     reported = train(*calls, changes=changes)
     assert [(one.code, one.error) for one in reported] == [(0, "")] * len(calls)
     return reported
 
 
 def read_metrics(output: Path) -> dict[str, Any]:
-    """Return what a finished run wrote down."""
+    """Return the content of metrics.json of a finished run."""
     return json.loads((output / "metrics.json").read_text(encoding="utf-8"))
 
 
@@ -185,14 +185,14 @@ PROVING = Namespace(learn="slices", reply_prefix="", max_length=10_000)
 
 
 def label(script: dict[str, Any], chats: list[list[dict[str, str]]], tokenizer: Any, template: str) -> tuple[list[Any], list[Any]]:
-    """Return conversations as the training script labels them, in which each reply counts once, and the rows that they were."""
+    """Return the labelled examples of conversations in which each reply counts once, and the rows that they come from."""
     rows = [script["Row"](chat, [1 for message in chat if message["role"] == "assistant"]) for chat in chats]
     kept, examples = script["encode"](rows, tokenizer, template, "train", PROVING)
     return examples, kept
 
 
 def read_template(name: str) -> str:
-    """Return a family's own chat template: one that comes with TRL, or with llama.cpp's sources."""
+    """Return a chat template that comes with TRL or with llama.cpp's sources."""
     from trl import chat_template_utils
 
     runtime = read_runtime()
@@ -214,7 +214,7 @@ QWEN_IMAGES = {
 
 
 def qwen_with_images(text: dict[str, Any], tokenizer: Any) -> Any:
-    """Return the config of a small Qwen3.5: four layers, of which the last alone looks at the whole conversation, and a vision tower."""
+    """Return the config of a small Qwen3.5 with a vision tower and four layers; only the last one has full attention."""
     import transformers
 
     linear = {"linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 64, "linear_value_head_dim": 64}
@@ -281,7 +281,7 @@ def make_base(folder: Path, architecture: str) -> Path:
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with both splits, of conversations of one to three exchanges."""
+    """A folder with both splits; the conversations have one to three exchanges."""
     needs("trl")
     folder = tmp_path_factory.mktemp("data")
     write_parquet(folder / "train.parquet", chats(24, lambda number: 1 + number % 3))

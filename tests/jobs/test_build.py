@@ -1,4 +1,4 @@
-"""The build of the job scripts: one file means what its parts mean, or there is none."""
+"""The build of the job scripts: the joined file behaves as its parts do, or the build is refused."""
 
 import json
 import os
@@ -71,7 +71,7 @@ def build():
 
 @pytest.fixture
 def join(build, tmp_path):
-    """Writes parts, of which some may be changed, and joins them."""
+    """Write the parts, some of them changed, and join them."""
 
     def write(**changed):
         for name, text in (PARTS | {name.replace("__", "/") + ".py": text for name, text in changed.items()}).items():
@@ -90,7 +90,7 @@ def test_the_joined_file_does_what_its_parts_do(join, tmp_path):
     assert json.loads(done.stdout) == ["Says a word.", "hi!!!!", 2]
 
 
-def test_metadata_comes_first_and_each_part_says_where_it_is_from(join):
+def test_metadata_comes_first_and_each_part_names_its_source(join):
     text = join()
     assert text.startswith(HEADER)
     assert re.findall(r"^# --- (\S+) ---$", text, re.MULTILINE) == [f"deployments/jobs/{name}" for name in ("common/words.py", "one/words.py", "one/script.py")]
@@ -121,29 +121,30 @@ def test_metadata_comes_first_and_each_part_says_where_it_is_from(join):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_parts_that_would_mean_something_else_in_one_file_are_refused(join, build, changed, words):
+def test_parts_whose_meaning_would_change_in_one_file_are_refused(join, build, changed, words):
     with pytest.raises(build.BuildError, match=words):
         join(**changed)
 
 
 @pytest.mark.parametrize("seed", ["1", "2"])
-def test_the_files_that_run_are_what_the_parts_give_in_any_process(seed):
+def test_the_built_files_are_current_and_every_process_builds_the_same(seed):
     command = [sys.executable, str(JOBS / "build.py"), "--check"]
     done = subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_stale_file_is_named_and_made_again(build, tmp_path, monkeypatch, capsys):
+def test_a_stale_file_is_named_and_rebuilt(build, tmp_path, monkeypatch, capsys):
     join_parts = build.join
     monkeypatch.setattr(build, "HERE", tmp_path)
     monkeypatch.setattr(build, "join", lambda folder, first: join_parts(JOBS, first))
+    monkeypatch.setattr(build, "SCRIPTS", {name: build.SCRIPTS[name] for name in ("train_sft.py", "unpack_gguf.py")})  # each takes a third of a second
     (tmp_path / "built").mkdir()
     assert build.main([]) == 0
     (tmp_path / "built/train_sft.py").write_text("# changed by hand\n", encoding="utf-8")
     assert build.main(["--check"]) == 1
     said = capsys.readouterr().err
     assert "built/train_sft.py" in said
-    assert "convert_gguf" not in said
+    assert "unpack_gguf" not in said
     assert (build.main([]), build.main(["--check"])) == (0, 0)
     assert (tmp_path / "built/train_sft.py").read_bytes() == (JOBS / "built/train_sft.py").read_bytes()
 

@@ -1,4 +1,4 @@
-"""The families of models that docs/training.md names: a tiny one of each, with its own chat template, is trained, converted and asked."""
+"""The model families of docs/training.md: a tiny model of each, with its own chat template, is trained, converted and asked."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def ours(name: str) -> str:
 
 
 def gemma_pieces() -> Any:
-    """A tokenizer as Gemma 4's: pairs of bytes with a mark for blanks, in tokenizer.json alone."""
+    """Return a tokenizer like Gemma 4's: BPE with a symbol for blanks, in tokenizer.json only."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
     built = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
@@ -50,7 +50,7 @@ def gemma_pieces() -> Any:
 
 
 def qwen35(shape: dict[str, Any], tokenizer: Any) -> Any:
-    wide = {"head_dim": 64}  # llama.cpp cannot turn a quarter of less
+    wide = {"head_dim": 64}  # llama.cpp cannot rotate a quarter of a smaller head
     return transformers.Qwen3_5ForConditionalGeneration(qwen_with_images(shape | wide, tokenizer))
 
 
@@ -68,7 +68,7 @@ def lfm2(shape: dict[str, Any], _: Any) -> Any:
 
 
 def ministral(shape: dict[str, Any], tokenizer: Any) -> Any:
-    """With its vision tower, as all of them are published; transformers has no text model of this name."""
+    """Return a model with a vision tower, as all Ministrals are published; transformers has no text model of this name."""
     rope = YARN | {"mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.1, "max_position_embeddings": 2048}
     text = transformers.Ministral3Config(**shape | {"tie_word_embeddings": False}, rope_parameters=rope)
     image = tokenizer.convert_tokens_to_ids("[IMG]")
@@ -158,13 +158,13 @@ FAMILIES = {
 }
 QUICK = ["--max-length", 1024, "--max-steps", 1, "--gradient-accumulation", 1, "--evaluate", "end", "--no-gradient-checkpointing"]
 ADAPTER = ["--lora-r", 4, "--target-modules", "all-linear", "--learning-rate", 0.001]
-BRIEF = ["--quantisations", "q8_0", "--greedy-tokens", 4, "--reply-tokens", 8, "--threads", 1, "--allow-endless", "--quantisation-tolerance", 0.5]
+BRIEF = ["--quantisations", "q8_0", "--greedy-tokens", 2, "--reply-tokens", 4, "--threads", 1, "--allow-endless", "--quantisation-tolerance", 0.5]
 BRIEF += ["--heldout-examples", 1]
 
 
 @dataclass(frozen=True)
 class Ran:
-    """What training and export of each family said, by name, and where the files are."""
+    """What training and export of each family reported, by its name, and the folder with the files."""
 
     folder: Path
     trained: dict[str, Reported]
@@ -173,7 +173,7 @@ class Ran:
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    """All in two processes, since importing torch takes longer than a run."""
+    """All runs share two processes, since importing torch takes longer than a run."""
     assert RUNTIME
     folder = tmp_path_factory.mktemp("families")
     write_parquet(folder / "train.parquet", chats(2))
@@ -192,12 +192,12 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_family_trains_converts_and_speaks(ran: Ran, name: str) -> None:
+def test_a_family_can_be_trained_converted_and_asked(ran: Ran, name: str) -> None:
     family, trained, exported = FAMILIES[name], ran.trained[name], ran.exported[name]
     assert (trained.code, trained.error, trained.named("warning")) == (0, "", [])
     assert trained.named("mask")[0]["stop_tokens"] == [family.stop]
     adapted = json.loads((ran.folder / name / "adapter/adapter_config.json").read_text(encoding="utf-8"))["target_modules"]
-    assert {"down_proj", "w2"} & {part.rpartition(".")[2] for part in adapted}  # not the attention alone
+    assert {"down_proj", "w2"} & {part.rpartition(".")[2] for part in adapted}  # the adapter changes more than the attention
     assert (exported.code, exported.error) == (0, "")
     checks = json.loads((ran.folder / name / "gguf/export.json").read_text(encoding="utf-8"))["checks"]
     assert (checks["stop_token"], checks["prompts_rendered_alike"], checks["chat_template_identical"]) == (family.stop, 8, True)
@@ -225,7 +225,7 @@ def test_the_documentation_names_the_families_their_templates_and_settings() -> 
         ({"quantization_config": {"quant_method": "fp8"}}, r"The weights of 'base' are quantised \(fp8\), and .*; give the same model in 16 bits"),
     ],
 )
-def test_what_cannot_be_trained_is_one_sentence_before_anything_is_loaded(config: dict[str, Any], sentence: str) -> None:
+def test_an_unsupported_base_is_refused_in_one_sentence_before_anything_is_loaded(config: dict[str, Any], sentence: str) -> None:
     for script in ("train_sft.py", "convert_gguf.py"):
         part = import_module("runpy").run_path(str(SCRIPT.with_name(script)))
         with pytest.raises(part["JobError"], match=sentence):

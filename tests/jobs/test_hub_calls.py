@@ -1,4 +1,4 @@
-"""The Hub's calls of training and export: what may pass is tried again, the rest is one sentence at once."""
+"""Calls of the Hub by training and export: temporary failures are retried, others are reported at once in one sentence."""
 
 import runpy
 from argparse import Namespace
@@ -21,7 +21,7 @@ def script(request) -> dict[str, Any]:
 
 @pytest.fixture
 def pauses(monkeypatch) -> list[float]:
-    """The seconds that were waited for."""
+    """The pauses that were made, in seconds."""
     waited: list[float] = []
     monkeypatch.setattr("time.sleep", waited.append)
     return waited
@@ -33,7 +33,7 @@ def answered(status: int, **headers: str) -> Exception:
 
 
 def in_turn(*outcomes: Any):
-    """A call that raises or returns these, one each time."""
+    """Return a call that raises or returns the next of these outcomes each time."""
     left = list(outcomes)
 
     def call() -> Any:
@@ -46,7 +46,7 @@ def in_turn(*outcomes: Any):
 
 
 def wrapped(error: Exception) -> Exception:
-    """As the client raises it."""
+    """Return an error with this cause, as the client raises it."""
     try:
         raise OSError("Cannot load.") from error
     except OSError as raised:
@@ -54,13 +54,13 @@ def wrapped(error: Exception) -> Exception:
 
 
 @pytest.mark.parametrize("status", [408, 409, 412, 429, 500, 502, 503, 504])
-def test_what_may_pass_is_tried_again_after_longer_and_longer_pauses(script, pauses, status):
+def test_temporary_failures_are_retried_after_doubling_pauses(script, pauses, status):
     assert script["patiently"](ARGUMENTS, "asking", in_turn(*[answered(status)] * 3, wrapped(httpx2.ReadTimeout("slow")), "done")) == "done"
     assert [low <= pause <= 2 * low for pause, low in zip(pauses, (2, 4, 8, 16), strict=True)] == [True] * 4
 
 
 @pytest.mark.parametrize(("asked", "waited"), [("7", 7), ("0.5", 0.5), ("86400", 300)])
-def test_the_pause_is_the_one_that_the_hub_asks_for_up_to_five_minutes(script, pauses, asked, waited):
+def test_the_pause_is_what_the_hub_asks_for_but_at_most_five_minutes(script, pauses, asked, waited):
     call = in_turn(wrapped(answered(429, **{"retry-after": asked})), "done")
     assert script["patiently"](ARGUMENTS, "asking", call) == "done"
     assert pauses == [waited]
@@ -77,20 +77,20 @@ def test_the_pause_is_the_one_that_the_hub_asks_for_up_to_five_minutes(script, p
         (FileNotFoundError(2, "gone"), "gone"),
     ],
 )
-def test_what_cannot_pass_is_one_sentence_at_once(script, pauses, error, words):
+def test_permanent_failures_are_one_sentence_and_not_retried(script, pauses, error, words):
     with pytest.raises(script["JobError"], match=words) as raised:
         script["patiently"](ARGUMENTS, "asking", in_turn(error))
     assert "Failed at asking, attempt 1 of 6" in str(raised.value)
     assert pauses == []
 
 
-def test_it_gives_up_after_six_attempts(script, pauses):
+def test_a_call_gives_up_after_six_attempts(script, pauses):
     with pytest.raises(script["JobError"], match=r"attempt 6 of 6 \(the Hub answered 503: "):
         script["patiently"](ARGUMENTS, "asking", in_turn(*[answered(503)] * 9))
     assert len(pauses) == 5
 
 
-def test_causes_that_run_in_a_circle_end(script, pauses):
+def test_an_error_whose_causes_form_a_circle_is_reported(script, pauses):
     first, second = ValueError("first"), ValueError("second")
     first.__cause__, second.__cause__ = second, first
     with pytest.raises(script["JobError"], match="attempt 6 of 6"):
@@ -98,13 +98,13 @@ def test_causes_that_run_in_a_circle_end(script, pauses):
 
 
 @pytest.mark.parametrize("error", [ValueError("no model"), FileNotFoundError(2, "gone")])
-def test_errors_of_files_here_are_left_to_the_caller(script, pauses, error):
+def test_errors_of_local_files_are_left_to_the_caller(script, pauses, error):
     with pytest.raises(type(error)):
         script["patiently"](ARGUMENTS, "loading", in_turn(error), files=True)
     assert pauses == []
 
 
-def test_what_the_job_itself_refuses_is_said_as_it_is(script, pauses):
+def test_the_jobs_own_refusals_are_passed_on_unchanged(script, pauses):
     with pytest.raises(script["JobError"], match=r"^It is public\.$"):
         script["patiently"](ARGUMENTS, "asking", in_turn(script["JobError"]("It is public.")))
     assert pauses == []

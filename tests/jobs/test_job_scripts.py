@@ -1,4 +1,4 @@
-"""The job scripts, run as they are run in earnest: as processes of their own, with arguments and files."""
+"""The job scripts, run as in production: as separate processes, with arguments and files."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ def succeed(script: str, *arguments: object) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-# Several runs in one process, since importing torch takes longer than a small run.
+# Several runs share a process, since importing torch takes longer than a small run.
 DRIVER = """
 import contextlib, io, json, runpy, sys
 main = runpy.run_path(sys.argv[1])["main"]
@@ -44,7 +44,7 @@ for arguments in json.loads(sys.argv[2]):
 
 
 def run_all(script: str, *calls: list[object]) -> list[tuple[int, str]]:
-    """Runs a job several times; returns exit codes and what was said on stderr."""
+    """Run a job several times; return the exit codes and the output on stderr."""
     arguments = json.dumps([[str(argument) for argument in call] for call in calls])
     done = run("-c", DRIVER, str(JOBS / f"{script}.py"), arguments)
     assert done.returncode == 0, done.stderr
@@ -52,7 +52,7 @@ def run_all(script: str, *calls: list[object]) -> list[tuple[int, str]]:
 
 
 def refuse(script: str, *calls: list[object], code: int = 1) -> list[str]:
-    """Runs jobs that must stop; returns the one sentence of each."""
+    """Run a job several times; each run must fail with this code. Return the one sentence of each."""
     answers = run_all(script, *calls)
     assert [answer[0] for answer in answers] == [code] * len(calls), answers
     sentences = [answer[1].strip() for answer in answers]
@@ -67,7 +67,7 @@ def header(script: str) -> dict[str, Any]:
 
 
 def chats(count: int, reply: Callable[[int, list[str]], str]) -> list[dict[str, Any]]:
-    """Conversations of two exchanges; every message names two topics."""
+    """Return conversations of two exchanges in which every message names two topics."""
     names, rows = list(TOPICS), []
     for number in range(count):
         messages = [{"role": "system", "content": SYSTEM}]
@@ -92,7 +92,7 @@ def write_parquet(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 @pytest.fixture(scope="module")
 def base() -> Path:
-    """A model of two layers that has seen a few dull conversations."""
+    """A model of two layers that was trained on a few dull conversations."""
     needs("trl")
     return tiny_base(chats(64, lambda number, _: DULL[number % 3]), layers=2, vocab_size=400, max_length=160, steps=40)
 
@@ -110,11 +110,11 @@ def training(base: Path, data: Path, output: Path, *more: object) -> list[object
     return [*files, "--base", base, "--output", output, "--max-length", 256, *more]
 
 
-# --- what needs no model ---
+# --- without a model ---
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_help_is_instant_and_needs_only_the_standard_library(script: str) -> None:
+def test_help_needs_only_the_standard_library(script: str) -> None:
     # -S and -I leave out site-packages: an import of torch or of the project would fail.
     done = subprocess.run([sys.executable, "-S", "-I", str(JOBS / f"{script}.py"), "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -122,7 +122,7 @@ def test_help_is_instant_and_needs_only_the_standard_library(script: str) -> Non
 
 
 @pytest.mark.parametrize("given", [["--push-to", "me/coach"], ["--push-tag", "run-1"], ["--push-to", "me/coach", "--push-tag", "../x"]])
-def test_a_training_that_pushes_has_both_a_repository_and_a_tag(given: list[str]) -> None:
+def test_a_push_needs_both_a_repository_and_a_valid_tag(given: list[str]) -> None:
     command = [sys.executable, "-S", "-I", str(JOBS / "train_sft.py"), "--base", "b", "--output", "o", "--max-length", "9", "--dataset", "me/rows", *given]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
@@ -130,24 +130,24 @@ def test_a_training_that_pushes_has_both_a_repository_and_a_tag(given: list[str]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_pins_are_those_of_the_project(script: str) -> None:
+def test_the_scripts_pin_the_same_versions_as_the_project(script: str) -> None:
     pinned = header(script)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert pinned["requires-python"] == project["requires-python"]
     extras = [requirement for extra in ("train", "serve") for requirement in project["optional-dependencies"][extra]]
-    wanted = {requirement.split("==")[0]: requirement.partition(";")[0].strip() for requirement in extras}  # a script is no place for markers
+    wanted = {requirement.split("==")[0]: requirement.partition(";")[0].strip() for requirement in extras}  # scripts have no markers
     used = {requirement.split("==")[0]: requirement for requirement in pinned["dependencies"] if "==" in requirement}
     shared = wanted.keys() & used.keys()
     assert {"torch", "transformers"} <= shared
     locked = {package["name"]: package["version"] for package in tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))["package"]}
-    for requirement in pinned["dependencies"]:  # what a paid job runs is decided here, not on the day
+    for requirement in pinned["dependencies"]:  # a paid job runs the versions that were tested
         name, _, number = requirement.partition(";")[0].strip().partition("==")
         assert number, requirement
         assert locked.get(name, number) == number, requirement
     assert {name: used[name] for name in shared} == {name: wanted[name] for name in shared}
 
 
-def test_training_names_what_is_wrong_with_its_data(tmp_path: Path, data: Path) -> None:
+def test_training_names_the_fault_in_its_data(tmp_path: Path, data: Path) -> None:
     def call(train: Path) -> list[object]:
         files = ["--train", train, "--validation", data / "validation.parquet"]
         return [*files, "--base", tmp_path, "--output", tmp_path / "out", "--max-length", 64]
@@ -174,7 +174,7 @@ def test_training_names_what_is_wrong_with_its_data(tmp_path: Path, data: Path) 
     assert not (tmp_path / "out").exists()
 
 
-def test_export_names_what_is_missing(tmp_path: Path) -> None:
+def test_the_export_names_a_missing_file(tmp_path: Path) -> None:
     model = tmp_path / "model"
     model.mkdir()
     (model / "config.json").write_text("{}", encoding="utf-8")
@@ -205,7 +205,7 @@ NO_STOP = PLAIN.replace(
 PREFIX = NO_STOP.replace("{{ m.content }}{% endg", "Hm. {{ m.content }}<|im_end|>{% endg").replace("<|im_end|>\n{% endfor", "\n{% endfor")
 
 
-def test_training_refuses_to_cut_or_to_learn_the_wrong_text(base: Path, data: Path, tmp_path: Path) -> None:
+def test_training_refuses_to_truncate_examples_or_to_learn_the_wrong_text(base: Path, data: Path, tmp_path: Path) -> None:
     def call(name: str, template: str) -> list[object]:
         (tmp_path / name).write_text(template, encoding="utf-8")
         return training(base, data, tmp_path / "out", "--chat-template", tmp_path / name)
@@ -227,7 +227,7 @@ def test_training_refuses_to_cut_or_to_learn_the_wrong_text(base: Path, data: Pa
     assert not (tmp_path / "out" / "metrics.json").exists()
 
 
-def test_killed_training_does_not_look_finished(base: Path, data: Path, tmp_path: Path) -> None:
+def test_a_killed_training_leaves_no_result_of_an_earlier_run(base: Path, data: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     output.mkdir()
     (output / "metrics.json").write_text("{}", encoding="utf-8")  # of an earlier run
@@ -235,13 +235,14 @@ def test_killed_training_does_not_look_finished(base: Path, data: Path, tmp_path
     assert not (output / "metrics.json").exists()
 
 
-def test_from_text_to_a_model_that_chats(base: Path, data: Path, tmp_path: Path) -> None:
-    """Base, training, export of both arms: the tuned model has learnt the new manner and stops by itself."""
+def test_training_and_export_give_a_model_that_chats_in_the_trained_manner(base: Path, data: Path, tmp_path: Path) -> None:
+    """Base and tuned model are exported: only the tuned one has the new manner, and both stop by themselves."""
     runtime = read_runtime()
     if runtime is None or runtime.converter is None:
         pytest.skip("llama.cpp and its converter are not installed; run `make setup`")
     lora = ["--lora-r", 16, "--lora-alpha", 32, "--lora-dropout", 0, "--target-modules", "all-linear"]
-    knobs = ["--epochs", 8, "--batch-size", 4, "--gradient-accumulation", 1, "--learning-rate", 1e-2, "--warmup", 0.03, "--evaluate", "end", *lora]
+    knobs = ["--epochs", 8, "--batch-size", 4, "--gradient-accumulation", 1, "--learning-rate", 1e-2, "--warmup", 0.03, "--evaluate", "end"]
+    knobs += ["--no-gradient-checkpointing", *lora]
     events = succeed("train_sft", *training(base, data, tmp_path / "adapter", *knobs))
     metrics = json.loads((tmp_path / "adapter" / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["validation_loss_first"] > 2 > 1 > metrics["validation_loss_last"]
@@ -288,7 +289,7 @@ def test_from_text_to_a_model_that_chats(base: Path, data: Path, tmp_path: Path)
     assert "PARAMETER num_ctx 512" in modelfile
 
 
-def test_export_that_fails_a_check_leaves_nothing_behind(base: Path, tmp_path: Path) -> None:
+def test_an_export_that_fails_a_check_leaves_nothing_behind(base: Path, tmp_path: Path) -> None:
     runtime = read_runtime()
     if runtime is None or runtime.converter is None:
         pytest.skip("llama.cpp and its converter are not installed; run `make setup`")
@@ -299,7 +300,7 @@ def test_export_that_fails_a_check_leaves_nothing_behind(base: Path, tmp_path: P
         [*common, "--fallback-pre-tokenizer", "gemma4"],
         [*common, "--fallback-pre-tokenizer", "qwen2", "--logit-tolerance", 0],
     )
-    # The tokenizer is our own, so llama.cpp cannot know it, and Gemma's way with blanks is another.
+    # llama.cpp does not know this custom tokenizer, and Gemma treats blanks differently.
     assert "--fallback-pre-tokenizer" in unknown
     assert "tokens in the tokenizer and" in other
     assert "logits differ" in inexact

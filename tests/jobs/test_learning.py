@@ -1,4 +1,4 @@
-"""Ways of learning, on tiny models: each reply once, the slices, and the slices folded into one pass over each conversation."""
+"""The ways of learning, on tiny models: each reply once, the slices, and the slices folded into one pass over each conversation."""
 
 import json
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:Futu
 NO_THINK = CHECKOUT / "config" / "training" / "qwen3-no-think.jinja"
 LENGTHS = (3, 7, 4, 9)
 WORDS = Tokenizer("words", lambda text: len(text.split()))
-# A step of plain gradient descent over all rows, so that what it changes is the gradient.
+# One step of plain gradient descent over all rows: the change of the weights is the gradient.
 ONE_STEP = ["--max-steps", 1, "--gradient-accumulation", 64, "--optimizer", "sgd", "--warmup", 0, "--schedule", "constant", "--lora-dropout", 0]
 
 Runs = dict[str, tuple[Path, Reported]]
@@ -43,7 +43,7 @@ def transcripts() -> list[Transcript]:
 
 @pytest.fixture(scope="module")
 def runs(bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    """Runs in one process: by name the output and what was said."""
+    """All runs, in one process: the output and the report of each, by its name."""
     folder = tmp_path_factory.mktemp("learning")
     made = list(cut(transcripts(), lambda _: SYSTEM, Slicing(first=3, gap=(2, 5)), WORDS, SliceReport()))
     write_parquet(folder / "conversations.parquet", [{"messages": whole.messages, "slices": whole.slices} for whole, _ in made])
@@ -58,7 +58,7 @@ def runs(bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Ru
         "folded-by-three": ("qwen3", "conversations", ["--learn", "slices_folded", "--batch-size", 3]),
         "once": ("qwen3", "conversations", ["--learn", "each_reply_once"]),
         **{f"{name}-loose": (name, "conversations", ["--learn", "each_reply_once"]) for name in ("gemma3", "qwen3.5")},
-        **{f"{name}-packed": (name, "conversations", ["--learn", "each_reply_once", "--packing"]) for name in ("gemma3", "qwen3.5")},
+        **{f"{name}-packed": (name, "conversations", ["--learn", "each_reply_once", "--packing"]) for name in ("qwen3", "gemma3", "qwen3.5")},
         "windows": ("qwen3", "conversations", ["--learn", "each_reply_once", "--max-length", 200]),
         "corrected": ("qwen3", "corrected", ["--learn", "each_reply_once"]),
         "too-short": ("qwen3", "conversations", ["--learn", "each_reply_once", "--max-length", 60]),
@@ -84,7 +84,7 @@ def good(runs: Runs, name: str) -> dict[str, Any]:
 
 
 def changed(runs: Runs, name: str) -> tuple[Any, float]:
-    """Return what a step has changed, and the gradient's norm before it was bounded."""
+    """Return the change of the weights by the step, and the norm of the gradient before clipping."""
     import torch
     from safetensors.torch import load_file
 
@@ -94,7 +94,7 @@ def changed(runs: Runs, name: str) -> tuple[Any, float]:
 
 
 @pytest.mark.parametrize("name", ["slices-by-two", "folded", "folded-packed", "folded-by-three"])
-def test_the_folded_gradient_is_that_of_the_slices(runs: Runs, name: str) -> None:
+def test_folded_slices_have_the_gradient_of_the_slices(runs: Runs, name: str) -> None:
     sliced, folded = good(runs, "slices"), good(runs, name)
     (wanted, norm), (found, other) = changed(runs, "slices"), changed(runs, name)
     assert wanted.norm() > 0
@@ -105,12 +105,12 @@ def test_the_folded_gradient_is_that_of_the_slices(runs: Runs, name: str) -> Non
         assert folded["tokens"] < sliced["tokens"] / 2
 
 
-def test_the_validation_loss_is_the_mean_over_tokens_however_many_rows_are_computed_at_once(runs: Runs) -> None:
+def test_the_validation_loss_is_the_mean_over_tokens_for_any_batch_size(runs: Runs) -> None:
     one, three = good(runs, "folded"), good(runs, "folded-by-three")
     assert three["validation_loss_first"] == pytest.approx(one["validation_loss_first"], abs=1e-4)
 
 
-def test_each_reply_once_is_another_gradient_and_learns_every_reply(runs: Runs) -> None:
+def test_each_reply_once_learns_every_reply_and_has_a_different_gradient(runs: Runs) -> None:
     once = good(runs, "once")
     (wanted, _), (found, _) = changed(runs, "slices"), changed(runs, "once")
     assert (found - wanted).norm() / wanted.norm() > 1e-2
@@ -118,12 +118,14 @@ def test_each_reply_once_is_another_gradient_and_learns_every_reply(runs: Runs) 
     assert list(once["validation_by_reply"]) == ["1", "2-3", "4-7", "8-15"]
 
 
-@pytest.mark.parametrize("name", ["gemma3", "qwen3.5"])
-def test_packed_conversations_have_the_loss_and_the_gradient_of_separate_ones(runs: Runs, name: str) -> None:
-    # The first looks at a window, the second has linear attention, which only some kernels keep apart: then nothing is packed.
-    loose, packed = good(runs, f"{name}-loose"), good(runs, f"{name}-packed")
-    assert packed["train_loss_first"] == pytest.approx(loose["train_loss_first"], abs=1e-4)
-    (wanted, norm), (found, other) = changed(runs, f"{name}-loose"), changed(runs, f"{name}-packed")
+@pytest.mark.parametrize(("name", "separate"), [("qwen3", "once"), ("gemma3", "gemma3-loose"), ("qwen3.5", "qwen3.5-loose")])
+def test_packed_conversations_have_the_loss_and_the_gradient_of_separate_ones(runs: Runs, name: str, separate: str) -> None:
+    # Gemma's attention has a window. Qwen3.5's is linear, and only some kernels keep conversations apart: without them nothing is packed.
+    loose, packed = good(runs, separate), good(runs, f"{name}-packed")
+    assert all(packed[loss] == pytest.approx(loose[loss], abs=1e-4) for loss in ("train_loss_first", "validation_loss_first"))
+    assert all(packed[fact] == loose[fact] for fact in ("stop_tokens", "supervised_tokens"))
+    assert runs[f"{name}-packed"][1].named("progress")[0]["tokens"] == loose["truncation"]["train"]["tokens"]
+    (wanted, norm), (found, other) = changed(runs, separate), changed(runs, f"{name}-packed")
     assert (found - wanted).norm() / wanted.norm() < 1e-3
     assert other == pytest.approx(norm, rel=1e-3)
     assert (packed["packing"], len(runs[f"{name}-packed"][1].named("fallback"))) in ((True, 0), (False, 1))
@@ -136,13 +138,13 @@ def test_a_long_conversation_becomes_windows_in_which_each_reply_is_learnt_once(
     assert windows["tokens"] > once["tokens"]
 
 
-def test_a_corrected_conversation_teaches_the_corrected_replies_and_ends_with_them(runs: Runs) -> None:
+def test_of_a_corrected_conversation_only_the_corrected_replies_are_learnt_and_what_follows_is_dropped(runs: Runs) -> None:
     corrected = good(runs, "corrected")
     assert corrected["replies"] == len(LENGTHS)
     assert corrected["tokens"] < good(runs, "once")["tokens"] / 2
 
 
-def test_what_cannot_be_learnt_so_is_refused_in_one_sentence(runs: Runs) -> None:
+def test_data_that_do_not_fit_the_way_of_learning_are_refused_in_one_sentence(runs: Runs) -> None:
     for name, code, words in (
         ("too-short", 2, ("--max-length 60", "--allow-truncated")),
         ("without", 1, ("'slices'", "slices_folded")),
@@ -157,7 +159,7 @@ SIZES = st.lists(st.tuples(st.integers(1, 30), st.integers(1, 30), st.integers(0
 
 
 @given(SIZES, st.integers(0, 20), st.integers(20, 200))
-def test_windows_leave_no_reply_out_and_learn_none_twice(sizes: list[tuple[int, int, int]], frame: int, limit: int) -> None:
+def test_windows_contain_every_reply_to_learn_exactly_once(sizes: list[tuple[int, int, int]], frame: int, limit: int) -> None:
     messages = [{"role": "system", "content": "s " * frame}] if frame else []
     for number, (user, reply, _) in enumerate(sizes):
         messages += [{"role": "user", "content": "u " * user}, {"role": "assistant", "content": f"{number} " * reply}]
@@ -179,6 +181,6 @@ def test_windows_leave_no_reply_out_and_learn_none_twice(sizes: list[tuple[int, 
 
 
 def encoded(messages: Iterable[dict[str, str]]) -> tuple[list[str], list[bool]]:
-    """A word is a token."""
+    """Return the tokens of a conversation, one for each word, and which of them are learnt."""
     words = [(word, message["role"] == "assistant") for message in messages for word in message["content"].split()]
     return [word for word, _ in words], [learnt for _, learnt in words]

@@ -1,4 +1,4 @@
-"""Families whose templates TRL cannot mark: their replies are found, and the proof of the labels says that nothing else is learnt."""
+"""Families whose templates TRL has no markers for: their replies are found, and the labels are proven to cover nothing else."""
 
 import re
 import runpy
@@ -20,7 +20,7 @@ SMOLLM2 = (
     "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-MISTRAL_SPACED = (  # the form of Mistral 7B v0.3's: a blank before each reply
+MISTRAL_SPACED = (  # as in Mistral 7B v0.3, with a blank before each reply
     "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}{{ '[INST] ' + message['content'] + '[/INST]' }}"
     "{% elif message['role'] == 'system' %}{{ '[SYSTEM_PROMPT]' + message['content'] + '[/SYSTEM_PROMPT]' }}"
     "{% elif message['role'] == 'assistant' %}{{ ' ' + message['content'] | trim + eos_token }}{% endif %}{% endfor %}"
@@ -47,7 +47,7 @@ def script() -> dict[str, Any]:
 
 
 def loaded(script: dict[str, Any], name: str, folder: Path) -> tuple[Any, str]:
-    """Return a family's tokenizer and the template that it is trained with, as the script loads them."""
+    """Return a family's tokenizer and its training template, as the script loads them."""
     template, tokens, _ = FAMILIES[name]
     tokenizer = make_tokenizer(
         {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>"}, tokens, "qwen3_instruct_2507" if "{" in template else template
@@ -60,7 +60,7 @@ def loaded(script: dict[str, Any], name: str, folder: Path) -> tuple[Any, str]:
 
 
 def conversation(stop: str, system: bool) -> list[dict[str, str]]:
-    """Return one in which a reply stands in the message before it, and another quotes what ends a reply."""
+    """Return a conversation in which a reply repeats the message before it, and another quotes the end of a reply."""
     texts = ["Say yes.", "yes", "yes", "Yes, yes. 🙂", "QUESTION", f"It ends with {stop}, I think.", "Say yes.", "- one\n- two"]
     chat = [{"role": ("user", "assistant")[at % 2], "content": text} for at, text in enumerate(texts)]
     return [{"role": "system", "content": SYSTEM}, *chat] if system else chat
@@ -68,21 +68,21 @@ def conversation(stop: str, system: bool) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("system", [True, False])
 @pytest.mark.parametrize("name", FAMILIES)
-def test_replies_are_found_and_proven_in_every_family(script: dict[str, Any], name: str, system: bool, tmp_path: Path) -> None:
+def test_replies_are_found_and_their_labels_proven_in_every_family(script: dict[str, Any], name: str, system: bool, tmp_path: Path) -> None:
     stop = FAMILIES[name][2]
     tokenizer, template = loaded(script, name, tmp_path)
     chat = conversation(stop, system)
     assert script["check_labels"](*label(script, [chat], tokenizer, template), tokenizer, PROVING) == {stop}
     whole = tokenizer.apply_chat_template(chat, tokenize=False)
     assert (SYSTEM in whole) == system
-    for at in (at for at, message in enumerate(chat) if message["role"] == "assistant"):  # trained is what follows the prompt in use
+    for at in (at for at, message in enumerate(chat) if message["role"] == "assistant"):  # the trained text is what follows the prompt in use
         prompt = tokenizer.apply_chat_template(chat[:at], tokenize=False, add_generation_prompt=True)
         assert whole.startswith(prompt)
         assert whole[len(prompt) :].lstrip().startswith(chat[at]["content"] + stop)
 
 
 @pytest.mark.parametrize("name", ["llama3_2", "Mistral-Small-3.2-24B-Instruct-2506"])
-def test_what_is_trained_is_the_same_on_each_day(script: dict[str, Any], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_trained_text_does_not_depend_on_the_date(script: dict[str, Any], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer, _ = loaded(script, name, tmp_path)
 
     class Later(datetime):
@@ -98,13 +98,13 @@ def test_what_is_trained_is_the_same_on_each_day(script: dict[str, Any], name: s
 
 
 @pytest.mark.parametrize("template", [SMOLLM2.replace("assistant\n' }}", "assistant\n<think>\n' }}"), SMOLLM2.replace("'<|im_end|>' + ", "")])
-def test_a_template_whose_replies_cannot_be_found_asks_for_marks(script: dict[str, Any], template: str, tmp_path: Path) -> None:
+def test_a_template_whose_replies_cannot_be_found_is_refused_and_the_message_asks_for_markers(script: dict[str, Any], template: str, tmp_path: Path) -> None:
     tokenizer, _ = loaded(script, "SmolLM2", tmp_path)
     with pytest.raises(script["JobError"], match=r"mark the assistant's replies with \{% generation %\}; mark them \(docs/training.md\)"):
         label(script, [conversation("x", True)], tokenizer, template)
 
 
-def test_the_marks_that_the_documentation_shows_give_the_same_labels(script: dict[str, Any], tmp_path: Path) -> None:
+def test_the_markers_shown_in_the_documentation_give_the_same_labels(script: dict[str, Any], tmp_path: Path) -> None:
     page = (SCRIPT.parents[3] / "docs" / "training.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"```jinja\n(.*?)```", page, re.DOTALL)
     tokenizer, template = loaded(script, "SmolLM2", tmp_path)

@@ -1,4 +1,4 @@
-"""How well a GGUF file expects replies: only the reply's own tokens count, as text, and a model that knows nothing finds all tokens alike."""
+"""The loss of replies under a GGUF file: only the reply's own tokens count, read as plain text."""
 
 import json
 import math
@@ -18,7 +18,7 @@ def chat(user, reply):
     return [{"role": "system", "content": "You are a coach."}, {"role": "user", "content": user}, {"role": "assistant", "content": reply}]
 
 
-def test_only_the_replys_tokens_are_measured_and_each_of_them(tmp_path):
+def test_exactly_the_tokens_of_the_reply_are_measured(tmp_path):
     pytest.importorskip("xllamacpp")
     pytest.importorskip("gguf")
     file = write_gguf(tmp_path / "model.gguf")
@@ -33,8 +33,8 @@ def test_only_the_replys_tokens_are_measured_and_each_of_them(tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "out" / "losses.json").read_text(encoding="utf-8"))
     short, same, quoted = found["losses"]
-    assert len(short) == len(same) < len(quoted) - 1  # a control token in a reply is text, and so several tokens
-    assert short != same  # what precedes it counts
+    assert len(short) == len(same) < len(quoted) - 1  # a control token in a reply is plain text, and so several tokens
+    assert short != same  # the text before it has an effect
     assert found["tokens"] == sum(map(len, found["losses"]))
     vocabulary = 380
     mean = sum(map(sum, found["losses"])) / found["tokens"]

@@ -1,4 +1,4 @@
-"""A training whose figures or weights are not finite, or whose loss is far above its start, ends as a failure and leaves nothing."""
+"""A training fails and leaves nothing if a figure or a weight is not finite, or if its loss rises far above the start."""
 
 import json
 import math
@@ -25,7 +25,7 @@ def script() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def failed(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Reported]]:
-    """Trainings that cannot go well: by name the output and what was said."""
+    """Trainings that must fail: the output and the report of each, by its name."""
     from safetensors.torch import load_file, save_file
 
     folder = tmp_path_factory.mktemp("unsound")
@@ -51,17 +51,17 @@ def failed(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPath
         ("damaged", "The validation loss of the base, before any training, is nan; its weights are damaged"),
     ],
 )
-def test_a_figure_that_is_not_finite_ends_the_training_at_its_step_and_leaves_nothing(failed: dict[str, tuple[Path, Reported]], name: str, words: str) -> None:
+def test_a_loss_that_is_not_finite_ends_the_training_at_that_step_and_leaves_nothing(failed: dict[str, tuple[Path, Reported]], name: str, words: str) -> None:
     output, reported = failed[name]
     assert reported.code == 1
     assert len(reported.error.splitlines()) == 1
     assert reported.error.startswith(words)
-    assert list(output.iterdir()) == []  # neither a result nor a checkpoint that a later run would take up
+    assert list(output.iterdir()) == []  # neither a result nor a checkpoint that a later run would resume from
     assert not reported.named("done")
     assert "NaN" not in json.dumps(reported.events)
 
 
-def test_a_loss_far_above_its_start_ends_the_training_and_a_step_that_is_high_by_chance_does_not(script: dict[str, Any]) -> None:
+def test_a_loss_far_above_its_start_ends_the_training_but_a_single_high_step_does_not(script: dict[str, Any]) -> None:
     def check(losses: Sequence[float], first: float = 2.0, **latest: float) -> None:
         log: list[dict[str, Any]] = [{"loss": loss} for loss in losses]
         script["check_step"](latest or log[-1], log, len(log), first, 2e-4)
@@ -76,7 +76,7 @@ def test_a_loss_far_above_its_start_ends_the_training_and_a_step_that_is_high_by
 
 
 @given(place=st.lists(st.sampled_from(["loss", 0, "checks"]), max_size=4), wrong=st.sampled_from([math.nan, math.inf, -math.inf]))
-def test_no_event_and_no_result_has_a_figure_that_is_not_finite(
+def test_an_event_or_a_result_with_a_figure_that_is_not_finite_is_refused(
     script: dict[str, Any], tmp_path_factory: pytest.TempPathFactory, place: list[Any], wrong: float
 ) -> None:
     content: Any = wrong

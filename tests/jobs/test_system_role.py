@@ -1,4 +1,4 @@
-"""A base whose chat template refuses a system message (Gemma 2's) is counted, trained and exported with it before the user's first message."""
+"""If a chat template refuses a system message, as Gemma 2's does, it is put before the user's first message everywhere."""
 
 import runpy
 from pathlib import Path
@@ -31,7 +31,7 @@ def gemma2():
 
 
 @pytest.mark.parametrize("script", ["train_sft", "convert_gguf"])
-def test_the_system_prompt_goes_before_the_users_first_message(gemma2, script, monkeypatch):
+def test_the_system_prompt_is_put_before_the_users_first_message(gemma2, script, monkeypatch):
     monkeypatch.syspath_prepend(str(JOBS))
     fold = runpy.run_path(str(JOBS / f"{script}.py"), run_name="job")["fold_system"]
     template = fold(GEMMA2, gemma2)
@@ -41,7 +41,7 @@ def test_the_system_prompt_goes_before_the_users_first_message(gemma2, script, m
     assert fold(template, gemma2) == template
 
 
-def test_examples_are_counted_as_they_are_trained(gemma2, tmp_path, monkeypatch):
+def test_examples_are_counted_in_the_form_in_which_they_are_trained(gemma2, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(JOBS))
     gemma2.save_pretrained(str(tmp_path))
     talk = Transcript(id="t", exchanges=[Exchange(exchange_number=n, user=f"Message {n}.", assistant=f"Answer {n}.") for n in range(1, 6)])
@@ -53,14 +53,14 @@ def test_examples_are_counted_as_they_are_trained(gemma2, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("template", ["{{ 1 / 0 }}", "{{ messages[7].role + 1 }}", "{% for x in 5 %}{% endfor %}", "{{"])
-def test_a_template_that_cannot_be_calculated_is_one_sentence(gemma2, tmp_path, template):
+def test_a_template_that_cannot_be_rendered_is_reported_in_one_sentence(gemma2, tmp_path, template):
     gemma2.chat_template = template
     gemma2.save_pretrained(tmp_path)
     with pytest.raises(SettingsError, match=r"cannot render a conversation .*\. Choose "):
         load_tokenizer(f"hf:{tmp_path}")
 
 
-def test_a_damaged_tokenizer_is_one_sentence(gemma2, tmp_path):
+def test_a_damaged_tokenizer_is_reported_in_one_sentence(gemma2, tmp_path):
     gemma2.save_pretrained(tmp_path)
     (tmp_path / "tokenizer.json").write_text('{"model": {"type": "none"}}', encoding="utf-8")
     with pytest.raises(SettingsError, match="cannot be loaded"):

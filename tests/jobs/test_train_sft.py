@@ -1,4 +1,4 @@
-"""The training job, run as a process on tiny models: what is learnt, what is kept when it is stopped, and what reaches the Hub."""
+"""The training job, run in a separate process on tiny models: what it learns, how it resumes, and what it delivers to the Hub."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from tests.jobs.conftest import ARCHITECTURES, SCRIPT, Reported, chats, kill_whe
 
 needs("trl")
 pytestmark = [
-    # PEFT asks transformers by a name that transformers is giving up, and the Hub's client sends files in a way that httpx2 is.
+    # PEFT uses a name that is deprecated in transformers, and the Hub's client uploads files in a way that is deprecated in httpx2.
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),
     pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"),
 ]
@@ -33,13 +33,13 @@ STOPS = {
     "gemma3-vision": "<end_of_turn>",
 }
 AFTER = {"qwen3": "\n", "qwen3.5": "", "no-think": "", "llama": "", "gemma3": "\n", "gemma3-vision": "\n"}
-# A template whose markers take away the blanks and the line breaks around them.
+# The markers of this template strip the blanks and line breaks around them.
 TRIMMED = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n"
     "{% if m.role == 'assistant' %}  {%- generation -%}  \n  {{ m.content }}<|im_end|>  {%- endgeneration -%} \n"
     "{% else %}{{ m.content }}<|im_end|>{% endif %}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant{% endif %}"
 )
-# SmolLM2's, which TRL does not know; and one whose messages are written in two places.
+# SmolLM2's template, which TRL does not know, and one that writes messages in two places.
 CHATML = (
     "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou help.<|im_end|>\n' }}{% endif %}"
     "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
@@ -69,13 +69,13 @@ def digest(path: Path) -> str:
 
 
 def kill(arguments: list[object], name: str, step: int, where: str = "", changes: dict[str, str] | None = None) -> None:
-    """Start a run and kill it, as a machine that is lost does, when it tells this event."""
+    """Start a run and kill it at this event, as when its machine is lost."""
     kill_when(
         lambda event: event["event"] == name and event["step"] >= step and where in event.get("where", ""), str(SCRIPT), *map(str, arguments), changes=changes
     )
 
 
-# --- what is learnt ---
+# --- learning ---
 
 
 Batch = dict[str, tuple[Path, Reported]]
@@ -83,7 +83,7 @@ Batch = dict[str, tuple[Path, Reported]]
 
 @pytest.fixture(scope="module")
 def batch(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Batch:
-    """Runs that nothing stops, in one process: by name the output and what was said."""
+    """Runs without interruption, in one process: the output and the report of each, by its name."""
     folder = tmp_path_factory.mktemp("batch")
     twice = [{"messages": [{"role": "user", "content": "A"}, {"role": "user", "content": "B"}, {"role": "assistant", "content": "C"}]}]
     write_parquet(folder / "twice.parquet", twice)
@@ -91,18 +91,14 @@ def batch(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPathF
     (folder / "chatml.jinja").write_text(CHATML, encoding="utf-8")
     (folder / "scattered.jinja").write_text(SCATTERED, encoding="utf-8")
     once: list[object] = ["--max-steps", 1]
-    together: list[object] = [*once, "--batch-size", 1, "--gradient-accumulation", 24, "--lora-dropout", 0]  # all examples in one step
     brief: list[object] = ["--no-gradient-checkpointing", "--max-steps"]
     asked: dict[str, tuple[str, list[object]]] = {
         **{name: (name, [*brief, 10]) for name in ARCHITECTURES},
         "qwen3": ("qwen3", []),
-        # its linear attention takes a third of a second a step on a CPU
+        # a step with linear attention takes a third of a second on a CPU
         "qwen3.5": ("qwen3.5", [*brief, 6, "--chat-template", NO_THINK, "--target-modules", "all-linear"]),
-        "every-2-steps": ("qwen3", ["--save-steps", 2]),
         "by-length": ("qwen3", BY_LENGTH),
         "no-think": ("qwen3", [*brief, 10, "--chat-template", NO_THINK]),
-        **{f"{name}-loose": (name, together) for name in ("qwen3", "gemma3-vision")},
-        **{f"{name}-packed": (name, [*together, "--packing"]) for name in ("qwen3", "gemma3-vision")},
         "named": ("gemma3", ["--chat-template", "gemma3_training", *once]),
         "trimmed": ("qwen3", ["--chat-template", folder / "trimmed.jinja", *once]),
         "chatml": ("qwen3", ["--chat-template", folder / "chatml.jinja", *once]),
@@ -119,21 +115,21 @@ def batch(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPathF
 
 
 def good(batch: Batch, name: str) -> tuple[Path, dict[str, Any], Reported]:
-    """Return output, figures and what was said of a run that went well."""
+    """Return output, metrics and report of a run, which must have succeeded."""
     output, reported = batch[name]
     assert (reported.code, reported.error) == (0, "")
     return output, read_metrics(output), reported
 
 
 def bad(batch: Batch, name: str) -> str:
-    """Return the one sentence of a run that failed before anything was made."""
+    """Return the one sentence of a run, which must have failed before it created anything."""
     output, reported = batch[name]
     assert (reported.code, len(reported.error.splitlines()), output.exists()) == (1, 1, False)
     return reported.error
 
 
 def asked_loss(model: Any, tokenizer: Any, after: int = 0) -> float:
-    """Return the loss of the validation replies as the model is asked for them later: prompt by prompt, through the tokenizer's own template.
+    """Return the loss of the validation replies after the prompts that the tokenizer's own template renders in use.
 
     Args:
         after: tokens of the template behind a reply's stop token, which are not learnt.
@@ -157,7 +153,7 @@ def asked_loss(model: Any, tokenizer: Any, after: int = 0) -> float:
 
 
 @pytest.mark.parametrize("name", [*ARCHITECTURES, "no-think"])
-def test_exactly_the_replies_and_their_stop_are_learnt(batch: Batch, name: str) -> None:
+def test_exactly_the_replies_and_their_stop_tokens_are_learnt(batch: Batch, name: str) -> None:
     from transformers import AutoTokenizer
 
     output, metrics, reported = good(batch, name)
@@ -171,7 +167,7 @@ def test_exactly_the_replies_and_their_stop_are_learnt(batch: Batch, name: str) 
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_adapter_on_its_base_is_the_trained_model_also_when_merged(batch: Batch, bases: dict[str, Path], name: str) -> None:
+def test_the_adapter_on_its_base_is_the_trained_model_before_and_after_merging(batch: Batch, bases: dict[str, Path], name: str) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -187,21 +183,11 @@ def test_adapter_on_its_base_is_the_trained_model_also_when_merged(batch: Batch,
     merged = model.merge_and_unload(safe_merge=True)
     assert asked_loss(merged, tokenizer, after) == pytest.approx(metrics["validation_loss_last"], abs=2e-3)
     changed = {key for key, value in merged.state_dict().items() if not value.equal(before[key])}
-    # four projections of two layers; of Qwen3.5 eight matrices of three layers and seven of the fourth
+    # Four projections in each of two layers. In Qwen3.5: eight matrices in each of three layers, and seven in the fourth.
     assert len(changed) == (31 if name == "qwen3.5" else 8)
 
 
-@pytest.mark.parametrize("name", ["qwen3", "gemma3-vision"])
-def test_packing_leaves_the_loss_as_it_is(batch: Batch, name: str) -> None:
-    _, loose, _ = good(batch, f"{name}-loose")
-    _, packed, reported = good(batch, f"{name}-packed")
-    assert packed["train_loss_first"] == pytest.approx(loose["train_loss_first"], abs=2e-4)
-    assert packed["validation_loss_first"] == pytest.approx(loose["validation_loss_first"], abs=2e-4)
-    assert all(packed[fact] == loose[fact] for fact in ("stop_tokens", "supervised_tokens"))
-    assert reported.named("progress")[0]["tokens"] == loose["truncation"]["train"]["tokens"]
-
-
-def test_without_thinking_training_and_use_see_the_same_text(batch: Batch) -> None:
+def test_the_template_without_thinking_renders_the_same_text_in_training_and_in_use(batch: Batch) -> None:
     from transformers import AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(good(batch, "no-think")[0])
@@ -221,7 +207,7 @@ def test_without_thinking_training_and_use_see_the_same_text(batch: Batch) -> No
 
 
 @pytest.mark.parametrize("name", ["named", "trimmed", "chatml", "scattered"])
-def test_template_is_saved_without_its_markers_and_renders_the_same(batch: Batch, bases: dict[str, Path], name: str) -> None:
+def test_the_template_is_saved_without_its_markers_and_renders_the_same_text(batch: Batch, bases: dict[str, Path], name: str) -> None:
     from transformers import AutoTokenizer
 
     output, _, reported = good(batch, name)
@@ -233,7 +219,7 @@ def test_template_is_saved_without_its_markers_and_renders_the_same(batch: Batch
         assert ours.apply_chat_template(row["messages"], tokenize=False) == ours.apply_chat_template(row["messages"], chat_template=given, tokenize=False)
 
 
-def test_replies_of_plain_chatml_are_learnt_though_nobody_marked_them(batch: Batch) -> None:
+def test_the_replies_of_a_chatml_template_without_markers_are_learnt(batch: Batch) -> None:
     from transformers import AutoTokenizer
 
     output, metrics, _ = good(batch, "chatml")
@@ -244,17 +230,17 @@ def test_replies_of_plain_chatml_are_learnt_though_nobody_marked_them(batch: Bat
     assert tokenizer.chat_template == CHATML
 
 
-def test_template_that_is_unknown_or_does_not_fit_the_data_is_refused(batch: Batch) -> None:
+def test_a_template_that_is_unknown_or_does_not_fit_the_data_is_refused(batch: Batch) -> None:
     assert all(word in bad(batch, "misnamed") for word in ("'gemma4_training_x'", "qwen3_instruct_2507"))
     assert all(word in bad(batch, "twice") for word in ("row 1 of train", "alternate"))
 
 
-def test_template_that_is_used_otherwise_than_it_is_trained_is_reported(batch: Batch) -> None:
-    # Qwen3's own leaves the think block out of past replies, with which it is trained
+def test_a_template_that_renders_past_replies_differently_in_use_is_reported(batch: Batch) -> None:
+    # Qwen3's template leaves the think block, which is trained, out of past replies.
     assert "renders past replies differently" in good(batch, "thinks")[2].named("warning")[0]["text"]
 
 
-def test_what_is_reported_on_the_way_and_at_the_end(batch: Batch) -> None:
+def test_progress_and_results_are_reported_and_name_no_folder_of_this_machine(batch: Batch) -> None:
     output, metrics, reported = good(batch, "qwen3")
     progress = reported.named("progress")
     assert [event["step"] for event in progress] == list(range(1, 19)) == [entry["step"] for entry in metrics["loss_curve"]]
@@ -269,15 +255,15 @@ def test_what_is_reported_on_the_way_and_at_the_end(batch: Batch) -> None:
     assert there == {*metrics["files"], "metrics.json"}
     assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "chat_template.jinja", "trainer_state.json"} <= there
     assert all(facts == {"bytes": (output / name).stat().st_size, "sha256": digest(output / name)} for name, facts in metrics["files"].items())
-    # the result may be published: where things lie on this machine is not in it
+    # The result may be published, so it must not contain paths of this machine.
     for path in output.glob("*.json"):
         assert str(output.parent.parent) not in path.read_text(encoding="utf-8"), path.name
 
 
-# --- what is not there ---
+# --- missing hardware and packages ---
 
 
-def test_what_needs_a_gpu_is_reported_without_one(batch: Batch) -> None:
+def test_options_that_need_a_gpu_are_reported_where_there_is_none(batch: Batch) -> None:
     import torch
 
     if torch.cuda.is_available():
@@ -288,14 +274,14 @@ def test_what_needs_a_gpu_is_reported_without_one(batch: Batch) -> None:
 
 
 @pytest.mark.parametrize("package", ["trackio", "bitsandbytes"])
-def test_missing_package_is_named_before_training(batch: Batch, package: str) -> None:
+def test_a_missing_package_is_named_before_the_training(batch: Batch, package: str) -> None:
     if find_spec(package):
         pytest.skip(f"{package} is installed")
     assert f"install {package}" in bad(batch, package)
 
 
-def test_too_little_gpu_memory_is_one_sentence_with_remedies(data: Path, bases: dict[str, Path], tmp_path: Path) -> None:
-    # In place of a GPU: what PyTorch raises when one is full.
+def test_too_little_gpu_memory_is_reported_in_one_sentence_with_remedies(data: Path, bases: dict[str, Path], tmp_path: Path) -> None:
+    # Stands in for a GPU: the error that PyTorch raises when its memory is full.
     full = "import json, runpy, sys\ndef fail(*_, **__):\n    import torch\n    raise torch.cuda.OutOfMemoryError('CUDA out of memory')\n"
     code = f"{full}names = runpy.run_path(sys.argv[1])\nnames['main'].__globals__['run'] = fail\nsys.exit(names['main'](json.loads(sys.argv[2])))"
     arguments = json.dumps([str(word) for word in call(data, bases["qwen3"], tmp_path / "out")])
@@ -305,16 +291,16 @@ def test_too_little_gpu_memory_is_one_sentence_with_remedies(data: Path, bases: 
     assert all(remedy in done.stderr for remedy in ("--max-length", "--offload-checkpoints", "--lora-dropout 0", "larger GPU"))
 
 
-# --- stopped and gone on with ---
+# --- stopped and resumed ---
 
 
 @pytest.fixture(scope="module")
 def resumed(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Batch:
-    """Runs that were killed once or twice, started again: by name the output and what was said the last time."""
+    """Runs that were killed once or twice and started again: the output and the last report of each, by its name."""
     folder = tmp_path_factory.mktemp("resumed")
     shutil.copytree(data, folder / "data")
     write_parquet(folder / "data" / "train.parquet", chats(24))
-    write_parquet(folder / "data" / "validation.parquet", chats(100))  # so that the last step is not at once followed by the end
+    write_parquet(folder / "data" / "validation.parquet", chats(100))  # so that some time passes between the last step and the end
     twice = call(data, bases["qwen3"], folder / "twice", "--save-steps", 2)
     ended = call(folder / "data", bases["qwen3"], folder / "ended", "--save-steps", 2, "--max-steps", 4, "--evaluate", "end")
     by_length = call(data, bases["qwen3"], folder / "by-length", *BY_LENGTH)
@@ -324,44 +310,44 @@ def resumed(data: Path, bases: dict[str, Path], tmp_path_factory: pytest.TempPat
     for name in ("knob", "rows"):
         shutil.copytree(folder / "twice", folder / name)
     shutil.copytree(folder / "twice" / "checkpoint-2", folder / "twice" / "checkpoint-16")
-    (folder / "twice" / "checkpoint-16" / "complete.json").unlink()  # one that was being written
+    (folder / "twice" / "checkpoint-16" / "complete.json").unlink()  # as if it was being written
     kill(twice, "checkpoint", 6)  # at the end of an epoch
     assert not any((folder / "twice" / name).exists() for name in ("checkpoint-16", "checkpoint-4", "metrics.json"))
     reported = succeed(
         twice,
         ended,
-        call(data, bases["qwen3"], folder / "knob", "--save-steps", 2, "--max-steps", 4),
-        call(folder / "data", bases["qwen3"], folder / "rows", "--save-steps", 2, "--max-steps", 4),
+        call(data, bases["qwen3"], folder / "knob", "--max-steps", 1),
+        call(data, bases["qwen3"], folder / "rows", "--train", folder / "data" / "train.parquet"),
         by_length,
     )
     return {name: (folder / name, one) for name, one in zip(("twice", "ended", "knob", "rows", "by-length"), reported, strict=True)}
 
 
 def assert_same(output: Path, whole: Path) -> None:
-    """See that two runs ended with the same weights and tell the same curves."""
+    """Check that two runs ended with the same weights and report the same losses."""
     assert digest(output / "adapter_model.safetensors") == digest(whole / "adapter_model.safetensors")
     ours, theirs = read_metrics(output), read_metrics(whole)
     assert all(ours[curve] == theirs[curve] for curve in ("loss_curve", "validation_curve"))
 
 
-def test_killed_run_goes_on_to_the_same_weights(batch: Batch, resumed: Batch) -> None:
+def test_a_killed_run_resumes_and_ends_with_the_same_weights(batch: Batch, resumed: Batch) -> None:
     output, metrics, reported = good(resumed, "twice")
     step = reported.named("resumed")[0]["step"]
     assert step >= 6
     assert [event["step"] for event in reported.named("progress")] == list(range(step + 1, 19))
     assert reported.named("progress")[-1]["tokens"] == 3 * metrics["truncation"]["train"]["tokens"]
     assert metrics["resumed_from"] == step
-    assert_same(output, good(batch, "every-2-steps")[0])
+    assert_same(output, good(batch, "qwen3")[0])
     assert not list(output.glob("checkpoint-*"))
 
 
-def test_killed_run_in_batches_of_one_length_goes_on_to_the_same_weights(batch: Batch, resumed: Batch) -> None:
+def test_a_killed_run_with_larger_batches_resumes_and_ends_with_the_same_weights(batch: Batch, resumed: Batch) -> None:
     output, _, reported = good(resumed, "by-length")
     assert reported.named("resumed")[0]["step"] == 8
     assert_same(output, good(batch, "by-length")[0])
 
 
-def test_run_killed_after_its_last_step_does_no_step_more(resumed: Batch) -> None:
+def test_a_run_killed_after_its_last_step_trains_no_further(resumed: Batch) -> None:
     _, metrics, reported = good(resumed, "ended")
     assert reported.named("progress") == []
     assert reported.named("resumed") == [{"event": "resumed", "step": 4}]
@@ -370,7 +356,7 @@ def test_run_killed_after_its_last_step_does_no_step_more(resumed: Batch) -> Non
 
 
 @pytest.mark.parametrize("name", ["knob", "rows"])
-def test_checkpoint_of_other_arguments_or_data_is_not_gone_on_with(resumed: Batch, name: str) -> None:
+def test_a_checkpoint_of_other_arguments_or_data_is_not_resumed(resumed: Batch, name: str) -> None:
     _, _, reported = good(resumed, name)
     assert reported.named("resumed") == []
     assert "other arguments or data" in reported.named("warning")[0]["text"]
@@ -386,32 +372,38 @@ def client(hub: Hub) -> Any:
     return HfApi(endpoint=hub.url, token="hf_write")
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    with start_hub(tmp_path_factory.mktemp("hub")) as hub:
+        yield hub
+
+
 @pytest.fixture
-def hub(tmp_path: Path, data: Path, bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A Hub with a private base, and a private dataset whose main has moved on since the commit that is trained on."""
+def hub(running: Hub, data: Path, bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """A Hub with a private base, and with a private dataset whose main branch is newer than the commit that is trained on."""
     from huggingface_hub import constants
 
     for switch, value in {"HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_XET": True}.items():
         monkeypatch.setattr(constants, switch, value)
-    with start_hub(tmp_path / "hub") as hub:
-        api = client(hub)
-        for name, kind, folder in (("me/data", "dataset", data), ("me/base", "model", bases["qwen3"])):
-            api.create_repo(name, repo_type=kind, private=True)
-            api.upload_folder(repo_id=name, repo_type=kind, folder_path=folder)
-        api.upload_file(repo_id="me/data", repo_type="dataset", path_or_fileobj=b"no parquet", path_in_repo="train.parquet")
-        yield hub
+    running.reset()
+    api = client(running)
+    for name, kind, folder in (("me/data", "dataset", data), ("me/base", "model", bases["qwen3"])):
+        api.create_repo(name, repo_type=kind, private=True)
+        api.upload_folder(repo_id=name, repo_type=kind, folder_path=folder)
+    api.upload_file(repo_id="me/data", repo_type="dataset", path_or_fileobj=b"no parquet", path_in_repo="train.parquet")
+    return running
 
 
 def remote(hub: Hub, output: Path, *more: object, tag: str = "run-1") -> list[object]:
-    """The arguments of a job elsewhere, with the dataset's commit before its last."""
+    """Return the arguments of a job on another machine; it trains on the last but one commit of the dataset."""
     pinned = client(hub).list_repo_commits("me/data", repo_type="dataset")[1].commit_id
     there: list[object] = ["--dataset", "me/data", "--dataset-revision", pinned, "--base", "me/base", "--push-to", "me/coach", "--push-tag", tag]
-    return [*there, "--output", output, "--max-length", 256, *FAST, "--save-steps", 2, "--retry-seconds", 0.01, *more]
+    return [*there, "--output", output, "--max-length", 256, *FAST, "--save-steps", 4, "--retry-seconds", 0.01, *more]
 
 
 @pytest.fixture
 def machine(hub: Hub, tmp_path: Path) -> Callable[..., dict[str, str]]:
-    """Return what the environment of a job on a new machine has."""
+    """Return a function that gives the environment of a job on a new machine."""
 
     def start(token: str | None = "hf_write") -> dict[str, str]:
         shutil.rmtree(tmp_path / "home", ignore_errors=True)
@@ -428,14 +420,14 @@ def names(refs: list[Any]) -> list[str]:
     return [ref.name for ref in refs]
 
 
-def test_job_goes_on_on_another_machine_and_delivers_once(hub: Hub, machine: Callable[..., dict[str, str]], batch: Batch, tmp_path: Path) -> None:
+def test_a_job_resumes_on_another_machine_and_delivers_its_result_once(hub: Hub, machine: Callable[..., dict[str, str]], batch: Batch, tmp_path: Path) -> None:
     api, first = client(hub), tmp_path / "first"
     kill(remote(hub, first), "checkpoint", 4, "me/coach@", machine())
     refs = api.list_repo_refs("me/coach")
     assert (sorted(names(refs.branches)), refs.tags) == (["checkpoints-run-1", "main"], [])
     assert {path.partition("/")[0] for path in api.list_repo_files("me/coach", revision="checkpoints-run-1")} == {".gitattributes", "checkpoint"}
     before = len(commits(hub, "main"))
-    # each kind of call fails twice, commits and tags after they were made
+    # Each kind of call fails twice; for commits and tags, only the answer is lost.
     failures = [
         {"pattern": part, "status": 503} for part in ("/repos/create", "/preupload/", "me/coach/revision", "/tree/", "me/data/revision", "model.safetensors")
     ]
@@ -446,7 +438,7 @@ def test_job_goes_on_on_another_machine_and_delivers_once(hub: Hub, machine: Cal
     second, third = tmp_path / "second", tmp_path / "third"
     reported, again = succeed(remote(hub, second), remote(hub, third), changes=machine())
     assert reported.named("resumed")[0]["step"] >= 4
-    assert_same(second, good(batch, "every-2-steps")[0])
+    assert_same(second, good(batch, "qwen3")[0])
 
     metrics, refs = read_metrics(second), api.list_repo_refs("me/coach")
     assert metrics["truncation"]["train"]["examples"] == 24
@@ -460,15 +452,16 @@ def test_job_goes_on_on_another_machine_and_delivers_once(hub: Hub, machine: Cal
         content = hub.get(f"/me/coach/resolve/run-1/{name}")
         assert facts == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     assert hub.get("/me/coach/resolve/run-1/metrics.json") == (second / "metrics.json").read_bytes()
-    # it was finished already
+    # The job had finished already.
     assert [(event["event"], event["commit"]) for event in again.events] == [("pushed", pushed["commit"])]
     assert not third.exists()
 
 
-def test_pushes_that_fail_for_good_lose_nothing_and_tell_no_secret(hub: Hub, machine: Callable[..., dict[str, str]], batch: Batch, tmp_path: Path) -> None:
+def test_failed_pushes_lose_nothing_and_reveal_no_secret(hub: Hub, machine: Callable[..., dict[str, str]], batch: Batch, tmp_path: Path) -> None:
     hub.faults({"pattern": "/commit/", "status": 500, "body": {"error": "Down for hf_write at https://cdn.example/x?Signature=abc."}})
-    output, changes, whole = tmp_path / "out", machine(), good(batch, "every-2-steps")[0]
-    (failed,) = train(remote(hub, output, "--public", tag="v1.0"), changes=changes)
+    output, changes, whole = tmp_path / "out", machine(), good(batch, "qwen3")[0]
+    arguments = remote(hub, output, "--public", "--save-steps", 9, tag="v1.0")
+    (failed,) = train(arguments, changes=changes)
     assert (failed.code, len(failed.error.splitlines())) == (1, 1)
     assert all(word in failed.error for word in ("answered 500", "https://cdn.example/x", str(output)))
     assert not [word for word in ("hf_write", "Signature") if word in failed.error + json.dumps(failed.events)]
@@ -477,14 +470,16 @@ def test_pushes_that_fail_for_good_lose_nothing_and_tell_no_secret(hub: Hub, mac
     assert_same(output, whole)
     assert client(hub).list_repo_refs("me/coach").tags == []
     hub.faults()
-    (reported,) = succeed(remote(hub, output, "--public", tag="v1.0"), changes=changes)
+    (reported,) = succeed(arguments, changes=changes)
     assert reported.named("progress") == []
     assert_same(output, whole)
     assert names(client(hub).list_repo_refs("me/coach").tags) == ["v1.0"]
     assert not client(hub).repo_info("me/coach").private
 
 
-def test_what_the_job_may_not_do_is_one_sentence_before_anything_is_loaded(hub: Hub, machine: Callable[..., dict[str, str]], tmp_path: Path) -> None:
+def test_missing_repositories_and_permissions_are_one_sentence_before_anything_is_loaded(
+    hub: Hub, machine: Callable[..., dict[str, str]], tmp_path: Path
+) -> None:
     api = client(hub)
     api.create_repo("me/coach", private=True)
     api.create_repo("me/half", repo_type="dataset", private=True)
@@ -510,7 +505,7 @@ def test_what_the_job_may_not_do_is_one_sentence_before_anything_is_loaded(hub: 
     assert not output.exists()
 
 
-def test_nothing_private_is_pushed_where_others_can_read_it(hub: Hub, machine: Callable[..., dict[str, str]], tmp_path: Path) -> None:
+def test_nothing_is_pushed_to_a_public_model_or_space_by_default(hub: Hub, machine: Callable[..., dict[str, str]], tmp_path: Path) -> None:
     api, output = client(hub), tmp_path / "out"
     api.create_repo("me/coach", private=False)
     api.create_repo("me/board", repo_type="space", space_sdk="gradio", private=False)

@@ -1,4 +1,4 @@
-"""The unpacking job, run as a process: the folder holds the model of the GGUF file, or the job says in one sentence why not."""
+"""The unpacking job, run in a separate process: the folder holds the model of the GGUF file, or one sentence states why it cannot."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ SCRIPT = CHECKOUT / "deployments/jobs/built/unpack_gguf.py"
 
 @dataclass(frozen=True)
 class Unpacked:
-    """Files by what is special about them, the folders that they were to be unpacked to, and what the job said."""
+    """GGUF files, the folders that they are unpacked to, and the reports of the job, each by what is special about the file."""
 
     folder: Path
     reported: dict[str, Reported]
@@ -37,7 +37,7 @@ class Unpacked:
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Unpacked:
-    """All runs in one process, since importing torch takes longer than a run."""
+    """All runs share a process, since importing torch takes longer than a run."""
     folder = tmp_path_factory.mktemp("unpacked")
     whole = write_gguf(folder / "small.gguf").read_bytes()
     write_gguf(folder / "untied.gguf", tied=False)
@@ -51,13 +51,13 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Unpacked:
     return Unpacked(folder, dict(zip(names, reported, strict=True)))
 
 
-def test_it_tells_how_far_it_is_and_ends_well(unpacked):
+def test_unpacking_reports_its_progress_and_succeeds(unpacked):
     for name in ("small", "untied"):
         assert (unpacked.reported[name].code, unpacked.reported[name].error) == (0, "")
     assert [event["event"] for event in unpacked.reported["small"].events] == ["start", "progress", "progress", "progress", "checked", "done"]
 
 
-def test_the_folder_is_an_ordinary_model_with_the_files_template_tokens_and_parameters(unpacked):
+def test_the_unpacked_folder_is_an_ordinary_model_with_the_files_template_tokens_and_parameters(unpacked):
     path, folder = unpacked.file("small"), unpacked.output("small")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert "quantization_config" not in config
@@ -70,7 +70,7 @@ def test_the_folder_is_an_ordinary_model_with_the_files_template_tokens_and_para
     assert (special["bos_token"], special["eos_token"]) == ("<|im_start|>", "<|im_end|>")
 
 
-def test_its_weights_are_the_files_rounded_to_16_bits(unpacked):
+def test_the_unpacked_weights_are_those_of_the_file_rounded_to_16_bits(unpacked):
     import torch
     from safetensors.torch import load_file
 
@@ -83,7 +83,7 @@ def test_its_weights_are_the_files_rounded_to_16_bits(unpacked):
     assert facts["checks"]["tied"]
 
 
-def test_where_it_came_from_and_what_was_proven_are_written_down(unpacked):
+def test_the_origin_and_the_proofs_are_recorded(unpacked):
     path, facts = unpacked.file("small"), unpacked.facts("small")
     assert (facts["file"], facts["package"], facts["package_version"]) == (path.name, "small-model", "1.2")
     assert facts["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -92,7 +92,7 @@ def test_where_it_came_from_and_what_was_proven_are_written_down(unpacked):
     assert facts["checks"]["positions_compared"] > 50
 
 
-def test_an_output_layer_of_its_own_stays_one(unpacked):
+def test_a_separate_output_layer_stays_separate(unpacked):
     assert not unpacked.facts("untied")["checks"]["tied"]
     assert not json.loads((unpacked.output("untied") / "config.json").read_text(encoding="utf-8"))["tie_word_embeddings"]
 
@@ -107,7 +107,7 @@ def test_an_output_layer_of_its_own_stays_one(unpacked):
         ("strange", "'moon'"),
     ],
 )
-def test_a_file_that_is_no_chat_model_is_refused_in_one_sentence(unpacked, name, said):
+def test_a_file_that_is_not_a_chat_model_is_refused_in_one_sentence(unpacked, name, said):
     reported = unpacked.reported[name]
     assert (reported.code, len(reported.error.splitlines())) == (1, 1), reported.error
     assert said in reported.error

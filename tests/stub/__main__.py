@@ -1,4 +1,4 @@
-"""`python -m tests.stub`: serve until stopped, after one line of JSON that tells the port."""
+"""`python -m tests.stub`: print the port as one line of JSON, then serve until stopped."""
 
 import argparse
 import json
@@ -23,7 +23,7 @@ def main() -> None:
 
 
 def serve(port: int, values: dict[str, object]) -> None:
-    """Serve on the loopback interface until a signal comes.
+    """Serve on the loopback interface until a signal arrives.
 
     Args:
         port: 0 takes a free one.

@@ -44,7 +44,7 @@ STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "refusal": "refusal"
 
 
 def read(request: Request, body: Json, _settings: Settings) -> Call:
-    """Check a request and say what it asks for."""
+    """Check a request; return what it asks for."""
     check(request, body)
     parts, marks = _parts(body)
     points = chain(("anthropic", body["model"], json.dumps(body.get("output_config"))), parts)
@@ -92,7 +92,7 @@ def _parts(body: Json) -> tuple[list[tuple[str, str]], dict[int, str]]:
 
 
 def answer(call: Call, said: Answer, usage: Usage, identity: str) -> Json:
-    """Give an answer the shape of a message."""
+    """Return an answer as a message."""
     stop = said.stop_value or STOP_REASONS[said.finish]
     content: list[Json] = [{"type": "text", "text": said.text, "citations": None}] if said.text else []
     if call.tool and said.finish == "stop" and said.text.startswith("{"):
@@ -134,7 +134,7 @@ def refuse(reason: str, **facts: object) -> ApiError:
 
 
 def error(problem: ApiError, identity: str) -> Json:
-    """Give an error Anthropic's shape."""
+    """Return an error in Anthropic's format."""
     inner: Json = {
         "type": problem.kind or KINDS.get(problem.status, "api_error" if problem.status >= 500 else "invalid_request_error"),
         "message": problem.message,

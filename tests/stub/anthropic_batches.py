@@ -59,7 +59,7 @@ async def retrieve(desk: Desk, _request: Request, name: str, _fate: Json | None)
 
 
 async def list_(desk: Desk, request: Request, _name: str, _fate: Json | None) -> Json:
-    """Return a page of all batches, the newest first."""
+    """Return a page of all batches, newest first."""
     query = {name: values[0] for name, values in parse_qs(request.query).items()}
     limit = int(query.get("limit", 20))
     if not 1 <= limit <= 1000:
@@ -73,7 +73,7 @@ async def list_(desk: Desk, request: Request, _name: str, _fate: Json | None) ->
 
 
 async def cancel(desk: Desk, _request: Request, name: str, _fate: Json | None) -> Json:
-    """Have a batch end as soon as it is looked at again."""
+    """Cancel a batch; it ends when it is next retrieved."""
     batch = _found(desk, name)
     if batch.ended:
         raise _bad(f"Batch {name} cannot be canceled because it has already ended")

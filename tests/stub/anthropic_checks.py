@@ -26,7 +26,7 @@ FIELDS = frozenset(
     ]
 )
 SAMPLING = frozenset({"temperature", "top_p", "top_k"})
-"""Gone with this version of the API."""
+"""Removed in this version of the API."""
 SAMPLING_UNTIL = "2026-10-21"
 MESSAGE_FIELDS = frozenset({"role", "content"})
 ROLES = ("user", "assistant", "system")

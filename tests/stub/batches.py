@@ -23,7 +23,7 @@ FOREIGN = "not-yours"
 
 @dataclass(slots=True)
 class Item:
-    """A request of a batch and what became of it."""
+    """A request of a batch and its outcome."""
 
     label: str
     """By which the client finds its answer: the custom id, or Google's key."""
@@ -82,7 +82,7 @@ class Desk:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all batches and files."""
+        """Remove all batches and files."""
         self.batches: dict[str, Batch] = {}
         self.others: dict[str, list[Batch]] = {}
         self.files: dict[str, Json] = {}
@@ -211,7 +211,7 @@ class Desk:
         return batch.items[::-1] if self.service.settings.batch_reversed else batch.items
 
     def shown(self) -> list[Json]:
-        """Return what became of each batch, in order of creation."""
+        """Return the outcome of each batch, in order of creation."""
         return [
             {"id": batch.id, "protocol": batch.wire.name, "ended": batch.ended is not None, "requests": {item.label: item.outcome for item in batch.items}}
             for batch in self.batches.values()

@@ -12,7 +12,7 @@ REFUSAL = "I'm sorry, but I cannot assist with that request."
 
 
 def read(_request: Request, body: Json, settings: Settings) -> Call:
-    """Check a request and say what it asks for."""
+    """Check a request; return what it asks for."""
     model = body.get("model")
     if not model:
         raise bad("you must provide a model parameter", "model")
@@ -89,7 +89,7 @@ def _schema(body: Json) -> Json | None:
 
 
 def answer(call: Call, said: Answer, usage: Usage, identity: str) -> Json:
-    """Give an answer the shape of a chat completion."""
+    """Return an answer as a chat completion."""
     refused = said.finish == "refusal"
     filtered = refused and said.variant == "content_filter"
     message = {"role": "assistant", "content": None if refused else said.text, "refusal": REFUSAL if refused and not filtered else None, "annotations": []}

@@ -1,4 +1,4 @@
-"""Starting the stub in a process of its own, and talking to it."""
+"""Starts the stub in a separate process, and talks to it."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ class Stub(Server):
         self.ask("POST", "/stub/settings", settings)
 
     def reset(self) -> None:
-        """Forget counters, log, cache and the state of the limits; the settings stay."""
+        """Clear counters, log, cache and the state of the limits; keep the settings."""
         self.ask("POST", "/stub/reset", {})
 
     def stats(self) -> dict[str, Any]:
@@ -27,11 +27,11 @@ class Stub(Server):
         return self.ask("GET", "/stub/stats")
 
     def log(self) -> list[dict[str, Any]]:
-        """Return what was asked, in order of arrival."""
+        """Return the requests in order of arrival."""
         return self.ask("GET", "/stub/log")
 
     def batches(self) -> list[dict[str, Any]]:
-        """Return what became of each batch and of its requests, in order of creation."""
+        """Return the outcome of each batch and of its requests, in order of creation."""
         return self.ask("GET", "/stub/batches")
 
     def served_twice(self) -> list[list[dict[str, Any]]]:
@@ -44,7 +44,7 @@ class Stub(Server):
 
 
 def start_stub(**settings: Any) -> Stub:
-    """Start a stub that ends with this process, or rather with the thread that called this.
+    """Start a stub; it ends with the thread that called this.
 
     Args:
         settings: by name, see tests/stub/settings.py.

@@ -1,4 +1,4 @@
-"""Faults by script: which call meets which fault."""
+"""Scripted faults: which call meets which fault."""
 
 import json
 from collections.abc import Iterable

@@ -91,7 +91,7 @@ FINISH = {"stop": "STOP", "length": "MAX_TOKENS", "refusal": "SAFETY"}
 
 
 def read(request: Request, body: Json, _settings: Settings) -> Call:
-    """Check a request and say what it asks for."""
+    """Check a request; return what it asks for."""
     found = PATH.search(request.path)
     model = found[1] if found else ""
     body = {_camel(name): value for name, value in body.items()}
@@ -136,7 +136,7 @@ def _bad(message: str, details: Any = None) -> ApiError:
 
 
 def answer(call: Call, said: Answer, usage: Usage, identity: str) -> Json:
-    """Give an answer the shape of a GenerateContentResponse."""
+    """Return an answer as a GenerateContentResponse."""
     written = usage.output - usage.thought
     counts = {"promptTokenCount": usage.input, "totalTokenCount": usage.input + usage.output, "serviceTier": "standard"}
     optional = {"cachedContentTokenCount": usage.read, "candidatesTokenCount": written, "thoughtsTokenCount": usage.thought}
@@ -173,7 +173,7 @@ def refuse(reason: str, **facts: object) -> ApiError:
 
 
 def error(problem: ApiError, _identity: str) -> Json:
-    """Give an error Google's shape."""
+    """Return an error in Google's format."""
     inner: Json = {"code": problem.status, "message": problem.message, "status": problem.kind or STATUSES.get(problem.status, "UNKNOWN")}
     return {"error": inner | ({"details": problem.details} if problem.details else {})}
 

@@ -48,7 +48,7 @@ async def retrieve(desk: Desk, _request: Request, name: str, _fate: Json | None)
 
 
 async def list_(desk: Desk, request: Request, _name: str, _fate: Json | None) -> Json:
-    """Return a page of all batches, the newest first."""
+    """Return a page of all batches, newest first."""
     query = {name: values[0] for name, values in parse_qs(request.query).items()}
     batches, more = page(desk.listed("google", WIRE, "batches/", FOREIGN_FACTS), query.get("pageToken"), None, int(query.get("pageSize", 50)))
     for batch in batches:
@@ -57,7 +57,7 @@ async def list_(desk: Desk, request: Request, _name: str, _fate: Json | None) ->
 
 
 async def cancel(desk: Desk, _request: Request, name: str, _fate: Json | None) -> Json:
-    """Have a batch end as soon as it is looked at again."""
+    """Cancel a batch; it ends when it is next retrieved."""
     batch = _found(desk, name)
     if batch.ended:
         raise ApiError(400, f"The batch {name} has ended and cannot be cancelled.", kind="FAILED_PRECONDITION")

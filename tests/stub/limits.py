@@ -31,7 +31,7 @@ class Bucket:
 
 
 class Window:
-    """A count that starts afresh every so many seconds."""
+    """A count that is reset after a fixed number of seconds."""
 
     def __init__(self, per_minute: float, seconds: float, now: float) -> None:
         self.capacity, self.seconds, self.used, self.start = per_minute * seconds / 60, seconds, 0.0, now
@@ -44,7 +44,7 @@ class Window:
         return self.capacity - self.used
 
     def wait(self, amount: float, now: float) -> float:
-        """Return the seconds until an amount can be taken; what is more than a window allows waits for a fresh one."""
+        """Return the seconds until an amount can be taken; what is more than a window allows waits for a new one."""
         return self.full_in(now) if self.left(now) < min(amount, self.capacity) else 0.0
 
     def take(self, amount: float, now: float) -> None:

@@ -1,4 +1,4 @@
-"""Answers that are none: a good one of which a part is replaced, or bytes of any kind."""
+"""Malformed answers: a good one with a replaced part, or arbitrary bytes."""
 
 import json
 from typing import Any

@@ -161,7 +161,7 @@ def refuse(reason: str, **facts: object) -> ApiError:
 
 
 def error(problem: ApiError, _identity: str) -> Json:
-    """Give an error OpenAI's shape."""
+    """Return an error in OpenAI's format."""
     kind, code = problem.kind, problem.code
     if kind is None:
         kind = "server_error" if problem.status >= 500 else "invalid_request_error"

@@ -152,7 +152,7 @@ async def retrieve(desk: Desk, _request: Request, name: str, _fate: Json | None)
 
 
 async def list_(desk: Desk, request: Request, _name: str, _fate: Json | None) -> Json:
-    """Return a page of all batches, the newest first."""
+    """Return a page of all batches, newest first."""
     query = {name: values[0] for name, values in parse_qs(request.query).items()}
     limit = int(query.get("limit", 20))
     if not 1 <= limit <= 100:
@@ -165,7 +165,7 @@ async def list_(desk: Desk, request: Request, _name: str, _fate: Json | None) ->
 
 
 async def cancel(desk: Desk, _request: Request, name: str, _fate: Json | None) -> Json:
-    """Have a batch end as soon as it is looked at again."""
+    """Cancel a batch; it ends when it is next retrieved."""
     batch = _found(desk, name)
     if batch.ended:
         raise ApiError(409, f"Cannot cancel a batch with status '{_status(desk, batch)}'.", kind="invalid_request_error")

@@ -51,7 +51,7 @@ REFUSAL = "I'm sorry, but I cannot assist with that request."
 
 
 def read(_request: Request, body: Json, settings: Settings) -> Call:
-    """Check a request and say what it asks for."""
+    """Check a request; return what it asks for."""
     _check(body)
     model = body["model"]
     parts = [Part("system", body["instructions"])] if body.get("instructions") else []
@@ -124,7 +124,7 @@ def _parts(items: list[Json]) -> list[Part]:
 
 
 def answer(call: Call, said: Answer, usage: Usage, identity: str) -> Json:
-    """Give an answer the shape of a response."""
+    """Return an answer as a response."""
     status, incomplete, failed = "completed", None, None
     content: Json = {"type": "output_text", "text": said.text, "annotations": [], "logprobs": []}
     if said.finish == "refusal" and said.variant == "failed":

@@ -27,7 +27,7 @@ Gone = Callable[[], Awaitable[Any]]
 
 @dataclass(slots=True)
 class Reply:
-    """What goes back."""
+    """The reply to a call."""
 
     status: int
     body: bytes = b""
@@ -47,13 +47,13 @@ class Service:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all that happened; the settings stay."""
+        """Clear the state; keep the settings."""
         self.books, self.cache = Books(), PrefixCache()
         self.limits: dict[tuple[str, str], Limits] = {}
         self.faults = Faults(self.settings.faults, time.monotonic())
 
     def change(self, values: Json) -> None:
-        """Change settings; limits and fault rules start afresh if they are among them.
+        """Change settings; limits and fault rules are reset if they are among them.
 
         Args:
             values: by name.

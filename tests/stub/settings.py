@@ -97,4 +97,4 @@ NAMES = frozenset(field.name for field in fields(Settings))
 LIMITS = frozenset(
     {"requests_per_minute", "input_tokens_per_minute", "output_tokens_per_minute", "tokens_per_minute", "window", "window_s", "burst", "burst_requests"}
 )
-"""A change of one of these starts the limits afresh."""
+"""A change of one of these resets the limits."""

@@ -56,7 +56,7 @@ class BatchClient:
         return await self.clients.openai.batches.create(input_file_id=file.id, endpoint=endpoint, completion_window="24h", metadata={"run": "night"})
 
     def name_of(self, batch: Any) -> str:
-        """Return by which name a batch is asked for."""
+        """Return the name by which a batch is requested."""
         return batch.name if self.protocol == "google" else batch.id
 
     def state_of(self, batch: Any) -> str:
@@ -108,7 +108,7 @@ class BatchClient:
         return found
 
     async def results(self, name: str) -> Results:
-        """Return what became of each request of a batch that has ended, in the order of its results."""
+        """Return the outcome of each request of a finished batch, in the order of its results."""
         match self.protocol:
             case "anthropic":
                 decoder = await self.clients.anthropic.messages.batches.results(name)

@@ -1,4 +1,4 @@
-"""The terms that all protocols share."""
+"""The types that all protocols share."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ Finish = Literal["stop", "length", "refusal"]
 
 @dataclass(slots=True)
 class Request:
-    """A request as it came."""
+    """A request as it arrived."""
 
     method: str
     path: str
