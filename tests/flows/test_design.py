@@ -1,6 +1,8 @@
-"""From a brief to a pack that is installed when asked, tried in rounds, and never replaced unasked."""
+"""A brief becomes a pack, which is installed and replaced only on request; pilots try it in rounds."""
 
+import asyncio
 import json
+import shutil
 
 import pytest
 
@@ -45,12 +47,29 @@ def design_settings(tmp_path, **roles):
     )
 
 
-async def test_a_brief_becomes_a_pack_that_is_installed_only_when_asked(tmp_path, data_root, packs, brief):
-    settings = design_settings(tmp_path)
-    found = await design(brief, "home-cooking", settings)
-    assert found.summary["pack"].endswith("(not installed: install=true)")
-    assert not list(packs.iterdir())
-    text = open_store().read(found.path)
+@pytest.fixture(scope="module")
+def drafted(prefect_server, tmp_path_factory):
+    """A folder with a data root, packs and a design that was not to be installed, and the flow's result."""
+    folder = tmp_path_factory.mktemp("drafted")
+    (folder / "packs").mkdir()
+    (folder / "brief.md").write_text(BRIEF, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNDERSTUDY_DATA", str(folder / "data"))
+        patch.setenv("UNDERSTUDY_PACKS", str(folder / "packs"))
+        return folder, asyncio.run(design(str(folder / "brief.md"), "home-cooking", design_settings(folder)))
+
+
+@pytest.fixture
+def designed_before(drafted, data_root):
+    """A copy of the design in the test's own data root."""
+    shutil.copytree(drafted[0] / "data", data_root)
+
+
+async def test_a_brief_becomes_a_pack_that_is_installed_only_on_request(tmp_path, data_root, packs, brief, drafted, designed_before):
+    settings, (folder, result) = design_settings(tmp_path), drafted
+    assert result.summary["pack"].endswith("(not installed: install=true)")
+    assert not list((folder / "packs").iterdir())
+    text = open_store().read(result.path)
     assert "a methodologist who measures how people learn" in text  # of the experts that were drafted
     assert "no measure of real quality" in text
     assert "In which languages does it answer?" in text  # what the brief leaves open
@@ -64,13 +83,13 @@ async def test_a_brief_becomes_a_pack_that_is_installed_only_when_asked(tmp_path
     assert "Answer in the language of the message." in load_pack("home-cooking").prompts["system"].text  # the finding that was applied
 
 
-async def test_an_installation_touches_its_domain_alone_and_what_is_there_is_not_replaced_unasked_and_kept_when_it_is(tmp_path, data_root, packs, brief):
+async def test_an_installation_changes_only_its_domain_and_replaces_a_pack_only_on_request_with_a_backup(tmp_path, data_root, packs, brief, designed_before):
     settings = design_settings(tmp_path)
     (packs / "prompts/other").mkdir(parents=True)
     (packs / "prompts/other/system.md").write_text("theirs", encoding="utf-8")
     await design(brief, "home-cooking", settings, install=True)
-    made = {path.relative_to(packs).parts[:-1] for path in packs.rglob("*") if path.is_file()} - {("prompts", "other")}
-    assert made == {("config", "domains", "home-cooking"), ("prompts", "home-cooking"), ("prompts", "home-cooking", "criteria")}
+    written = {path.relative_to(packs).parts[:-1] for path in packs.rglob("*") if path.is_file()} - {("prompts", "other")}
+    assert written == {("config", "domains", "home-cooking"), ("prompts", "home-cooking"), ("prompts", "home-cooking", "criteria")}
     mine = packs / "prompts/home-cooking/system.md"
     mine.write_text("---\ninputs: []\n---\nMine.\n", encoding="utf-8")
     with pytest.raises(DesignError, match="exists already"):
@@ -84,7 +103,7 @@ async def test_an_installation_touches_its_domain_alone_and_what_is_there_is_not
 
 async def test_bad_input_says_what_to_do(tmp_path, data_root, packs, brief):
     settings = design_settings(tmp_path)
-    for asked, error, said in (
+    for asked, error, message in (
         (("nowhere.md", "home-cooking"), DesignError, "does not exist"),
         ((brief, "Home Cooking"), DesignError, "Allowed: lower-case"),
         ((brief, "therapeutic-coaching"), DesignError, "exists already"),
@@ -93,16 +112,15 @@ async def test_bad_input_says_what_to_do(tmp_path, data_root, packs, brief):
         ((brief, "../shared"), DesignError, "Allowed: lower-case"),
         ((brief, "home-cooking/.."), DesignError, "Allowed: lower-case"),
     ):
-        with pytest.raises(error, match=said):
+        with pytest.raises(error, match=message):
             await design(*asked[:2], settings, *asked[3:])
     with pytest.raises(SettingsError, match=r"roles\.designer is null"):
         await design(brief, "home-cooking", design_settings(tmp_path, designer=None))
 
 
-async def test_rounds_of_a_pilot_play_the_same_personas_and_stand_beside_each_other(tmp_path, data_root, packs, brief):
+async def test_rounds_of_a_pilot_use_the_same_personas_and_are_compared(tmp_path, data_root, packs, brief):
     settings = design_settings(tmp_path)
-    first = await pilot("coding-mentor", 2, settings=settings)
-    assert (await pilot("coding-mentor", 2, settings=settings)).path == first.path  # nothing changed: the same round
+    await pilot("coding-mentor", 2, settings=settings)
     base = await pilot("coding-mentor", 2, "scripted/0.2", settings)
     assert "without training" in base.summary["next"]
     text = open_store().read(base.path.replace(".json", ".md"))
@@ -115,24 +133,23 @@ async def test_rounds_of_a_pilot_play_the_same_personas_and_stand_beside_each_ot
     assert (data_root / "pilots/coding-mentor/rounds/001/prompts/coding-mentor/assistant.md").is_file()
 
 
-async def test_a_base_is_tried_with_several_prompts_and_what_prompting_alone_reaches_is_said(tmp_path, data_root):
+async def test_a_base_model_is_tried_with_several_prompts_and_their_results_are_reported(tmp_path, data_root):
     mine = tmp_path / "mine.md"
     mine.write_text(
         "---\ninputs: []\n---\nTake up each topic by its name. Name the feeling before anything else. Ask one question at most.\n", encoding="utf-8"
     )
     settings = design_settings(tmp_path)
-    found = await pilot("therapeutic-coaching", 2, "scripted/0.5", settings, f"system,{mine}")
+    result = await pilot("therapeutic-coaching", 2, "scripted/0.5", settings, f"system,{mine}")
     rounds = [open_store().load_json(f"pilots/therapeutic-coaching/rounds/{number:03d}.json") for number in (1, 2)]
     assert rounds[0]["prompt"] == "system"
     assert rounds[1]["prompt"].startswith("mine.md (")
-    assert f"Prompting alone (system: {rounds[0]['passed']} of 2, mine.md" in found.summary["next"]
-    again = await pilot("therapeutic-coaching", 2, "scripted/0.5", settings, f"system,{mine}")
-    assert again.path == found.path  # the same rounds
+    assert f"Prompting alone (system: {rounds[0]['passed']} of 2, mine.md" in result.summary["next"]
+    assert (await pilot("therapeutic-coaching", 2, "scripted/0.5", settings, str(mine))).path == result.path  # nothing changed: the same round
     mine.write_text(mine.read_text(encoding="utf-8") + "Be kind.\n", encoding="utf-8")
     assert (await pilot("therapeutic-coaching", 2, "scripted/0.5", settings, str(mine))).path.endswith("003.json")  # another prompt
 
 
-async def test_a_prompt_for_a_pilot_that_cannot_be_used_is_said_first(tmp_path, data_root):
+async def test_an_unusable_prompt_for_a_pilot_is_reported_first(tmp_path, data_root):
     settings = design_settings(tmp_path)
     with pytest.raises(SettingsError, match="without a model to try it with"):
         await pilot(settings=settings, prompt="assistant")
@@ -141,17 +158,17 @@ async def test_a_prompt_for_a_pilot_that_cannot_be_used_is_said_first(tmp_path, 
     assert not list(data_root.glob("pilots/**/*.json"))
 
 
-async def test_a_round_of_a_pilot_has_a_sheet_for_a_person_and_says_how_far_its_judges_agree(tmp_path, data_root):
+async def test_a_pilot_writes_a_review_sheet_and_reports_the_agreement_of_its_judges(tmp_path, data_root):
     settings = design_settings(tmp_path, judges=["scripted/judge", "scripted/0.5"])
-    found = await pilot("coding-mentor", 3, settings=settings)
-    text = open_store().read(found.path.replace(".json", ".md"))
+    result = await pilot("coding-mentor", 3, settings=settings)
+    text = open_store().read(result.path.replace(".json", ".md"))
     assert "Krippendorff's alpha" in text
     assert "| scripted/0.5 and scripted/judge |" in text
     (sheet,) = data_root.glob("reviews/*/sheet.csv")
-    assert str(sheet) in found.summary["sheet"]
+    assert str(sheet) in result.summary["sheet"]
     filled = sheet.read_text(encoding="utf-8").replace(",,", ",YES,")
     sheet.write_text(filled, encoding="utf-8")
-    await pilot("coding-mentor", 3, settings=settings)
+    assert (await pilot("coding-mentor", 3, settings=settings)).path == result.path  # nothing changed: the same round
     assert sheet.read_text(encoding="utf-8") == filled
 
 
@@ -164,7 +181,7 @@ async def test_a_brief_that_contradicts_itself_is_refused_before_anything_is_dra
     assert not list(data_root.glob("designs/*/config"))
 
 
-async def test_findings_on_a_criterion_are_applied_as_well_and_what_would_not_load_is_not_taken(tmp_path, data_root, packs, brief, monkeypatch):
+async def test_findings_on_a_criterion_are_applied_and_a_revision_that_does_not_load_is_rejected(tmp_path, data_root, packs, brief, monkeypatch):
     def critical(request):
         what = str(request.inputs["what"])
         if what == "critique":
@@ -185,13 +202,13 @@ async def test_findings_on_a_criterion_are_applied_as_well_and_what_would_not_lo
         return designed(request)
 
     monkeypatch.setattr("core.scripted.chat.designed", critical)
-    found = await design(brief, "home-cooking", design_settings(tmp_path), install=True)
+    result = await design(brief, "home-cooking", design_settings(tmp_path), install=True)
     assert load_pack("home-cooking").rubric.criteria["CO1"].text.endswith("Narrower.")
-    text = open_store().read(found.path)
+    text = open_store().read(result.path)
     assert "For a person" in text
 
 
-async def test_a_stopped_critique_goes_on_with_what_was_not_decided(tmp_path, data_root, packs, brief, monkeypatch):
+async def test_a_stopped_critique_continues_with_the_undecided_findings(tmp_path, data_root, packs, brief, monkeypatch):
     asked, broken = [], ["the revision of intended-use.md"]
 
     def critical(request):
@@ -209,12 +226,12 @@ async def test_a_stopped_critique_goes_on_with_what_was_not_decided(tmp_path, da
         await design(brief, "home-cooking", settings)
     broken.clear()
     before = len(asked)
-    found = await design(brief, "home-cooking", settings)
+    result = await design(brief, "home-cooking", settings)
     assert asked[before:] == ["the revision of intended-use.md"]
-    assert found.summary["findings"] == "10, 2 applied"
+    assert result.summary["findings"] == "10, 2 applied"
 
 
-async def test_a_design_that_is_stopped_between_a_file_and_its_decision_asks_for_nothing_again(tmp_path, data_root, packs, brief, monkeypatch):
+async def test_a_design_stopped_between_a_file_and_its_decision_repeats_no_request(tmp_path, data_root, packs, brief, monkeypatch):
     asked, full, write = [], [True], Store.write_json
 
     def at_the_second_attempt(request):
@@ -232,19 +249,19 @@ async def test_a_design_that_is_stopped_between_a_file_and_its_decision_asks_for
     settings = design_settings(tmp_path)
     with pytest.raises(StoreError):
         await design(brief, "home-cooking", settings)
-    found = await design(brief, "home-cooking", settings)
-    assert found.summary["findings"] == "5, 1 applied"
+    result = await design(brief, "home-cooking", settings)
+    assert result.summary["findings"] == "5, 1 applied"
     assert len({str(one) for one in asked}) == len(asked)
     (system,) = data_root.glob("designs/*/prompts/*/system.md")
     assert system.read_text(encoding="utf-8").count("Answer in the language of the message.") == 1
     assert not list(data_root.glob("answers/*"))
 
 
-async def test_a_pack_that_is_there_is_reviewed_by_its_experts_and_not_changed(tmp_path, data_root):
+async def test_an_existing_pack_is_reviewed_by_its_experts_and_not_changed(tmp_path, data_root):
     settings = design_settings(tmp_path)
     before = pack_files(CHECKOUT, "therapeutic-coaching")
-    found = await critique("therapeutic-coaching", settings)
-    text = open_store().read(found.path.replace(".json", ".md"))
+    result = await critique("therapeutic-coaching", settings)
+    text = open_store().read(result.path.replace(".json", ".md"))
     assert all(expert.name in text for expert in load_pack("therapeutic-coaching").experts)
     assert "no measure of real quality" in text
     assert pack_files(CHECKOUT, "therapeutic-coaching") == before

@@ -1,4 +1,4 @@
-"""Another domain is a matter of files: a second one runs through the whole pipeline, and so does one that is written here, as far as its dataset."""
+"""A domain is a set of files: a second pack, and a minimal one written here, are taken as far as a dataset."""
 
 import asyncio
 import json
@@ -18,22 +18,22 @@ from tests.flows.test_commands import assert_refused, finish
 SECOND = str(CHECKOUT / "tests/packs")
 
 
-def test_a_second_domain_is_rehearsed_judged_and_made_into_a_dataset_of_its_own(command, data_root, tmp_path):
-    settings = write_settings(tmp_path, generation={"conversations": 24, "exchanges": None})
+def test_a_second_domain_gets_its_own_conversations_assessments_and_dataset(command, data_root, tmp_path):
+    settings = write_settings(tmp_path, generation={"conversations": 12, "exchanges": None})
     for word in ("generate", "assess", "dataset"):
         code, output = finish(command(word, "--domain=bicycle-workshop", f"--settings={settings}", UNDERSTUDY_PACKS=SECOND), timeout=400)
         assert code == 0, output
     (card,) = data_root.glob("datasets/*/README.md")
     assert "| judge | scripted/judge was never measured against the golden set (understudy calibrate)" in card.read_text(encoding="utf-8")
     (report,) = data_root.glob("reports/transcripts-*.md")
-    assert "24 conversations" in report.read_text(encoding="utf-8")
+    assert "12 conversations" in report.read_text(encoding="utf-8")
     assert list(data_root.glob("hub/datasets/understudy/bicycle-workshop/commits/*"))  # not into another domain's dataset
     transcripts = [Transcript.model_validate_json(path.read_text(encoding="utf-8")) for path in data_root.glob("transcripts/bicycle-workshop/*.json")]
-    assert len(transcripts) == 24
+    assert len(transcripts) == 12
     assert {len(item.exchanges) for item in transcripts} == {2, 3, 4}
 
 
-def test_a_domain_is_shown_where_it_may_stand(command):
+def test_an_unknown_domain_names_the_setting_that_adds_packs(command):
     assert_refused(*finish(command("generate", "--domain=bicycle-workshop")), "Unknown domain 'bicycle-workshop'", "UNDERSTUDY_PACKS adds a place")
 
 
@@ -118,7 +118,7 @@ def write_bakery(root):
         (prompts / f"criteria/{key}-rule.md").write_text(f"---\n{yaml.safe_dump(head)}---\nYES if it is so, NO if not.\n", encoding="utf-8")
 
 
-def test_a_domain_that_somebody_just_wrote_is_rehearsed_judged_and_made_into_a_dataset(tmp_path, data_root, monkeypatch):
+def test_a_minimal_domain_written_from_scratch_yields_a_dataset(tmp_path, data_root, monkeypatch):
     write_bakery(tmp_path / "mine")
     monkeypatch.setenv("UNDERSTUDY_PACKS", str(tmp_path / "mine"))
     assert load_pack("bakery").guards == load_pack("bakery", tmp_path / "mine").guards

@@ -1,4 +1,4 @@
-"""A proxy that repeats what it was sent puts the key into its answers; no byte that a run leaves behind holds it."""
+"""A proxy that echoes requests puts the key into its answers; no file or output of a run contains it."""
 
 import base64
 import html
@@ -45,8 +45,9 @@ ECHOES = (
 
 
 class Proxy(BaseHTTPRequestHandler):
-    """Answers with the header that it got, in another shape each time."""
+    """Answers with the header that it got, in another shape each time: the first `answered` requests as a model does, later ones with errors."""
 
+    answered = 0
     statuses = (400,)
     asked = 0
 
@@ -55,18 +56,18 @@ class Proxy(BaseHTTPRequestHandler):
         sent = self.headers["authorization"]
         assert KEY in sent
         Proxy.asked += 1
-        said = ECHOES[Proxy.asked % len(ECHOES)](sent)
-        status = Proxy.statuses[Proxy.asked % len(Proxy.statuses)]
-        self.send_response(status, said if status == 400 else None)
+        echo = ECHOES[Proxy.asked % len(ECHOES)](sent)
+        status = 200 if Proxy.asked <= Proxy.answered else Proxy.statuses[Proxy.asked % len(Proxy.statuses)]
+        self.send_response(status, echo if status == 400 else None)
         if status == 302:
             self.send_header("Location", f"/elsewhere?{quote(sent)}")
         if status == 200:
-            message = {"role": "assistant", "content": f"You sent {said}. I hear that the day was long and that sleep does not come easily."}
+            message = {"role": "assistant", "content": f"You sent {echo}. I hear that the day was long and that sleep does not come easily."}
             usage = {"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10}
             choices = [{"index": 0, "finish_reason": "stop", "message": message}]
-            said = json.dumps({"id": sent, "object": "chat.completion", "created": 1, "model": sent, "choices": choices, "usage": usage})
+            echo = json.dumps({"id": sent, "object": "chat.completion", "created": 1, "model": sent, "choices": choices, "usage": usage})
             self.send_header("Content-Type", "application/json")
-        body = said.encode()
+        body = echo.encode()
         self.send_header("x-request-id", quote(sent))
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -110,11 +111,11 @@ def left_behind(*folders):
     return {path: path.read_bytes() for folder in folders for path in Path(folder).rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("statuses", [(400, 302, 400, 500), (401,), (200,)], ids=["failures", "a refused key", "answers"])
-def test_no_byte_that_a_run_leaves_behind_holds_the_key(proxy, tmp_path, forked, statuses):
-    Proxy.statuses, Proxy.asked = statuses, 0
+@pytest.mark.parametrize(("answered", "statuses"), [(2 * len(ECHOES), (400, 302, 400, 500)), (0, (401,))], ids=["answers, then failures", "a refused key"])
+def test_no_file_or_output_of_a_run_contains_the_key(proxy, tmp_path, forked, answered, statuses):
+    Proxy.answered, Proxy.statuses, Proxy.asked = answered, statuses, 0
     settings = yaml.safe_load(
-        Path(write_settings(tmp_path, generation={"conversations": 9, "exchanges": [2, 2], "minimum_exchanges": 2, "concurrency": 9})).read_text(
+        Path(write_settings(tmp_path, generation={"conversations": 18, "exchanges": [2, 2], "minimum_exchanges": 2, "concurrency": 9})).read_text(
             encoding="utf-8"
         )
     )
@@ -129,14 +130,15 @@ def test_no_byte_that_a_run_leaves_behind_holds_the_key(proxy, tmp_path, forked,
     env |= {"PREFECT_HOME": str(home), "UNDERSTUDY_DATA": str(data), "OPENAI_COMPATIBLE_API_KEY": KEY, "PREFECT_LOGGING_LEVEL": "DEBUG"}
     words = [sys.executable, "-m", "flows.terminal", "generate", f"--settings={tmp_path / 'settings.yaml'}"]
     done = subprocess.run(words, cwd=CHECKOUT, env=env, capture_output=True, timeout=300, check=False)
-    said = done.stdout + done.stderr
-    assert Proxy.asked > 0, said
-    assert b"[redacted]" in b"".join([said, *left_behind(data).values()]), said.decode()
-    for path, content in {**left_behind(home, data), "the terminal": said}.items():
+    output = done.stdout + done.stderr
+    assert Proxy.asked > answered, output
+    assert b"[redacted]" in b"".join([output, *left_behind(data).values()]), output.decode()
+    assert not answered or b"[redacted]" in b"".join(left_behind(data / "transcripts").values()), output.decode()
+    for path, content in {**left_behind(home, data), "the terminal": output}.items():
         for trace in traces_of(KEY):
             assert trace not in content, (path, trace)
     assert any(path.suffix == ".db" for path in left_behind(home))
-    assert b"DEBUG" in b"".join([said, *left_behind(home, data).values()])
+    assert b"DEBUG" in b"".join([output, *left_behind(home, data).values()])
 
 
 @guarded
@@ -155,21 +157,21 @@ async def asks() -> None:
     await ask()
 
 
-async def test_an_error_of_an_sdk_is_stored_without_the_key_that_it_carries(monkeypatch, caplog):
+async def test_an_sdk_error_is_stored_without_its_key(monkeypatch, caplog):
     monkeypatch.setenv("OPENAI_COMPATIBLE_API_KEY", KEY)
     with pytest.raises(Exception, match="AuthenticationError: No") as caught:
         await asks()
     async with get_client() as client:
         (stored,) = await client.read_flow_runs(flow_filter=FlowFilter.model_validate({"name": {"any_": ["asks"]}}))
-    said = stored.model_dump_json()
-    assert "AuthenticationError: No." in said
+    state = stored.model_dump_json()
+    assert "AuthenticationError: No." in state
     results = left_behind(get_current_settings().results.local_storage_path)
     for trace in traces_of(KEY):
-        for kept in (said.encode(), pickle.dumps(caught.value), caplog.text.encode(), *results.values()):
+        for kept in (state.encode(), pickle.dumps(caught.value), caplog.text.encode(), *results.values()):
             assert trace not in kept
 
 
-def test_every_flow_and_task_stores_its_errors_without_keys():
+def test_every_flow_and_task_removes_keys_from_its_errors():
     modules = [importlib.import_module(module.name) for package in (flows, tasks) for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")]
     found = {run.name: run for module in modules for run in vars(module).values() if isinstance(run, Flow | Task)}
     assert {"pipeline", "generation", "assess", "train"} <= found.keys()
