@@ -5,17 +5,10 @@ from prefect.logging import get_run_logger
 from blocks.access import check_publications
 from blocks.hub import load_hub
 from blocks.tokens import load_tokenizer
-from core.dataset.build import (
-    BuiltDataset,
-    DatasetPlan,
-    build,
-    existing_dataset,
-    finish,
-    plan_dataset,
-    select,
-)
+from core.dataset.build import BuiltDataset, build, existing_dataset, finish, select
 from core.dataset.example_files import split_files
 from core.dataset.pairs import PAIR_FILES
+from core.dataset.plan import DatasetPlan, plan_dataset
 from core.escaping import Markdown
 from core.imports.foreign_files import shown
 from core.llm.run import Run

@@ -1,7 +1,7 @@
 """Gathers the transcripts to train on: those that passed, each once. For every other one it records why it is left out."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from core.dataset.corrections import source_of
 from core.errors import DatasetError, PersonaError
 from core.fingerprint import fingerprint
 from core.records import Outcome, Persona, Record, Transcript
+from core.storage.store import Store
 
 NOT_GATHERED = "passed, not gathered"
 """Start of the reason for a transcript that passed but does not meet the gathering rule."""
@@ -205,3 +206,8 @@ def judges_of(gathered: Gathered) -> list[str]:
     """Return the judges of the transcripts to train on, the most frequent first."""
     judges = (item.judge if item.assessment.endswith(".json") else f"{item.judge} (as its checkpoint says)" for item in gathered.passing)
     return [judge for judge, _ in Counter(judges).most_common()]
+
+
+def read_passing(store: Store, gathered: Gathered) -> Iterator[Transcript]:
+    """Yield the transcripts that passed, each read when it is needed."""
+    return (store.load(str(item.path), Transcript) for item in gathered.passing)
