@@ -221,6 +221,8 @@ def human_agreement(
 
 
 def _ranked(judge: str, own: np.ndarray, others: np.ndarray, threshold: float, few: int) -> RankAgreement:
+    from scipy import stats  # noqa: PLC0415  # takes more than a second to load
+
     n = len(own)
     if others.shape[1] == 0 or n < 2:
         what = "there is no other judge" if others.shape[1] == 0 else f"transcripts that every judge scored: {n}; at least 2 are needed"
@@ -230,17 +232,11 @@ def _ranked(judge: str, own: np.ndarray, others: np.ndarray, threshold: float, f
     for values, whose in ((own, "the judge"), (mean, "the others")):
         if np.ptp(values) == 0:
             return RankAgreement(judge, None, n, far=False, reason=f"{whose} scored all transcripts alike")
-    correlation = float(np.corrcoef(_mean_ranks(own), _mean_ranks(mean))[0, 1])
+    correlation = float(stats.spearmanr(own, mean).statistic)
     if correlation < threshold and (n < few or others.shape[1] == 1):
         what = f"not named: small n ({n} transcripts)" if n < few else "not named: of two judges neither is the rest"
         return RankAgreement(judge, correlation, n, far=False, reason=what)
     return RankAgreement(judge, correlation, n, far=correlation < threshold)
-
-
-def _mean_ranks(values: np.ndarray) -> np.ndarray:
-    """Return each value's rank, (n,); equal values share their mean rank. `scipy.stats` does the same and takes more than a second to load."""
-    _, places, numbers = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(numbers) - (numbers - 1) / 2)[places]
 
 
 def _coded(criteria: Mapping[str, Answers]) -> tuple[np.ndarray, list[str], int]:
