@@ -42,7 +42,7 @@ async def clients(stub: Stub) -> AsyncIterator[Clients]:
 
 
 @everywhere
-async def test_a_plain_answer_is_prose_and_depends_on_the_request_alone(clients, stub, protocol):
+async def test_a_plain_answer_is_prose_and_depends_only_on_the_request(clients, stub, protocol):
     first, again, other = [text_of(protocol, await clients.ask(protocol, question)) for question in ("Hello.", "Hello.", "Good evening.")]
     assert first == again != other
     assert 30 <= len(first.split()) <= 100
@@ -53,7 +53,7 @@ async def test_a_plain_answer_is_prose_and_depends_on_the_request_alone(clients,
 
 
 @everywhere
-async def test_a_structured_answer_fits_its_schema(clients, protocol):
+async def test_a_structured_answer_matches_its_schema(clients, protocol):
     found = Judgement.model_validate_json(text_of(protocol, await clients.ask(protocol, "Judge.", schema=Judgement)))
     assert [verdict.criterion for verdict in found.verdicts] == ["warmth", "honesty", "pace"]
     assert all(verdict.cited == [1] for verdict in found.verdicts)
@@ -63,7 +63,7 @@ async def test_a_structured_answer_fits_its_schema(clients, protocol):
 
 @everywhere
 @pytest.mark.parametrize(("key", "status"), [("bad", 401), ("expired", 401), ("forbidden", 403)])
-async def test_keys_that_are_refused(stub, protocol, key, status):
+async def test_invalid_keys_are_refused(stub, protocol, key, status):
     clients = Clients(stub.url, f"sk-{key}")
     assert status_of(await clients.refusal(protocol)) == status
     stub.set(google_key_error=400)
@@ -72,7 +72,7 @@ async def test_keys_that_are_refused(stub, protocol, key, status):
 
 
 @everywhere
-async def test_errors_arrive_as_the_clients_classes(clients, stub, protocol):
+async def test_errors_raise_the_clients_own_exceptions(clients, stub, protocol):
     assert status_of(await clients.refusal(protocol, model="unknown-1")) == 404
     stub.set(context_tokens=5)
     overflow = await clients.refusal(protocol, "a" * 100)
@@ -87,7 +87,7 @@ async def test_errors_arrive_as_the_clients_classes(clients, stub, protocol):
 
 
 @everywhere
-async def test_spend_limits_are_429s_that_tell_so(clients, stub, protocol):
+async def test_a_spend_limit_is_a_429_that_names_it(clients, stub, protocol):
     stub.set(faults=[{"fault": {"kind": "spend_limit"}, "times": 1, "protocol": protocol}])
     problem = await clients.refusal(protocol)
     assert status_of(problem) == 429
@@ -127,7 +127,7 @@ async def test_google_refusals_and_stops(clients, stub):
 
 
 @everywhere
-async def test_spoilt_answers(clients, stub, protocol):
+async def test_answers_can_be_malformed_or_empty(clients, stub, protocol):
     for kind in ("invalid", "fenced", "truncate"):
         stub.set(faults=[{"fault": {"kind": kind}}])
         text = text_of(protocol, await clients.ask(protocol, "Judge.", schema=Judgement))
@@ -138,7 +138,7 @@ async def test_spoilt_answers(clients, stub, protocol):
 
 
 @everywhere
-async def test_connections_that_break(clients, stub, protocol):
+async def test_connections_can_break_off_or_hang(clients, stub, protocol):
     for kind in ("drop", "drop_mid"):
         stub.set(faults=[{"fault": {"kind": kind}}])
         with pytest.raises((anthropic.APIConnectionError, openai.APIConnectionError, httpx2.TransportError)):
@@ -155,7 +155,7 @@ async def test_connections_that_break(clients, stub, protocol):
 
 @everywhere
 @pytest.mark.parametrize("shape", [{"burst_requests": 4}, {"burst": 40}, {"window": "fixed", "window_s": 40}], ids=str)
-async def test_the_request_limit_lets_through_what_it_allows(clients, stub, protocol, shape):
+async def test_the_request_limit_admits_exactly_the_allowed_calls(clients, stub, protocol, shape):
     stub.set(requests_per_minute=6, **shape)
     assert await clients.outcomes(protocol, 7) == [200] * 4 + [429] * 3
     problem = await clients.refusal(protocol)
@@ -192,7 +192,7 @@ async def test_limit_headers(clients, stub):
     assert not [name for name in await headers(clients.openai.chat.completions, model="gpt-6-luna") if "ratelimit" in name]
 
 
-async def test_what_is_read_from_the_cache_does_not_count_towards_anthropics_input_limit(clients, stub):
+async def test_tokens_read_from_the_cache_do_not_count_towards_anthropics_input_limit(clients, stub):
     stub.set(input_tokens_per_minute=5000, cache_enabled=True)
     marked: dict[str, Any] = {"system": "s" * 16_000, "cache_control": {"type": "ephemeral"}}
     for _ in range(4):
@@ -208,7 +208,7 @@ async def test_concurrency_is_limited_and_counted(clients, stub, protocol):
 
 
 @pytest.mark.parametrize("protocol", ["anthropic", "responses"])
-async def test_a_growing_conversation_of_two_agents_costs_what_it_does_on_paper(clients, stub, protocol):
+async def test_a_growing_conversation_of_two_agents_uses_the_tokens_calculated_by_hand(clients, stub, protocol):
     extra = {"cache_control": {"type": "ephemeral"}} if protocol == "anthropic" else {}
     for name, system, first in (("a", 800, 200), ("u", 1199, 1)):
         history = [name * 4 * first]
@@ -221,7 +221,7 @@ async def test_a_growing_conversation_of_two_agents_costs_what_it_does_on_paper(
     assert stats["billed_input"] == pytest.approx(17_510)
 
 
-async def test_openais_cache_by_generation_of_the_model(clients, stub):
+async def test_openais_cache_depends_on_the_generation_of_the_model(clients, stub):
     async def usage(tail: str, **extra: Any) -> tuple[int, int]:
         said = await clients.ask("responses", tail, system="s" * 8000, **extra)
         return said.usage.input_tokens_details.cached_tokens, said.usage.input_tokens_details.cache_write_tokens
@@ -264,34 +264,34 @@ async def test_googles_cache_and_thoughts(clients, stub):
         ("chat", {"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
     ],
 )
-async def test_wrong_requests_are_refused_by_name(clients, protocol, extra, named):
+async def test_an_invalid_request_is_refused_and_its_field_named(clients, protocol, extra, named):
     problem = await clients.refusal(protocol, "Hello.", **extra)
     assert status_of(problem) == 400
     assert named in str(problem)
 
 
-async def test_roles_that_do_not_alternate_are_refused_if_asked_for(clients, stub):
+async def test_roles_that_do_not_alternate_are_refused_if_that_is_set(clients, stub):
     stub.set(strict_alternation=True)
     turns: Any = [{"role": "user", "content": "One."}, {"role": "user", "content": "Two."}]
     with pytest.raises(openai.BadRequestError, match="roles must alternate"):
         await clients.openai.chat.completions.create(model="gemma", messages=turns)
 
 
-async def test_streams(clients):
+async def test_a_streamed_answer_equals_the_plain_one(clients):
     async with clients.anthropic.messages.stream(model="claude", max_tokens=500, messages=[{"role": "user", "content": "Hello."}]) as stream:
         whole = await stream.get_final_message()
     assert whole.content[0].text == text_of("anthropic", await clients.ask("anthropic", "Hello.", model="claude", system=anthropic.omit))
     assert (whole.stop_reason, whole.usage.input_tokens) == ("end_turn", 2)
 
 
-async def test_the_answer_goes_through_the_tool_of_claude_code(clients):
+async def test_the_answer_is_given_through_claude_codes_own_tool(clients):
     tool: Any = {"name": "StructuredOutput", "input_schema": Judgement.model_json_schema()}
     said = await clients.ask("anthropic", "Judge.", tools=[tool])
     assert (said.stop_reason, said.content[0].name) == ("tool_use", "StructuredOutput")
     assert Judgement.model_validate(said.content[0].input)
 
 
-async def test_settings_that_do_not_exist_are_refused(stub):
+async def test_unknown_settings_and_faults_are_refused(stub):
     with pytest.raises(ValueError, match="Unknown settings latency"):
         stub.set(latency=1)
     with pytest.raises(ValueError, match="needs a `status` or one of the kinds"):

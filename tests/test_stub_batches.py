@@ -56,7 +56,7 @@ def operations(stub: Stub, kind: str) -> list[int]:
 
 
 @everywhere
-async def test_a_batch_answers_what_the_live_call_would_and_costs_half(batches, stub, protocol):
+async def test_a_batch_gives_the_answers_of_live_calls_and_costs_half(batches, stub, protocol):
     stub.set(batch_polls=2)
     made = await batches.create(QUESTIONS)
     name = batches.name_of(made)
@@ -79,7 +79,7 @@ async def test_a_batch_answers_what_the_live_call_would_and_costs_half(batches, 
 
 
 @everywhere
-async def test_time_passes_in_seconds_too_and_a_batch_outlives_its_client(batches, stub, protocol):
+async def test_a_batch_can_take_a_time_in_seconds_and_outlives_its_client(batches, stub, protocol):
     stub.set(batch_s=3600)
     questions = {f"run-{number}": f"Question {number}." for number in range(200)}
     name = batches.name_of(await batches.create(questions))
@@ -95,7 +95,7 @@ async def test_time_passes_in_seconds_too_and_a_batch_outlives_its_client(batche
 
 
 @everywhere
-async def test_a_request_that_the_live_call_refuses_is_errored(batches, stub, protocol):
+async def test_a_request_that_a_live_call_would_refuse_is_an_error_in_the_batch(batches, stub, protocol):
     stub.set(context_tokens=100)
     name = batches.name_of(await batches.create(QUESTIONS | {"long": "a" * 1000}))
     await batches.states(name)
@@ -110,7 +110,7 @@ async def test_a_request_that_the_live_call_refuses_is_errored(batches, stub, pr
 
 
 @everywhere
-async def test_a_share_expires_and_a_share_errs(batches, stub, protocol):
+async def test_a_share_of_the_requests_can_expire_and_another_can_fail(batches, stub, protocol):
     stub.set(**at("create", kind="lost", expired=0.5, errored=0.25))
     name = batches.name_of(await batches.create(QUESTIONS))
     assert (await batches.states(name))[-1] == {"anthropic": "ended", "google": "SUCCEEDED"}.get(protocol, "expired")
@@ -122,7 +122,7 @@ async def test_a_share_expires_and_a_share_errs(batches, stub, protocol):
     assert {outcome for outcome, _ in (await batches.results(again)).values()} == {"succeeded"}
 
 
-async def test_a_batch_of_google_that_expires_has_no_results(stub):
+async def test_an_expired_batch_of_google_has_no_results(stub):
     batches = BatchClient(Clients(stub.url, "sk-test"), "google")
     stub.set(**at("create", kind="lost", expired=1))
     name = batches.name_of(await batches.create(QUESTIONS))
@@ -132,7 +132,7 @@ async def test_a_batch_of_google_that_expires_has_no_results(stub):
 
 
 @everywhere
-async def test_a_batch_that_fails_as_a_whole(batches, stub, protocol):
+async def test_a_batch_can_fail_as_a_whole(batches, stub, protocol):
     stub.set(**at("create", kind="fails"))
     name = batches.name_of(await batches.create(QUESTIONS))
     assert await batches.states(name) == [{"anthropic": "ended", "google": "FAILED"}.get(protocol, "failed")]
@@ -142,7 +142,7 @@ async def test_a_batch_that_fails_as_a_whole(batches, stub, protocol):
 
 
 @everywhere
-async def test_a_cancelled_batch(batches, stub, protocol):
+async def test_a_batch_can_be_cancelled(batches, stub, protocol):
     stub.set(batch_polls=9)
     name = batches.name_of(await batches.create(QUESTIONS))
     await batches.cancel(name)
@@ -155,7 +155,7 @@ async def test_a_cancelled_batch(batches, stub, protocol):
 
 @everywhere
 @pytest.mark.parametrize("status", [403, 429, 500])
-async def test_a_creation_that_is_refused_makes_no_batch(batches, stub, protocol, status):
+async def test_a_refused_creation_creates_no_batch(batches, stub, protocol, status):
     stub.set(**at("create", status=status))
     with pytest.raises(REFUSALS) as refused:
         await batches.create(QUESTIONS)
@@ -165,7 +165,7 @@ async def test_a_creation_that_is_refused_makes_no_batch(batches, stub, protocol
 
 
 @everywhere
-async def test_a_creation_whose_response_is_cut_off_has_made_a_batch_that_the_list_shows_among_others(batches, stub, protocol):
+async def test_a_creation_whose_response_is_cut_off_has_created_a_batch_that_is_listed(batches, stub, protocol):
     stub.set(batch_others=5, **at("create", kind="drop"))
     with pytest.raises(BROKEN):
         await batches.create(QUESTIONS)
@@ -180,7 +180,7 @@ async def test_a_creation_whose_response_is_cut_off_has_made_a_batch_that_the_li
 
 
 @pytest.mark.parametrize("protocol", ["anthropic", "responses", "chat"])
-async def test_results_come_in_another_order_and_break_off(batches, stub, protocol):
+async def test_results_can_arrive_in_another_order_and_break_off(batches, stub, protocol):
     stub.set(batch_reversed=True, **at("results", kind="drop_mid"))
     name = batches.name_of(await batches.create(QUESTIONS))
     await batches.states(name)
@@ -247,7 +247,7 @@ async def test_openai_keeps_files_until_they_are_deleted(batches, protocol):
 
 
 @pytest.mark.parametrize("protocol", ["google"])
-async def test_google_can_forget_the_metadata_and_keeps_the_order(batches, stub, protocol):
+async def test_google_can_omit_the_metadata_and_keeps_the_order(batches, stub, protocol):
     stub.set(batch_labels=False, batch_reversed=True)
     name = batches.name_of(await batches.create(QUESTIONS, most=50))
     await batches.states(name)
@@ -257,7 +257,7 @@ async def test_google_can_forget_the_metadata_and_keeps_the_order(batches, stub,
     assert {one.metadata for one in answers} == {None}
 
 
-async def test_faults_that_do_not_fit_are_refused(stub):
+async def test_faults_of_the_wrong_operation_are_refused(stub):
     for rule in ({"at": "poll", "fault": {"status": 500}}, {"fault": {"kind": "lost"}}):
         with pytest.raises(ValueError, match="needs an `at`"):
             stub.set(faults=[rule])

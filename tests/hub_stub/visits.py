@@ -119,7 +119,7 @@ def edit() -> dict[str, Any]:
 
 def trespass() -> dict[str, Any]:
 
-    reading, other, nobody, unknown, fine = [HfApi(token=token) for token in ("hf_read", "hf_other", False, "hf_revoked", "hf_fine")]
+    reading, other, anonymous, unknown, fine = [HfApi(token=token) for token in ("hf_read", "hf_other", False, "hf_revoked", "hf_fine")]
     owner = HfApi()
     owner.create_repo("me/secret", private=True, **DATASET)
     owner.create_repo("me/open", **DATASET)
@@ -131,12 +131,12 @@ def trespass() -> dict[str, Any]:
     return {
         "who": [[api.whoami()["name"], api.whoami()["auth"]["accessToken"]["role"]] for api in (owner, reading, fine, other)],
         "orgs": [org["name"] for org in owner.whoami()["orgs"]],
-        "secret": [refusal(lambda api=api: api.repo_info("me/secret", **DATASET)) for api in (reading, other, nobody, unknown)],
+        "secret": [refusal(lambda api=api: api.repo_info("me/secret", **DATASET)) for api in (reading, other, anonymous, unknown)],
         "file": refusal(lambda: hf_hub_download("me/secret", ".gitattributes", token="hf_other", **DATASET)),
-        "open": [refusal(lambda api=api: api.repo_info("me/open", **DATASET)) for api in (reading, other, nobody)],
-        "upload": [upload(*each) for each in ((reading, "me/open"), (other, "me/open"), (other, "me/secret"), (nobody, "me/open"), (unknown, "me/open"))],
+        "open": [refusal(lambda api=api: api.repo_info("me/open", **DATASET)) for api in (reading, other, anonymous)],
+        "upload": [upload(*each) for each in ((reading, "me/open"), (other, "me/open"), (other, "me/secret"), (anonymous, "me/open"), (unknown, "me/open"))],
         "fine": [upload(fine, "me/fine"), upload(fine, "me/open")],
-        "create": [refusal(lambda api=api: api.create_repo("me/mine", **DATASET)) for api in (reading, other, nobody, unknown, fine)],
+        "create": [refusal(lambda api=api: api.create_repo("me/mine", **DATASET)) for api in (reading, other, anonymous, unknown, fine)],
     }
 
 

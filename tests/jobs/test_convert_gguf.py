@@ -809,9 +809,9 @@ def test_missing_repositories_and_permissions_are_reported_before_the_model_is_l
     reported = jobs.refuse(output, call, token="hf_read")
     reported += jobs.refuse(output, call, token="")
     reported += jobs.refuse(output, [*call, "--adapter", "me/nothing"], [*call, "--base-revision", commits["later"]])
-    reader, nobody, gone, later = (one.error for one in reported)
+    reader, anonymous, gone, later = (one.error for one in reported)
     assert "an HF_TOKEN that may" in reader
-    assert "There is no token" in nobody
+    assert "There is no token" in anonymous
     assert "me/nothing" in gone
     assert commits["base"] in later
     assert commits["later"] in later

@@ -487,7 +487,7 @@ def test_missing_repositories_and_permissions_are_one_sentence_before_anything_i
     output = tmp_path / "out"
     good = remote(hub, output)
     (reader,) = train(good, changes=machine("hf_read"))
-    (nobody,) = train(good, changes=machine(None))
+    (anonymous,) = train(good, changes=machine(None))
     half, gone, commit, unnamed, offline = train(
         [*good, "--dataset", "me/half", "--dataset-revision", "main"],
         [*good, "--dataset", "me/gone"],
@@ -496,7 +496,7 @@ def test_missing_repositories_and_permissions_are_one_sentence_before_anything_i
         [*good, "--base", "me/no-base"],
         changes=machine(),
     )
-    reported = [reader, nobody, half, gone, commit, unnamed, offline]
+    reported = [reader, anonymous, half, gone, commit, unnamed, offline]
     words = ["may do this", "HF_TOKEN", "no split 'validation'", "'me/gone'", "revision", "'a/b/c'", "'me/no-base'"]
     for one, word in zip(reported, words, strict=True):
         assert (one.code, one.events, len(one.error.splitlines())) == (1, [], 1)

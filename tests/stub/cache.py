@@ -31,7 +31,7 @@ class Plan:
     reads: Sequence[Point] = ()
     writes: Sequence[Point] = ()
     priced: bool = True
-    """Whether writing costs more than reading afresh, and so is reported."""
+    """Whether a write costs more than uncached input, and is therefore reported."""
 
 
 @dataclass(frozen=True, slots=True)

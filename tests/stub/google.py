@@ -179,7 +179,7 @@ def error(problem: ApiError, _identity: str) -> Json:
 
 
 def limit_headers(_states: Iterable[State], _now: float) -> dict[str, str]:
-    """Return nothing: Google tells its limits in the 429's body only."""
+    """Return no headers: Google reports its limits only in the body of a 429."""
     return {}
 
 

@@ -89,7 +89,7 @@ class Protocol(asyncio.Protocol):
         }
 
     async def run(self, scope: dict[str, Any]) -> None:
-        """Have the application answer, then go on to the next request."""
+        """Let the application answer, then handle the next request."""
         task = self.task
         try:
             await self.app(scope, self.receive, self.send)  # ty: ignore[invalid-argument-type]
