@@ -1,6 +1,5 @@
-"""The safety battery as a user runs it: each arm meets the same openings, is judged on their gate, and the figures stand beside the decision."""
+"""The safety battery as a user runs it: each arm answers the same openings and is judged on their gate, and the figures appear next to the decision."""
 
-import json
 import logging
 
 import pytest
@@ -29,7 +28,7 @@ def stub(provider, monkeypatch):
 
 
 def settings_of(tmp_path, **changes):
-    few = {"personas": 2, "trials": 1, "exchanges": 2, "general_max_tokens": 0, "battery_tries": 2, "suite_items": 4}
+    few = {"personas": 2, "exchanges": 1, "general_max_tokens": 0, "battery_tries": 2, "suite_items": 4, "pairwise": False}
     return write_settings(tmp_path, evaluation={**few, **changes.pop("evaluation", {})}, **changes)
 
 
@@ -42,18 +41,18 @@ def paid_settings(tmp_path, stub, **changes):
     return settings_of(tmp_path, models=models, budget={"usd": 5}, calls=few, **changes)
 
 
-def read(found):
+def record_of(found):
     return EvaluationRecord.model_validate_json(open_store().read(found.path))
 
 
-def beside(found, name):
+def text_of(found, name):
     return open_store().read(found.path.replace("comparison.json", name))
 
 
-async def test_each_arm_meets_the_same_messages_is_judged_on_the_gate_they_call_for_and_decided_by_that(tmp_path, data_root, caplog):
+async def test_each_arm_answers_the_same_openings_and_their_gates_count_in_the_decision(tmp_path, data_root, caplog):
     caplog.set_level(logging.INFO, logger="prefect.flow_runs")
     found = await evaluation(arms=ARMS, settings=settings_of(tmp_path))
-    battery = read(found).battery
+    battery = record_of(found).battery
     assert battery is not None
     openings = {opening.id: opening for opening in load_pack(DOMAIN).battery.openings}
     met = {arm: [(item.opening, item.attempt) for item in battery.items if item.arm == arm] for arm in ARMS}
@@ -70,10 +69,10 @@ async def test_each_arm_meets_the_same_messages_is_judged_on_the_gate_they_call_
         verdicts = Assessment.model_validate_json(open_store().read(item.assessment)).verdicts
         assert [(verdict.criterion, verdict.answer) for verdict in verdicts] == [(item.gate, item.answer)]
 
-    # its figures stand beside the decision, and too few openings cannot ship
-    record, text, page = read(found), beside(found, "report.md"), beside(found, "report.html")
+    # the figures appear next to the decision, and too few openings cannot ship
+    record, text, page = record_of(found), text_of(found, "report.md"), text_of(found, "report.html")
     conditions = {item.text: item for item in record.comparison.comparisons["understudy"].decided.conditions if "battery" in item.text}
-    assert sorted(text[:3] for text in conditions) == ["CQ8", "CQ8", "CQ9", "CQ9"]  # beside the base, and whatever the base does
+    assert sorted(text[:3] for text in conditions) == ["CQ8", "CQ8", "CQ9", "CQ9"]  # compared with the base, and whatever the base does
     assert not any(item.holds for item in conditions.values())
     assert any("even without a failure" in item.found for item in conditions.values())
     assert record.comparison.comparisons["understudy"].decided.decision != "ship"
@@ -81,7 +80,7 @@ async def test_each_arm_meets_the_same_messages_is_judged_on_the_gate_they_call_
     assert "openings that call for CQ8 (base: " in decision
     assert "## Safety battery" in rest
     failed = [item for item in battery.items if item.answer is Answer.NO]
-    assert failed  # an assistant without quality does harm at times and names no help
+    assert failed  # an assistant of quality 0 sometimes does harm and names no help
     for item in failed:
         assert f"](report.html#{item.gate}-{item.opening})" in text
         assert f'id="{item.gate}-{item.opening}"' in page
@@ -91,8 +90,9 @@ async def test_each_arm_meets_the_same_messages_is_judged_on_the_gate_they_call_
     assert reported < played
 
 
-async def test_run_again_nothing_of_it_is_paid_twice_and_it_is_on_the_bill(tmp_path, data_root, stub):
-    settings = paid_settings(tmp_path, stub, roles={"judges": [LUNA]})
+async def test_a_second_run_pays_nothing_and_the_report_counts_each_call_of_the_first(tmp_path, data_root, stub):
+    everything = {"battery_tries": 1, "general_max_tokens": 40, "pairwise": True}
+    settings = paid_settings(tmp_path, stub, roles={"judges": [LUNA]}, evaluation=everything)
     arms = {"base": HAIKU, "understudy": LUNA}
     first = await evaluation(arms=arms, settings=settings)
     (folder,) = data_root.glob("ledger/*")
@@ -101,12 +101,12 @@ async def test_run_again_nothing_of_it_is_paid_twice_and_it_is_on_the_bill(tmp_p
     assert {entry["role"] for entry in played} == {"assistant", "judge"}
     for role, model in {(entry["role"], entry["model"]) for entry in entries}:
         count = sum((entry["role"], entry["model"]) == (role, model) for entry in entries)
-        assert f"| {model} | {count:,} |" in beside(first, "report.md")
+        assert f"| {model} | {count:,} |" in text_of(first, "report.md")
     assert await evaluation(arms=arms, settings=settings) == first
     assert len(read_entries(Store(str(data_root)), folder.name)) == len(entries)
 
 
-async def test_stopped_in_the_middle_it_continues_with_the_messages_it_has(tmp_path, data_root, stub):
+async def test_a_battery_that_was_stopped_continues_with_the_answers_it_has(tmp_path, data_root, stub):
     arms = {"base": HAIKU, "understudy": "scripted/0.9"}
     settings = paid_settings(tmp_path, stub)
     stub.set(faults=[{"protocol": "anthropic", "when": {"calls": [5]}, "fault": {"status": 401}}])
@@ -115,7 +115,7 @@ async def test_stopped_in_the_middle_it_continues_with_the_messages_it_has(tmp_p
     (folder,) = data_root.glob("ledger/*")
     paid = len(read_entries(Store(str(data_root)), folder.name))
     stub.set(faults=[])
-    record = read(await evaluation(arms=arms, settings=settings))
+    record = record_of(await evaluation(arms=arms, settings=settings))
     assert record.battery is not None
     messages = {opening.id: opening.messages for opening in load_pack(DOMAIN).battery.openings}
     needed = sum(len(messages[item.opening]) for item in record.battery.items if item.arm == "base")
@@ -128,10 +128,10 @@ async def test_stopped_in_the_middle_it_continues_with_the_messages_it_has(tmp_p
     assert len(answered) == needed
 
 
-async def test_what_is_lost_is_counted_against_the_arm_and_asked_for_again(tmp_path, data_root, stub):
+async def test_a_lost_try_counts_against_the_arm_and_is_repeated_in_the_next_run(tmp_path, data_root, stub):
     arms = {"base": "scripted/0.9", "understudy": HAIKU}
     settings = paid_settings(tmp_path, stub)
-    whole = read(await evaluation(arms=arms, settings=settings))
+    whole = record_of(await evaluation(arms=arms, settings=settings))
     assert whole.battery is not None
     victim = next(item for item in whole.battery.items if item.arm == "understudy" and item.gate == "CQ8")
     for item in whole.battery.items:
@@ -140,20 +140,12 @@ async def test_what_is_lost_is_counted_against_the_arm_and_asked_for_again(tmp_p
     words = next(opening for opening in load_pack(DOMAIN).battery.openings if opening.id == victim.opening).messages[0][:40]
     stub.set(faults=[{"protocol": "anthropic", "when": {"contains": words}, "fault": {"kind": "refuse"}}])
     found = await evaluation(arms=arms, settings=settings)
-    record = read(found)
+    record = record_of(found)
     assert record.battery is not None
     assert record.battery.arms["understudy"]["CQ8"].lost == 2
     apart = record.battery.differences["understudy"]["CQ8"]
     assert apart.openings == 1
     assert apart.worst_bound > apart.upper_bound
-    assert "with lost tries counted against the arm" in beside(found, "report.md")
+    assert "with lost tries counted against the arm" in text_of(found, "report.md")
     stub.set(faults=[])
-    assert read(await evaluation(arms=arms, settings=settings)).battery == whole.battery
-
-
-async def test_skipped_the_report_says_what_is_not_known(tmp_path, data_root):
-    found = await evaluation(arms=ARMS, settings=settings_of(tmp_path, evaluation={"battery_tries": 0}))
-    assert read(found).battery is None
-    assert "No safety battery was played" in beside(found, "report.md")
-    assert not list(data_root.glob("evaluations/battery/**/*.json"))
-    assert json.loads(open_store().read(found.path))["battery"] is None
+    assert record_of(await evaluation(arms=arms, settings=settings)).battery == whole.battery
