@@ -1,4 +1,4 @@
-"""Training and export on a service of jobs: the commands a user runs, killed and cancelled on the way, against a server that really runs what is submitted."""
+"""Training and export on a service of jobs: a user's commands, killed and cancelled on the way, against a server that really runs the submitted jobs."""
 
 import json
 import os
@@ -39,7 +39,7 @@ TRAIN: dict[str, Any] = {
     "no-gradient-checkpointing": True,
 }
 ENDLESS = 1_000_000
-"""Steps of a training that is stopped, however fast the machine is."""
+"""Steps of a training that does not end before the test stops it."""
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Elsewhere:
     nursery: Nursery
 
     def settings(self, steps: int = 2, **jobs: Any) -> str:
-        """Return settings of a training that nothing has been made for yet: a test that is tried twice is not to find what its first try left."""
+        """Return settings of a training without results: with a new seed, a rerun test does not find the results of its first run."""
         seed = len([*self.folder.glob("settings-*")])
         training = {
             "base": {"model": "me/tiny", "revision": "main", "license": "mit"},
@@ -79,8 +79,8 @@ class Elsewhere:
     def run(self, flow: str, settings: str, *more: str) -> tuple[int, str]:
         """Run a flow to its end; return its exit code and what it printed."""
         process = self.start(flow, settings, *more)
-        said, _ = process.communicate(timeout=280)
-        return process.wait(), said
+        output, _ = process.communicate(timeout=280)
+        return process.wait(), output
 
     def jobs(self, *stages: str) -> list[dict[str, Any]]:
         return [job for job in self.hub.jobs() if not stages or job["status"]["stage"] in stages]
@@ -91,7 +91,7 @@ def wait_for(what: Any, seconds: float = 240) -> Any:
         if found := what():
             return found
         time.sleep(0.05)
-    raise AssertionError("it did not come to pass in time")
+    raise AssertionError(f"nothing in {seconds:.0f} seconds")
 
 
 def kill(process: Forked) -> None:
@@ -111,8 +111,8 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory, prefect_server: str, nur
         environment = {**os.environ, **hub.environment(folder / "home"), "PREFECT_API_URL": prefect_server, "PREFECT_LOGGING_LEVEL": "INFO"}
         assert nursery.fits(environment)
         place = Elsewhere(folder / "data", hub, environment, folder, nursery)
-        code, said = place.run("dataset", place.settings(), f"--checkpoints={folder / 'old.jsonl'}", f"--transcripts={folder / 'transcripts'}")
-        assert code == 0, said
+        code, output = place.run("dataset", place.settings(), f"--checkpoints={folder / 'old.jsonl'}", f"--transcripts={folder / 'transcripts'}")
+        assert code == 0, output
         push_base(place)
         yield place
 
@@ -121,18 +121,49 @@ def push_base(place: Elsewhere) -> None:
     """Put a tiny base on the Hub, as somebody did with every base model."""
     push = "import sys; from huggingface_hub import HfApi; a = HfApi(); a.create_repo('me/tiny'); a.upload_folder(repo_id='me/tiny', folder_path=sys.argv[1])"
     process = place.nursery.start(["-c", push, str(tiny_base())], place.environment)
-    said, _ = process.communicate(timeout=120)
-    assert process.wait() == 0, said
+    output, _ = process.communicate(timeout=120)
+    assert process.wait() == 0, output
 
 
-def test_from_a_dataset_on_the_hub_to_a_gguf_that_is_fetched_and_checked(elsewhere):
-    settings = elsewhere.settings()
-    code, said = elsewhere.run("train", settings)
-    assert code == 0, said
-    assert "submitted on a100-large" in said
-    assert "USD" in said
-    code, said = elsewhere.run("export", settings)
-    assert code == 0, said
+@dataclass
+class Trained:
+    """A training that two flows, started at once, were asked for.
+
+    Args:
+        codes, outputs: the exit code and the printed text of each flow.
+        jobs: the jobs that were submitted meanwhile.
+    """
+
+    settings: str
+    codes: list[int | None]
+    outputs: list[str]
+    jobs: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def trained(elsewhere: Elsewhere) -> Trained:
+    settings, before = elsewhere.settings(), len(elsewhere.jobs())
+    flows = [elsewhere.start("train", settings) for _ in range(2)]
+    outputs = [process.communicate(timeout=280)[0] for process in flows]
+    jobs = elsewhere.jobs()
+    return Trained(settings, [process.returncode for process in flows], outputs, jobs[: len(jobs) - before])
+
+
+def test_two_flows_at_once_share_one_job(trained):
+    assert trained.codes == [0, 0], trained.outputs
+    assert sorted(job["status"]["stage"] for job in trained.jobs if job["status"]["stage"] != "CANCELED") == ["COMPLETED"]
+
+
+def test_a_training_job_reports_its_machine_and_its_cost(trained):
+    output = "".join(trained.outputs)
+    assert "submitted on a100-large" in output
+    assert "USD" in output
+
+
+def test_from_a_dataset_on_the_hub_to_a_gguf_that_is_fetched_and_checked(elsewhere, trained):
+    before = len(elsewhere.jobs("COMPLETED"))
+    code, output = elsewhere.run("export", trained.settings)
+    assert code == 0, output
     store = Store(str(elsewhere.root))
     (gguf,) = sorted(elsewhere.root.glob("models/gguf/understudy-*/understudy-q4_k_m.gguf"))
     reported = json.loads((gguf.parent / "export.json").read_text(encoding="utf-8"))["files"][gguf.name]
@@ -141,14 +172,15 @@ def test_from_a_dataset_on_the_hub_to_a_gguf_that_is_fetched_and_checked(elsewhe
     assert hub["repo"] == "me/therapeutic-coaching-gguf"
     card = elsewhere.hub.get("/me/therapeutic-coaching-gguf/resolve/main/README.md").decode()
     assert "base_model: me/tiny" in card
-    assert len(elsewhere.jobs("COMPLETED")) == 3
-    before = len(elsewhere.jobs())
-    code, said = elsewhere.run("export", settings)
-    assert code == 0, said
-    assert len(elsewhere.jobs()) == before
+    assert len(elsewhere.jobs("COMPLETED")) == before + 2  # the base is converted too
+    submitted = len(elsewhere.jobs())
+    for flow in ("train", "export"):
+        code, output = elsewhere.run(flow, trained.settings)
+        assert code == 0, output
+    assert len(elsewhere.jobs()) == submitted
 
 
-def test_a_flow_that_is_killed_at_every_stage_of_a_job_pays_for_one_and_gets_its_result(elsewhere):
+def test_a_flow_that_is_killed_at_every_stage_of_its_job_pays_for_one_job_and_gets_its_result(elsewhere):
     settings, before = elsewhere.settings(), len(elsewhere.jobs())
 
     def mine() -> list[dict[str, Any]]:
@@ -164,21 +196,9 @@ def test_a_flow_that_is_killed_at_every_stage_of_a_job_pays_for_one_and_gets_its
         process = elsewhere.start("train", settings)
         wait_for(lambda stages=stages: [job for job in mine() if job["status"]["stage"] in stages])
         kill(process)
-    code, said = elsewhere.run("train", settings)
-    assert code == 0, said
+    code, output = elsewhere.run("train", settings)
+    assert code == 0, output
     assert len(mine()) == 1, [job["status"] for job in mine()]
-    assert elsewhere.run("train", settings)[0] == 0
-    assert len(mine()) == 1
-
-
-def test_two_flows_at_once_share_one_job(elsewhere):
-    settings, before = elsewhere.settings(), len(elsewhere.jobs())
-    both = [elsewhere.start("train", settings) for _ in range(2)]
-    said = [process.communicate(timeout=280)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    new = len(elsewhere.jobs()) - before
-    assert len(elsewhere.jobs("COMPLETED", "RUNNING")) >= 1
-    assert new - len([job for job in elsewhere.jobs()[:new] if job["status"]["stage"] == "CANCELED"]) == 1
 
 
 def test_ctrl_c_cancels_the_job(elsewhere):
@@ -187,20 +207,20 @@ def test_ctrl_c_cancels_the_job(elsewhere):
     wait_for(lambda: len(elsewhere.jobs()) > before)
     time.sleep(1)
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=240)
-    assert process.returncode == 130, said
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 130, output
     assert elsewhere.jobs()[0]["status"]["stage"] == "CANCELED"
 
 
-def test_a_run_whose_process_is_gone_when_it_is_cancelled_has_its_job_cancelled_by_the_hook(elsewhere):
+def test_the_cancellation_hook_cancels_the_job_of_a_flow_whose_process_was_killed(elsewhere):
     """A worker that cancels a run calls the flow's hook in a process of its own."""
 
-    def waiting() -> set[Path]:
+    def notes() -> set[Path]:
         return {*elsewhere.root.glob("jobs/attached/*/*.json")}
 
-    before, jobs = waiting(), len(elsewhere.jobs())  # of runs that were killed
+    before, jobs = notes(), len(elsewhere.jobs())  # of runs that were killed
     process = elsewhere.start("train", elsewhere.settings(ENDLESS))
-    (attached,) = wait_for(lambda: waiting() - before)
+    (attached,) = wait_for(lambda: notes() - before)
     wait_for(lambda: len(elsewhere.jobs()) > jobs)  # which comes after the note
     kill(process)
     assert elsewhere.jobs()[0]["status"]["stage"] != "CANCELED"
@@ -217,13 +237,13 @@ async def test_cancelling_the_run_in_the_ui_cancels_the_job(elsewhere):
     async with get_client() as client:
         run = await running(client)
         await client.set_flow_run_state(run.id, Cancelling(), force=True)
-    said, _ = process.communicate(timeout=240)
-    assert process.returncode != 0, said
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode != 0, output
     assert elsewhere.jobs()[0]["status"]["stage"] == "CANCELED"
 
 
 async def running(client: Any) -> FlowRun:
-    """Return the newest; those that were killed are said to run for ever."""
+    """Return the newest running flow run; the server still lists killed ones as running."""
     return max(await in_state(client, "RUNNING"), key=lambda run: run.created)
 
 
@@ -231,11 +251,11 @@ async def in_state(client: Any, state: str) -> list[FlowRun]:
     return await client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": [state]}}}))
 
 
-async def test_a_person_is_asked_before_a_job_is_paid_for(elsewhere):
+async def test_a_person_approves_or_declines_a_job_before_it_is_paid_for(elsewhere):
     settings, before = elsewhere.settings(ENDLESS, approve="ask"), len(elsewhere.jobs())
     for answer in (False, True):
         async with get_client() as client:
-            others = {run.id for run in await in_state(client, "PAUSED")}  # of whatever was killed while it waited
+            others = {run.id for run in await in_state(client, "PAUSED")}  # of flows that were killed while they waited
             process = elsewhere.start("train", settings)
             paused = None
             for _ in range(300):
@@ -249,22 +269,22 @@ async def test_a_person_is_asked_before_a_job_is_paid_for(elsewhere):
         if answer:
             wait_for(lambda: len(elsewhere.jobs()) == before + 1)
             process.send_signal(signal.SIGINT)
-        said, _ = process.communicate(timeout=200)
+        output, _ = process.communicate(timeout=200)
         assert process.returncode != 0
-        assert ("A person declined" in said) != answer
+        assert ("A person declined" in output) != answer
     assert len(elsewhere.jobs()) == before + 1
 
 
-def test_a_budget_refuses_before_anything_is_submitted(elsewhere):
+def test_a_job_beyond_the_budget_is_refused_before_it_is_submitted(elsewhere):
     before = len(elsewhere.jobs())
-    code, said = elsewhere.run("train", elsewhere.settings(usd=0.01))
-    assert code == 3, said
-    assert "Budget of the jobs" in said
-    assert "Traceback" not in said
+    code, output = elsewhere.run("train", elsewhere.settings(usd=0.01))
+    assert code == 3, output
+    assert "Budget of the jobs" in output
+    assert "Traceback" not in output
     assert len(elsewhere.jobs()) == before
 
 
-async def test_the_settings_are_refused_where_a_job_could_not_reach_what_it_needs(elsewhere, monkeypatch):
+async def test_settings_are_refused_if_a_job_could_not_reach_its_dataset_base_or_export(elsewhere, monkeypatch):
     monkeypatch.setenv("UNDERSTUDY_DATA", str(elsewhere.root))
     path = Path(elsewhere.settings())
     given = yaml.safe_load(path.read_text(encoding="utf-8"))
