@@ -1,10 +1,9 @@
-"""Datasets as a user makes them: of batches, of checkpoints from elsewhere, onto a hub, and what is refused or reported."""
+"""Datasets as a user makes them: from batches, from imported checkpoints, published on a hub, and what is refused or reported."""
 
 import asyncio
 import json
 import os
-import subprocess
-import sys
+import shutil
 import warnings
 from pathlib import Path
 
@@ -71,13 +70,13 @@ def manifest_of(found):
     return json.loads(open_store().read(f"{found.path}/manifest.json"))
 
 
-async def test_a_dataset_is_made_of_a_checkpoint_and_its_transcripts_and_says_what_is_left_out(elsewhere, settings, data_root):
+async def test_a_dataset_of_a_checkpoint_and_its_transcripts_lists_what_was_left_out_and_why(elsewhere, settings, data_root):
     found = await made(elsewhere, settings)
     manifest = manifest_of(found)
     assert [entry["id"] for entry in manifest["transcripts"]] == ["t0", "t3", "t4"]
     assert {entry["id"]: entry["reason"] for entry in manifest["left_out"]} == {"t1": "failed: 0.700", "t2": "gate: CQ8", "t9": "missing file"}
     assert found.transcripts == 3
-    assert origin_of(open_store(), found) == (["scripted/judge"], [])  # who wrote them nobody stated
+    assert origin_of(open_store(), found) == (["scripted/judge"], [])  # nothing states who wrote them
     folder = data_root / "hub/datasets/understudy/therapeutic-coaching/commits" / found.commit
     rows = load_dataset(str(folder), cache_dir=str(elsewhere / "cache"))
     assert {split: len(rows[split]) for split in ("train", "validation")} == {"train": found.examples, "validation": found.validation_examples}
@@ -88,24 +87,24 @@ async def test_a_dataset_is_made_of_a_checkpoint_and_its_transcripts_and_says_wh
     assert all(row["slices"] and min(row["slices"]) >= 1 for split in whole for row in whole[split])
     card = DatasetCard((folder / "README.md").read_text(encoding="utf-8"))
     assert card.data.to_dict() | {"license": "unknown", "language": ["en"], "size_categories": ["n<1K"]} == card.data.to_dict()
-    for said in (
+    for text in (
         "not therapy and no crisis service",
         "3 of 6 that were judged",
         "scripted/judge (as its checkpoint says)",
         "3 of the 3 conversations were imported",
     ):
-        assert said in card.text
+        assert text in card.text
 
 
-async def test_the_card_of_imported_conversations_says_what_is_known_and_nothing_that_their_files_claim(elsewhere, settings, data_root, tmp_path):
+async def test_the_card_of_imported_conversations_repeats_no_claim_of_their_files(elsewhere, settings, data_root, tmp_path):
     for path in (elsewhere / "transcripts").glob("*.json"):
         claims = dict.fromkeys(["caveat", "user_simulator", "assistant", "pack_hash", "domain", "repair"], f"forged {ALL}")
         path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"provenance": claims}), encoding="utf-8")
     found = await made(elsewhere, settings)
     card = DatasetCard(open_store().read(f"{found.path}/README.md"))
     assert card.text.split("\n\n")[1].startswith("Conversations that were imported from files")
-    for said in ("forged", "two models rehearsed", "synthetic", "no real conversation", "Nobody in them is real"):
-        assert said not in card.content
+    for text in ("forged", "two models rehearsed", "synthetic", "no real conversation", "Nobody in them is real"):
+        assert text not in card.content
     assert "| conversations by | not known: imported from files (3) |" in card.text
     assert "**Nobody has stated that the people in the imported conversations agreed to this use.**" in card.text
     assert not active(card.content, ours=("#quality",))
@@ -118,8 +117,8 @@ async def test_the_card_of_imported_conversations_says_what_is_known_and_nothing
     assert 'language:\n- "no"\n' in text
 
 
-@pytest.mark.parametrize(("learn", "cut"), [("slices", True), ("each_reply_once", False), ("slices_folded", False)])
-async def test_examples_are_named_as_too_long_only_where_the_training_cuts_them(elsewhere, tmp_path, data_root, learn, cut):
+@pytest.mark.parametrize(("learn", "cut"), [("slices", True), ("slices_folded", False)])
+async def test_the_card_reports_examples_as_too_long_only_if_the_training_cuts_them(elsewhere, tmp_path, data_root, learn, cut):
     path = Path(write_settings(tmp_path))
     training = tmp_path / "tiny.yaml"
     numbers = yaml.safe_load(training.read_text(encoding="utf-8"))
@@ -129,7 +128,7 @@ async def test_examples_are_named_as_too_long_only_where_the_training_cuts_them(
     assert ("longer than the training length of 300 tokens" in card) == cut
 
 
-async def test_the_same_makes_no_new_commit_and_a_changed_checkpoint_a_new_one(elsewhere, settings, data_root):
+async def test_only_a_changed_checkpoint_makes_a_new_commit(elsewhere, settings, data_root):
     first = await made(elsewhere, settings)
     assert await made(elsewhere, settings) == first
     lines = (elsewhere / "old.jsonl").read_text(encoding="utf-8").splitlines()
@@ -144,7 +143,7 @@ async def test_the_same_makes_no_new_commit_and_a_changed_checkpoint_a_new_one(e
     )
 
 
-async def test_without_a_name_all_batches_of_the_domain_are_taken_and_the_first_verdict_counts(elsewhere, settings, data_root):
+async def test_without_a_name_all_batches_of_the_domain_are_used_and_the_first_verdict_counts(elsewhere, settings, data_root):
     await assessment(transcripts=str(elsewhere / "transcripts"), checkpoints=str(elsewhere / "old.jsonl"), settings=settings)
     await assessment(transcripts=str(elsewhere / "transcripts"), settings=settings)
     # judged by another rubric: not taken
@@ -168,7 +167,7 @@ async def test_conversations_with_one_persona_are_on_one_side_of_the_split(elsew
     assert {row["transcript_id"]: row["split"] for row in rows} == {"t0": "train", "t3": "validation", "t4": "validation"}
 
 
-async def test_a_transcript_of_an_evaluations_persona_stops_the_flow_before_anything_is_made(elsewhere, settings, data_root):
+async def test_a_transcript_of_an_evaluation_persona_stops_the_flow_before_anything_is_made(elsewhere, settings, data_root):
     persona = sample_batch(PACK, 9001, 1, (3, 3))[0].model_dump()
     path = elsewhere / "transcripts/t3.json"
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"persona": persona}), encoding="utf-8")
@@ -178,12 +177,12 @@ async def test_a_transcript_of_an_evaluations_persona_stops_the_flow_before_anyt
     assert not list(data_root.glob("hub/*"))
 
 
-def test_what_cannot_be_made_is_one_line_in_the_terminal(command, elsewhere, settings):
+def test_the_command_reports_a_refusal_in_one_line(command, elsewhere, settings):
     checkpoint = f"--checkpoints={elsewhere / 'old.jsonl'}"
     assert_refused(*finish(command("dataset", checkpoint, f"--settings={settings}")), "Checkpoints were given without a folder of transcripts")
 
 
-async def test_what_a_dataset_cannot_be_made_from_is_refused(elsewhere, tmp_path, settings, data_root):
+async def test_a_dataset_is_refused_without_assessments_transcripts_a_known_hub_or_a_tokenizer(elsewhere, tmp_path, settings, data_root):
     checkpoint, folder = str(elsewhere / "old.jsonl"), str(elsewhere / "transcripts")
     with pytest.raises(UnderstudyError, match="No assessments of 'therapeutic-coaching' by its current rubric are in"):
         await dataset(settings=settings)
@@ -199,7 +198,7 @@ async def test_what_a_dataset_cannot_be_made_from_is_refused(elsewhere, tmp_path
             await dataset(checkpoints=checkpoint, transcripts=folder, settings=write_settings(tmp_path, dataset=changes))
 
 
-async def test_the_base_models_own_tokenizer_counts_what_its_template_makes(elsewhere, tmp_path, data_root):
+async def test_the_tokenizer_of_the_base_model_counts_the_tokens_of_its_own_template(elsewhere, tmp_path, data_root):
     transformers = pytest.importorskip("transformers", reason="the training group is not installed; run `make setup`")
     folder = tiny_tokenizer(tmp_path / "tokenizer", transformers)
     slicing = {"first": 3, "gap": [2, 5], "max_tokens": 100_000}  # a token is a byte here
@@ -234,7 +233,7 @@ print(json.dumps({split: found[split].to_list() for split in found}))
 """
 
 
-async def test_what_is_pushed_to_the_hub_is_loaded_from_it_as_it_was_sliced(elsewhere, tmp_path, data_root, monkeypatch):
+async def test_a_dataset_is_loaded_from_the_hub_with_the_examples_that_were_pushed(elsewhere, tmp_path, data_root, monkeypatch, nursery):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
     with start_hub(tmp_path / "hub") as hub, warnings.catch_warnings():
@@ -244,11 +243,10 @@ async def test_what_is_pushed_to_the_hub_is_loaded_from_it_as_it_was_sliced(else
         found = await made(elsewhere, settings)
         assert found.repo == "me/therapeutic-coaching"
         assert found.url == f"{hub.url}/datasets/me/therapeutic-coaching/tree/{found.commit}"
-        words = [sys.executable, "-c", LOAD, found.repo, f"run-{found.path.rsplit('/', 1)[-1]}"]
-        environment = {**os.environ, **hub.environment(tmp_path / "home")}
-        done = await asyncio.to_thread(subprocess.run, words, env=environment, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 0, done.stderr
-        rows = json.loads(done.stdout)
+        process = nursery.start(["-c", LOAD, found.repo, f"run-{found.path.rsplit('/', 1)[-1]}"], {**os.environ, **hub.environment(tmp_path / "home")})
+        code, output = await asyncio.to_thread(finish, process)
+        assert code == 0, output
+        rows = json.loads(output.splitlines()[-1])
         assert rows == {split: pyarrow.parquet.read_table(data_root / found.path / f"{split}.parquet").to_pylist() for split in ("train", "validation")}
         hub.clear_log()
         assert await made(elsewhere, settings) == found
@@ -257,7 +255,7 @@ async def test_what_is_pushed_to_the_hub_is_loaded_from_it_as_it_was_sliced(else
         assert not [item for item in hub.log() if item["method"] == "POST" and item["path"] not in asked]
 
 
-async def test_recorded_conversations_are_published_as_a_dataset_whose_card_says_who_wrote_them(tmp_path, data_root, monkeypatch):
+async def test_the_card_of_recorded_conversations_says_who_wrote_them(tmp_path, data_root, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
     with start_hub(tmp_path / "hub") as hub, warnings.catch_warnings():
@@ -277,27 +275,32 @@ async def test_recorded_conversations_are_published_as_a_dataset_whose_card_says
     assert "imported" not in card.text
 
 
-@pytest.mark.parametrize("domain", ["therapeutic-coaching", "bicycle-workshop"])
-async def test_where_the_settings_say_so_the_pipeline_judges_recorded_conversations_beside_a_rehearsal_if_there_are_some(
-    domain, tmp_path, data_root, monkeypatch
+@pytest.mark.parametrize("has_recorded", [True, False])
+async def test_the_pipeline_learns_from_the_recorded_conversations_of_a_pack_that_has_some_and_otherwise_from_its_rehearsal(
+    has_recorded, tmp_path, data_root, monkeypatch
 ):
-    monkeypatch.setenv("UNDERSTUDY_PACKS", str(CHECKOUT / "tests/packs"))
+    domain = "bicycle-workshop"
+    folder = shutil.copytree(CHECKOUT / "tests/packs", tmp_path / "packs") / "config/domains" / domain / "recorded"
+    monkeypatch.setenv("UNDERSTUDY_PACKS", str(tmp_path / "packs"))
+    recorded = sorted((CHECKOUT / "config/domains/therapeutic-coaching/recorded").glob("*.json"))[:2] if has_recorded else []
+    folder.mkdir()
+    for path in recorded:
+        shutil.copy(path, folder)
     judged = []
 
-    async def taken(assessed, *_, **__):
+    async def stand_in(assessed, *_, **__):
         judged.extend(item.transcript.id for item in open_store().load(assessed, AssessmentBatch).assessments)
-        raise DatasetError("Enough of it.")
+        raise DatasetError("The test ends here.")
 
-    monkeypatch.setattr("flows.pipeline.dataset", taken)
-    with pytest.raises(DatasetError, match="Enough"):
+    monkeypatch.setattr("flows.pipeline.dataset", stand_in)
+    with pytest.raises(DatasetError, match="The test ends here"):
         await pipeline(domain, 3, settings=write_settings(tmp_path, dataset={"recorded": True}))
     rehearsed = {path.stem for path in data_root.glob(f"transcripts/{domain}/*.json")}
-    recorded = {path.stem for path in (CHECKOUT / f"config/domains/{domain}/recorded").glob("*.json")}
     assert len(rehearsed) == 3
-    assert set(judged) == (recorded or rehearsed)
+    assert set(judged) == ({path.stem for path in recorded} or rehearsed)
 
 
-async def test_a_hub_that_will_not_take_it_is_reported_before_anything_is_made(elsewhere, tmp_path, data_root, monkeypatch):
+async def test_a_read_only_token_is_reported_before_anything_is_made(elsewhere, tmp_path, data_root, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     with start_hub(tmp_path / "hub") as hub:
         await HfHub(endpoint=hub.url, token=SecretStr("hf_read")).asave("reader", overwrite=True)
@@ -309,14 +312,12 @@ async def test_a_hub_that_will_not_take_it_is_reported_before_anything_is_made(e
     assert not list(data_root.glob("transcripts/therapeutic-coaching/*"))
 
 
-def test_slices_are_shown_before_anything_is_made(elsewhere, data_root):
-    words = [sys.executable, "-m", "flows.terminal", "slices", f"{elsewhere / 'transcripts'}"]
-    done = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    first, *rest = done.stdout.splitlines()
+def test_slices_are_shown_without_making_anything(elsewhere, command, data_root):
+    code, output = finish(command("slices", str(elsewhere / "transcripts")))
+    assert code == 0, output
+    first, *rest = output.splitlines()
     assert first.startswith("6 transcripts, ")
     assert "tokens of an example (cl100k_base)" in first
     assert any(line.strip().startswith("up to") for line in rest)
-    done = subprocess.run(words[:4], cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False)
-    assert (done.returncode, done.stderr.startswith("Error: `understudy slices` needs TRANSCRIPTS.")) == (2, True)
+    assert_refused(*finish(command("slices")), "`understudy slices` needs TRANSCRIPTS.")
     assert not data_root.exists()

@@ -1,4 +1,4 @@
-"""Repair as a flow: what almost passed is rescued, reported, marked in the dataset and bounded there."""
+"""Repair as a flow: conversations that almost passed are repaired, reported, and marked and limited in the dataset."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ def repair_settings(tmp_path, **changes):
         tmp_path,
         roles={"user_simulator": "scripted/user", "assistant": "scripted/mixed", "judges": ["scripted/judge"], "repairer": "scripted/repairer"},
         repair={"max_score_gap": 0.5, "max_rewrite_share": 1.0, **changes.pop("repair", {})},
-        generation={"conversations": 24, "exchanges": [4, 6], "concurrency": 8},
+        generation={"conversations": 14, "exchanges": [4, 5], "concurrency": 8},
         **changes,
     )
 
@@ -51,7 +51,7 @@ def batch(judged, data_root):
     return name
 
 
-async def test_rescued_transcripts_pass_whole_keep_their_lineage_and_reach_the_dataset_marked_or_not_at_all(tmp_path, batch):
+async def test_repaired_transcripts_pass_name_their_original_and_are_marked_and_limited_in_the_dataset(tmp_path, batch):
     settings = repair_settings(tmp_path)
     before = AssessmentBatch.model_validate_json(open_store().read(batch))
     found = await repair(settings=settings)
@@ -82,7 +82,7 @@ async def test_rescued_transcripts_pass_whole_keep_their_lineage_and_reach_the_d
     assert not any("mended_from" in entry for entry in manifest["transcripts"])
 
 
-async def test_run_again_nothing_is_mended_anew(tmp_path, data_root, batch):
+async def test_a_second_run_repairs_nothing_again(tmp_path, data_root, batch):
     settings = repair_settings(tmp_path)
     first = await repair(batch=batch, settings=settings)
     before = {path: path.stat().st_mtime_ns for path in data_root.glob("repaired/*/*.json")}
@@ -92,7 +92,7 @@ async def test_run_again_nothing_is_mended_anew(tmp_path, data_root, batch):
     assert mended_again.summary["mended"].startswith("0 of ")
 
 
-async def test_a_repair_that_is_stopped_between_its_calls_pays_for_each_once(tmp_path, data_root, batch, monkeypatch):
+async def test_a_repair_that_is_stopped_between_its_calls_pays_for_each_call_once(tmp_path, data_root, batch, monkeypatch):
     settings, repairer, budget, asked = repair_settings(tmp_path, repair={"concurrency": 1}), ScriptedChat.complete, [1, 4, 1000], []
 
     async def until_spent(model, request):
@@ -113,7 +113,7 @@ async def test_a_repair_that_is_stopped_between_its_calls_pays_for_each_once(tmp
     assert len(set(asked)) == len(asked)
 
 
-async def test_a_threshold_that_nothing_reaches_rescues_nothing_and_says_why(tmp_path, data_root, batch):
+async def test_a_threshold_that_no_conversation_reaches_repairs_nothing_and_the_report_says_why(tmp_path, data_root, batch):
     settings = repair_settings(tmp_path, repair={"max_score_gap": 0.0})
     found = await repair(settings=settings)
     assert found.summary["mended"].startswith("0 of ")
@@ -121,7 +121,7 @@ async def test_a_threshold_that_nothing_reaches_rescues_nothing_and_says_why(tmp
     assert "is more than … below" in text
 
 
-async def test_without_a_repairer_or_assessments_it_says_what_to_do(tmp_path, data_root):
+async def test_without_a_repairer_or_assessments_the_error_says_what_to_do(tmp_path, data_root):
     with pytest.raises(TranscriptError, match="understudy assess"):
         await repair(settings=repair_settings(tmp_path))
     given = yaml.safe_load((tmp_path / "settings.yaml").read_text(encoding="utf-8"))
