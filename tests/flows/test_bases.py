@@ -1,4 +1,4 @@
-"""Where a run's base comes from: nothing is paid before it is there, it is made once, and another file is another base."""
+"""The base of a run: it must exist before anything is paid for, it is unpacked once, and changed files are another base."""
 
 import json
 from pathlib import Path
@@ -32,16 +32,16 @@ def settings_with(folder: Path, **base: str) -> str:
     return path
 
 
-def test_a_base_that_is_not_there_ends_the_pipeline_before_anything_is_asked_of_a_model(command, tmp_path, data_root):
+def test_a_missing_base_ends_the_pipeline_before_the_first_call(command, tmp_path, data_root):
     process = command("run", f"--settings={settings_with(tmp_path, model='./gone.gguf')}")
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 2, said
-    assert f"Error: base.model names {tmp_path}/gone.gguf, and there is no such file." in said
-    assert "Traceback" not in said
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 2, output
+    assert f"Error: base.model names {tmp_path}/gone.gguf, and there is no such file." in output
+    assert "Traceback" not in output
     assert not list(data_root.glob("transcripts/*/*"))
 
 
-async def test_a_folder_is_read_where_it_is_and_is_another_base_when_it_changes(tmp_path, data_root):
+async def test_a_base_folder_is_not_copied_and_a_changed_folder_is_another_base(tmp_path, data_root):
     settings, folder = settings_with(tmp_path, model="./mine"), tmp_path / "mine"
     folder.mkdir()
     for file in tiny_base().iterdir():
@@ -53,7 +53,7 @@ async def test_a_folder_is_read_where_it_is_and_is_another_base_when_it_changes(
     assert (await find(settings)).path != first.path
 
 
-async def test_a_gguf_file_is_unpacked_once(tmp_path, data_root):
+async def test_the_gguf_file_of_a_base_is_unpacked_once(tmp_path, data_root):
     needs("trl")
     gguf_file = pytest.importorskip("tests.tiny.gguf_file")
     gguf_file.write_gguf(tmp_path / "small.gguf")

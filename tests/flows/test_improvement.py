@@ -1,6 +1,6 @@
-"""Rounds of improvement: what is corrected and learnt, that a resumed round pays for nothing twice, and when a series stops.
+"""Rounds of improvement: what is corrected and learnt, resumption without paying twice, and when a series stops.
 
-Training, export and the arms of the evaluation stand for themselves elsewhere; here the understudy is a scripted model.
+Training, export and the arms of the evaluation have tests of their own; here the understudy is a scripted model.
 """
 
 import asyncio
@@ -59,7 +59,7 @@ def made(tmp_path_factory, prefect_server):
 
 @pytest.fixture
 def understudy(made, tmp_path, data_root, monkeypatch):
-    """An understudy of poor quality, made of eight conversations; the next ones are no better. Returns the settings, and what is trained on."""
+    """Make a poor understudy, trained on eight conversations, whose successors are no better; return the settings and the list of datasets trained on."""
     settings, (root, made_of) = settings_of(tmp_path), made
     shutil.copytree(root, data_root)
     trained = []
@@ -92,7 +92,7 @@ def rounds(data_root):
     return [Round.model_validate_json(path.read_text(encoding="utf-8")) for path in sorted(data_root.glob(f"improvement/{DOMAIN}/*/*/round.json"))]
 
 
-async def test_two_rounds_correct_what_failed_and_the_next_dataset_has_it_beside_all_earlier_data(understudy, data_root):
+async def test_two_rounds_correct_failed_replies_and_add_them_to_all_earlier_data(understudy, data_root):
     settings, trained = understudy
     first = latest_dataset(open_store(), DOMAIN)
     found = await improvement(settings=settings)
@@ -127,7 +127,7 @@ async def test_two_rounds_correct_what_failed_and_the_next_dataset_has_it_beside
     evaluated = [store.load(one.compared.path, EvaluationRecord) for one in (one, two) if one.compared]
     blocks = [{persona.seed for persona in record.personas} for record in evaluated]
     assert not blocks[0] & blocks[1]
-    assert min(min(block) for block in blocks) >= 9000 + 2 * PERSONAS  # neither the evaluation's own nor those that confirm it
+    assert min(min(block) for block in blocks) >= 9000 + 2 * PERSONAS  # not those of the evaluation or its confirmation
     assert [set(record.models) for record in evaluated] == [{"base", "understudy"}] * 2
 
     # practice and corrections reach no other dataset
@@ -137,7 +137,7 @@ async def test_two_rounds_correct_what_failed_and_the_next_dataset_has_it_beside
     assert {item.outcome for item in practice.assessments} <= {Outcome.PASS, Outcome.FAIL}
 
 
-async def test_the_same_command_again_makes_nothing_and_an_interrupted_round_continues(understudy, data_root, monkeypatch):
+async def test_an_interrupted_round_continues_and_a_finished_one_is_not_repeated(understudy, data_root, monkeypatch):
     settings, trained = understudy
 
     async def stop(*_):
@@ -162,7 +162,7 @@ async def test_the_same_command_again_makes_nothing_and_an_interrupted_round_con
     assert (await improvement(settings=settings, show=True)).path == found.path
 
 
-async def test_a_round_that_does_not_ship_is_the_last_and_the_understudy_before_stays_the_latest(understudy, tmp_path, data_root):
+async def test_a_round_that_does_not_ship_ends_the_series_and_the_earlier_understudy_stays_the_latest(understudy, tmp_path, data_root):
     settings, _ = understudy
     before = latest_exports(open_store(), DOMAIN, None, None, None)
     settings = settings_of(tmp_path, stop_without_gain=True)
@@ -177,11 +177,11 @@ async def test_a_round_that_does_not_ship_is_the_last_and_the_understudy_before_
     assert latest_dataset(open_store(), DOMAIN) == before.dataset
     await improvement(settings=settings)
     assert len(rounds(data_root)) == 1
-    await improvement(settings=settings_of(tmp_path, stop_without_gain=True, corrections=1))  # another way is worth another round
+    await improvement(settings=settings_of(tmp_path, stop_without_gain=True, corrections=1))  # changed settings allow another round
     assert [one.number for one in rounds(data_root)] == [1, 2]
 
 
-async def test_without_an_understudy_or_where_slices_are_learnt_it_says_what_to_do_before_anything_is_played(tmp_path, data_root):
+async def test_without_an_understudy_or_with_slices_the_error_says_what_to_do_before_anything_is_played(tmp_path, data_root):
     settings = settings_of(tmp_path)
     with pytest.raises(EvaluationError, match="understudy run"):
         await improvement(settings=settings)

@@ -1,4 +1,4 @@
-"""What a flow says to be published is there: looked at on each run, before a job is paid for, and published again where it is gone."""
+"""Published results are checked on each run, before a job is paid for, and published again where they are missing."""
 
 import asyncio
 import shutil
@@ -58,7 +58,7 @@ def hub(servers, monkeypatch, tmp_path):
 
 
 def be_at(server, monkeypatch):
-    """Have the environment name this Hub."""
+    """Make this server the Hub of the environment."""
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", server.url)
     monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}")
 
@@ -68,7 +68,7 @@ def api_of(server):
 
 
 def on_the_hub(folder: Path, **changes: dict[str, object]) -> str:
-    """Return settings that publish on the Hub and have jobs run there."""
+    """Return settings that publish on the Hub and run jobs there."""
     given = {name: {"hub": "hf", "repo": "me/{domain}"} | changes.get(name, {}) for name in ("dataset", "export")}
     path = Path(write_settings(folder, **given, jobs={"where": "hf", "approve": "never", **changes.get("jobs", {})}))
     (folder / "train.yaml").write_text(yaml.safe_dump(TRAIN), encoding="utf-8")
@@ -80,7 +80,7 @@ async def made(folder, settings):
     return await dataset(checkpoints=str(folder / "old.jsonl"), transcripts=str(folder / "transcripts"), settings=settings)
 
 
-async def test_a_dataset_exists_as_far_as_its_files_and_its_hub_do_and_what_is_missing_is_made_again(tmp_path, data_root):
+async def test_the_missing_and_damaged_files_of_a_dataset_are_restored_here_and_on_its_hub(tmp_path, data_root):
     write_elsewhere(tmp_path)
     settings = write_settings(tmp_path)
     first = await made(tmp_path, settings)
@@ -102,7 +102,7 @@ async def test_a_dataset_exists_as_far_as_its_files_and_its_hub_do_and_what_is_m
 
 
 async def states(flow_name: str) -> dict[str, str]:
-    """Return how the server names the ends of the tasks of a flow's latest run, once it knows them."""
+    """Return the final state of each task of the latest flow run by the task's name, once the server has recorded them all."""
     async with get_client() as client:
         (run,) = await client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)
         assert run.name.startswith(flow_name)
@@ -114,7 +114,7 @@ async def states(flow_name: str) -> dict[str, str]:
             await asyncio.sleep(0.2)
 
 
-async def test_what_existed_is_shown_as_cached_and_what_was_made_as_completed(tmp_path, data_root):
+async def test_tasks_whose_results_existed_end_as_cached_and_others_as_completed(tmp_path, data_root):
     write_elsewhere(tmp_path)
     settings = write_settings(tmp_path)
     first = await made(tmp_path, settings)
@@ -137,7 +137,7 @@ output.mkdir(parents=True)
 """
 
 
-async def test_the_result_of_a_job_of_which_a_file_was_removed_or_cut_is_made_again(tmp_path, data_root, monkeypatch):
+async def test_a_job_whose_result_lost_a_file_or_part_of_one_runs_again(tmp_path, data_root, monkeypatch):
     monkeypatch.setattr("tasks.jobs.SCRIPTS", tmp_path)
     (tmp_path / "make.py").write_text(SCRIPT, encoding="utf-8")
 
@@ -169,7 +169,7 @@ async def test_a_dataset_that_was_deleted_on_the_hub_is_published_again(hub, tmp
     assert api.repo_info(REPO, repo_type="dataset", revision=tag.name).sha == again.commit
 
 
-async def test_another_hub_gets_the_dataset_too(hub, servers, tmp_path, data_root, monkeypatch):
+async def test_a_dataset_is_also_published_on_a_second_hub(hub, servers, tmp_path, data_root, monkeypatch):
     settings = on_the_hub(tmp_path)
     await made(tmp_path, settings)
     be_at(servers[1], monkeypatch)
@@ -178,7 +178,7 @@ async def test_another_hub_gets_the_dataset_too(hub, servers, tmp_path, data_roo
     assert api_of(servers[1]).repo_info(REPO, repo_type="dataset").sha == again.commit
 
 
-async def test_a_training_on_a_dataset_that_is_gone_submits_no_job(hub, tmp_path, data_root):
+async def test_a_training_on_a_dataset_that_was_deleted_submits_no_job(hub, tmp_path, data_root):
     settings, api = on_the_hub(tmp_path), api_of(hub)
     api.create_repo("me/tiny")
     api.upload_folder(repo_id="me/tiny", folder_path=tiny_base())
@@ -195,7 +195,7 @@ async def find(settings: str) -> ModelRef:
     return await base_model(run, load_training(run.settings.training))
 
 
-async def test_a_base_is_todays_commit_and_one_that_is_gone_is_reported(hub, tmp_path, data_root):
+async def test_a_base_on_the_hub_is_its_latest_commit_and_a_deleted_one_is_reported(hub, tmp_path, data_root):
     settings, api = on_the_hub(tmp_path), api_of(hub)
     api.create_repo("me/tiny")
     api.upload_folder(repo_id="me/tiny", folder_path=tiny_base())
@@ -208,7 +208,7 @@ async def test_a_base_is_todays_commit_and_one_that_is_gone_is_reported(hub, tmp
         await find(settings)
 
 
-async def test_all_that_a_pipeline_may_not_do_is_reported_at_once_before_anything_is_made(hub, tmp_path, data_root):
+async def test_everything_that_forbids_a_pipeline_is_reported_at_once_before_anything_is_made(hub, tmp_path, data_root):
     settings, api = on_the_hub(tmp_path, dataset={"license": "my-own"}, export={"repo": "you/{domain}"}, jobs={"namespace": "me"}), api_of(hub)
     api.create_repo(REPO, repo_type="dataset", private=False)
     api.create_repo("me/understudy-jobs", repo_type="dataset", private=False)
@@ -229,7 +229,7 @@ async def test_all_that_a_pipeline_may_not_do_is_reported_at_once_before_anythin
     assert hub.jobs() == []
 
 
-async def test_a_machine_that_is_not_offered_is_reported_before_anything_is_made(hub, tmp_path, data_root):
+async def test_a_machine_that_the_service_does_not_offer_is_reported_before_anything_is_made(hub, tmp_path, data_root):
     api = api_of(hub)
     api.create_repo("me/tiny")
     settings = on_the_hub(tmp_path)

@@ -1,4 +1,4 @@
-"""A real small model, SmolLM2-135M behind llama.cpp's server, plays and judges: what must hold for any model, however little it understands."""
+"""A real small model, SmolLM2-135M on llama.cpp's server, plays and judges: requirements that hold for every model, however weak."""
 
 import asyncio
 import contextlib
@@ -36,7 +36,7 @@ from tests.recording_proxy import RecordingProxy
 
 PACK, MODEL, CONTEXT = "garden-talk", "openai-compatible/smollm2", 1536
 GUARDS = [fault.value for fault in Fault if fault not in (Fault.FORM, Fault.EMPTY, *REWRITES)]
-"""Those without which a message could not be used."""
+"""The guards without which a message is unusable."""
 AT_ONCE = 1
 """Calls that a kill can lose. A single core answers one as fast as two, and then reads only once what they have in common."""
 
@@ -55,7 +55,7 @@ def server():
 
 @pytest.fixture
 def proxy(server, tmp_path, monkeypatch):
-    """What stands between the product and the server, and counts by itself."""
+    """A proxy between the product and the server, which keeps its own count of tokens."""
     with RecordingProxy(f"{server.address}/v1", tmp_path / "server.jsonl") as found:
         for name, value in (("API_KEY", server.key), ("BASE_URL", found.url)):
             monkeypatch.setenv(f"OPENAI_COMPATIBLE_{name}", value)
@@ -67,7 +67,7 @@ def settings(folder, tries):
     """Return the path of settings in which the model plays everybody.
 
     Args:
-        tries: answers to one call that may be unusable; most of so small a model are.
+        tries: unusable answers allowed for a call; most answers of so small a model are unusable.
     """
     given = {
         "extends": str(CHECKOUT / "config/pipeline.yaml"),
@@ -91,14 +91,14 @@ def wait_for(proxy, process, answers):
         time.sleep(0.05)
 
 
-async def test_a_conversation_and_its_verdicts_are_what_they_must_be_of_any_model(proxy, command, tmp_path, data_root):
+async def test_a_weak_model_gives_a_guarded_conversation_sound_verdicts_and_an_exact_bill(proxy, command, tmp_path, data_root):
     play = settings(tmp_path, 30)
     started = command("generate", "--domain", PACK, "--settings", play)
     wait_for(proxy, started, 2)
     os.killpg(started.pid, signal.SIGKILL)
     started.wait()
     rehearsed = await generation(PACK, settings=play)
-    with contextlib.suppress(NothingMadeError):  # it judges in words that say nothing
+    with contextlib.suppress(NothingMadeError):  # all its verdicts say nothing
         await assessment(PACK, None, rehearsed, settings=settings(tmp_path, 1))
 
     store, pack = Store(str(data_root)), load_pack(PACK)
@@ -112,7 +112,7 @@ async def test_a_conversation_and_its_verdicts_are_what_they_must_be_of_any_mode
 
 
 def check_guarded(pack, transcript):
-    """Nothing that a guard forbids stands in a stored conversation."""
+    """Check that a stored conversation contains nothing that a guard forbids."""
     persona, users, answers = Persona.model_validate(transcript.persona), [], []
     hidden = Hidden(
         [pack.prompts[name].text for name in ("user_simulator", "user_steering")], [pack.prompts["user_simulator"].render(**brief_inputs(pack, persona))]
@@ -127,7 +127,7 @@ def check_guarded(pack, transcript):
 
 
 def check_verdicts(pack, assessed):
-    """Every criterion has one verdict, which says something and cites what there is, or is ERROR."""
+    """Check that every criterion has one verdict: ERROR, or one with reasoning that cites existing exchanges."""
     assert [item.criterion for item in assessed.verdicts] == [item.id for item in applicable(pack.rubric, 2)]
     for verdict in assessed.verdicts:
         if verdict.answer is not Answer.ERROR:
@@ -137,7 +137,7 @@ def check_verdicts(pack, assessed):
 
 
 def check_bill(store, root, proxy, transcripts):
-    """The ledger has what the server says that each answer took; what was answered before the kill was not asked again."""
+    """Check the ledger against the tokens that the server counted, and that no answer from before the kill was requested again."""
     entries = [entry for folder in root.glob("ledger/*") for entry in read_entries(store, folder.name)]
     answered = {entry["request_id"]: entry for entry in entries if entry["outcome"] != SENT}
     counted = {line["id"]: line for line in proxy.lines()}
@@ -148,10 +148,10 @@ def check_bill(store, root, proxy, transcripts):
     assert sum(entry["cache_read_tokens"] for entry in answered.values()) > 0
     kept = sum((Counter({role: spent["calls"] for role, spent in item.provenance["usage"].items()}) for item in transcripts), Counter())
     played = Counter(entry["role"] for entry in answered.values() if entry["role"] != "judge")
-    assert (played - kept).total() <= AT_ONCE  # a message whose answer was on the way to the disk when the kill came
+    assert (played - kept).total() <= AT_ONCE  # the kill can lose an answer before it is on the disk
 
 
-async def test_a_prompt_that_the_model_cannot_hold_is_one_sentence(proxy):
+async def test_a_prompt_beyond_the_context_window_is_reported_in_one_sentence(proxy):
     model = OpenAICompatible(model="smollm2").get_client()
     with pytest.raises(ContextError) as refused:
         await model.complete(ChatRequest("assistant", "", (Message("user", "The roses have spots. " * 800),), 32, 1, item="long"))
