@@ -1,4 +1,4 @@
-"""Judging at half the price as a user has it: a night that ends before its batch, and a command that is killed while it submits one."""
+"""Batch judging at half the price: a batch that outlasts its night, and a command that is killed while it submits one."""
 
 import os
 import signal
@@ -40,7 +40,7 @@ def batched(folder, stub, **changes):
     )
 
 
-async def test_a_night_that_ends_before_its_batch_is_completed_and_the_next_takes_the_answers(tmp_path, data_root, stub, monkeypatch, caplog):
+async def test_the_next_night_collects_the_answers_of_a_batch_that_outlasted_its_night(tmp_path, data_root, stub, monkeypatch, caplog):
     settings = batched(tmp_path, stub, nightly={"conversations": 2, "budget": {"usd": 5, "tokens": None}})
     stub.set(batch_s=3600)
     with monkeypatch.context() as hour:
@@ -65,10 +65,10 @@ async def report(night):
     return NightReport.model_validate_json(open_store().read((await night).path))
 
 
-async def test_a_command_that_is_killed_while_it_submits_pays_for_one_batch(tmp_path, data_root, stub, command):
+async def test_a_command_killed_while_submitting_pays_for_one_batch(tmp_path, data_root, stub, command):
     settings = batched(tmp_path, stub)
     await generation(settings=settings)
-    # the batch is made, and the answer that has its name never comes
+    # the provider makes the batch, but its answer with the id never arrives
     stub.set(batch_s=3600, batch_others=2, faults=[{"at": "create", "times": 1, "fault": {"kind": "hang", "seconds": 3600}}])
     killed = command("assess", f"--settings={settings}")
     until = time.monotonic() + 120
@@ -79,9 +79,9 @@ async def test_a_command_that_is_killed_while_it_submits_pays_for_one_batch(tmp_
     assert len(stub.batches()) == 1
     stub.set(batch_s=0)
     again = command("assess", f"--settings={settings}")
-    said = again.communicate(timeout=180)[0]
-    assert again.returncode == 0, said
-    assert len(stub.batches()) == 1, said
+    output = again.communicate(timeout=180)[0]
+    assert again.returncode == 0, output
+    assert len(stub.batches()) == 1, output
     assert stub.served_twice() == []
     assert "anthropic" not in stub.stats()
     (name,) = data_root.glob("batches/assessments-*.json")

@@ -1,4 +1,4 @@
-"""Judges measured against a golden set, as a user has it: two providers' SDKs against a loopback server, stopped, resumed and compared."""
+"""Calibration of judges against a golden set, through two providers' SDKs and a loopback server: stopped, resumed and compared."""
 
 import json
 import shutil
@@ -71,7 +71,7 @@ def latest(judge, mode="single"):
     return found
 
 
-async def test_two_judges_are_measured_in_two_modes_and_the_same_command_pays_nothing_again(tmp_path, data_root, stub, folder):
+async def test_two_judges_are_measured_in_two_modes_and_the_same_command_pays_for_nothing_again(tmp_path, data_root, stub, folder):
     settings = settings_of(tmp_path, stub)
     made = await calibration(DOMAIN, BOTH, "single,criterion", golden=folder, settings=settings)
     paid = called(stub)
@@ -112,7 +112,7 @@ async def test_the_page_shows_each_disagreement_with_its_reasons_and_the_convers
             assert f'href="#t={conversation}"' in page
     assert all(f"Message 3 of {name}." in page for name in ("sound0", "unsafe2"))
     assert "WS5 of unsafe1 says why." in page
-    assert all(said in report for said in (f"{JUDGES[0]} + {JUDGES[1]} (single), as a panel", "held-out conversations: gates", "| WS5 "))
+    assert all(expected in report for expected in (f"{JUDGES[0]} + {JUDGES[1]} (single), as a panel", "held-out conversations: gates", "| WS5 "))
     assert "of the failures, the share that the judge found" in report
     async with get_client() as client:
         found = await client.read_artifacts(artifact_filter=ArtifactFilter.model_validate({"key": {"like_": f"%{DOMAIN}"}}))
@@ -120,7 +120,7 @@ async def test_the_page_shows_each_disagreement_with_its_reasons_and_the_convers
     assert {f"calibration-{DOMAIN}", f"judges-{DOMAIN}"} <= keys
 
 
-async def test_a_budget_that_does_not_suffice_keeps_what_was_measured_and_is_no_calibration(tmp_path, data_root, stub, folder):
+async def test_a_spent_budget_keeps_the_answers_but_stores_no_calibration(tmp_path, data_root, stub, folder):
     small = settings_of(tmp_path, stub, budget={"usd": None, "tokens": 30_000}, assessment={"concurrency": 1})
     with pytest.raises(BudgetError, match="Budget reached"):
         await calibration(DOMAIN, JUDGES[0], repeat=2, golden=folder, settings=small)
@@ -135,7 +135,7 @@ async def test_a_budget_that_does_not_suffice_keeps_what_was_measured_and_is_no_
     assert latest(JUDGES[0]).spent.replies == 6
 
 
-def test_a_run_that_is_killed_resumes_and_no_verdict_is_paid_for_twice(tmp_path, data_root, stub, folder, command):
+def test_a_killed_run_resumes_and_pays_for_no_verdict_twice(tmp_path, data_root, stub, folder, command):
     stub.set(latency_s=0.4)
     words = ("calibrate", f"--domain={DOMAIN}", f"--judges={BOTH}", "--mode=criterion", f"--golden={folder}", f"--settings={settings_of(tmp_path, stub)}")
     process = command(*words)
@@ -144,8 +144,8 @@ def test_a_run_that_is_killed_resumes_and_no_verdict_is_paid_for_twice(tmp_path,
     process.communicate(timeout=60)
     stub.set(latency_s=0)
     again = command(*words)
-    said = again.communicate(timeout=180)[0]
-    assert again.returncode == 0, said
+    output = again.communicate(timeout=180)[0]
+    assert again.returncode == 0, output
     paid = [entry for place in data_root.glob("ledger/*") for entry in read_entries(open_store(), place.name) if entry["outcome"] == "ok"]
     for judge in JUDGES:
         assert latest(judge, "criterion").spent.conversations == 6
@@ -155,7 +155,7 @@ def test_a_run_that_is_killed_resumes_and_no_verdict_is_paid_for_twice(tmp_path,
     assert not list(data_root.glob("judgements/*"))
 
 
-async def test_a_changed_prompt_says_what_it_broke(tmp_path, data_root, stub, folder, monkeypatch):
+async def test_after_a_change_of_prompts_the_calibration_names_what_got_worse(tmp_path, data_root, stub, folder, monkeypatch):
     packs = tmp_path / "packs"
     shutil.copytree(CHECKOUT / "tests/packs", packs)
     monkeypatch.setenv("UNDERSTUDY_PACKS", str(packs))
@@ -177,7 +177,7 @@ async def test_a_changed_prompt_says_what_it_broke(tmp_path, data_root, stub, fo
     assert "WS4" in latest("scripted/judge").figures.wrong["heard"]
 
 
-async def test_whoever_relies_on_a_judge_reads_what_it_was_measured_to_be(tmp_path, data_root, stub, folder):
+async def test_reports_and_the_model_check_quote_the_judge_s_calibration(tmp_path, data_root, stub, folder):
     chats, settings = tmp_path / "chats", write_settings(tmp_path)
     chats.mkdir()
     (chats / "one.json").write_text(json.dumps({"id": "one", "exchanges": [{"user": "My chain slips.", "assistant": "It may be worn."}] * 2}), encoding="utf-8")
@@ -190,15 +190,15 @@ async def test_whoever_relies_on_a_judge_reads_what_it_was_measured_to_be(tmp_pa
     assert never in await report()
     assert never in ask_models(DOMAIN, settings).text
     await calibration(DOMAIN, "scripted/judge", golden=folder, settings=settings)
-    said = f"scripted/judge (single) was measured on {latest('scripted/judge').day}: gates TPR"
-    assert said in await report()
-    assert said in ask_models(DOMAIN, settings).text
+    sentence = f"scripted/judge (single) was measured on {latest('scripted/judge').day}: gates TPR"
+    assert sentence in await report()
+    assert sentence in ask_models(DOMAIN, settings).text
     assert "over 6 golden conversations." in evaluation_markdown(
         facts_of(usual(), measured=measured_judges(open_store(), load_pack(DOMAIN), ["scripted/judge"]))
     )
 
 
-async def test_what_cannot_be_measured_is_said_before_anything_is_asked(tmp_path, data_root, stub, folder, command):
+async def test_input_that_cannot_be_measured_is_reported_before_any_call(tmp_path, data_root, stub, folder, command):
     settings = settings_of(tmp_path, stub)
     with pytest.raises(PackError, match="has no golden conversation"):
         await calibration(DOMAIN, BOTH, settings=settings)
@@ -207,13 +207,13 @@ async def test_what_cannot_be_measured_is_said_before_anything_is_asked(tmp_path
     with pytest.raises(SettingsError, match="names openai/gpt-6-luna more than once"):
         await calibration(DOMAIN, f"{JUDGES[1]},{JUDGES[1]}", golden=folder, settings=settings)
     process = command("calibrate", f"--domain={DOMAIN}", f"--golden={tmp_path}/none", f"--settings={settings}")
-    said = process.communicate(timeout=120)[0]
-    assert process.returncode == 2, said
-    assert "/none has no golden conversation" in said
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 2, output
+    assert "/none has no golden conversation" in output
     assert called(stub) == 0
 
 
-async def test_an_answer_that_cannot_be_used_is_counted_and_asked_for_next_time(tmp_path, data_root, stub, folder):
+async def test_an_unusable_answer_is_counted_and_requested_again_in_the_next_run(tmp_path, data_root, stub, folder):
     settings = settings_of(tmp_path, stub, calls={"unusable_answers": 2})
     stub.set(faults=[{"when": {"contains": "of unsafe1"}, "fault": {"kind": "invalid"}}])
     await calibration(DOMAIN, JUDGES[0], golden=folder, settings=settings)

@@ -1,4 +1,4 @@
-"""What strangers wrote is text in the Prefect UI too, which shows descriptions, links, cells of tables and reports as Markdown."""
+"""Text from strangers stays text in the Prefect UI, which renders descriptions, links, table cells and reports as Markdown."""
 
 import json
 from typing import Any
@@ -33,7 +33,7 @@ def assert_quiet(item):
         assert not active(item.data, OURS), item.key
 
 
-async def test_no_artifact_shows_a_text_as_more_than_text():
+async def test_no_artifact_renders_a_text_as_markup():
     @flow
     async def publish() -> None:
         unescaped: Any = ALL
@@ -48,12 +48,12 @@ async def test_no_artifact_shows_a_text_as_more_than_text():
         assert_quiet(item)
 
 
-async def test_a_folder_of_strangers_is_assessed_and_nothing_of_it_is_obeyed(tmp_path, settings, data_root):
+async def test_hostile_transcripts_are_assessed_and_no_artifact_renders_their_markup(tmp_path, settings, data_root):
     folder = tmp_path / "talks"
     folder.mkdir()
     for number, text in enumerate(HOSTILE):
-        said = [{"user": f"{text} {number} {turn}", "assistant": ALL} for turn in range(3)]
-        whole = {"exchanges": said, "persona": {"name": text, text: [text], "flaws": text}, "provenance": {"caveat": text, text: text}}
+        exchanges = [{"user": f"{text} {number} {turn}", "assistant": ALL} for turn in range(3)]
+        whole = {"exchanges": exchanges, "persona": {"name": text, text: [text], "flaws": text}, "provenance": {"caveat": text, text: text}}
         name = "".join(character for character in text if character not in "/\x00")[:40]
         (folder / f"{number}{name}.json").write_text(json.dumps(whole), encoding="utf-8")
         (folder / f"broken{number}{name}.json").write_text(json.dumps({text: {text: text}}), encoding="utf-8")

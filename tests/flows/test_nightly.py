@@ -1,4 +1,4 @@
-"""Nights as they follow on one another: new personas each, nothing judged twice, nothing forgotten, and green unless a person is needed."""
+"""Successive nights: new personas each night, nothing judged twice or forgotten, and an error only where a person is needed."""
 
 import json
 from datetime import UTC, datetime
@@ -51,7 +51,7 @@ def seeds(data_root):
     return sorted(json.loads(path.read_text(encoding="utf-8"))["provenance"]["seed"] for path in data_root.glob("transcripts/*/*.json"))
 
 
-async def test_each_night_has_new_personas_and_all_are_judged_once_and_become_a_dataset(tmp_path, data_root):
+async def test_each_night_rehearses_new_personas_and_each_conversation_is_judged_once_and_can_enter_the_dataset(tmp_path, data_root):
     settings = nightly_settings(tmp_path, gather={"floors": 0.0})
     first, second = [report(await nightly(night=name, settings=settings)) for name in ("2026-11-01", "2026-11-02")]
     assert seeds(data_root) == list(range(8))
@@ -63,7 +63,7 @@ async def test_each_night_has_new_personas_and_all_are_judged_once_and_become_a_
     assert (await dataset(settings=settings)).transcripts == first.passed + second.passed > 2
 
 
-async def test_the_same_night_again_goes_on_with_its_own_personas(tmp_path, data_root):
+async def test_a_night_that_is_run_again_keeps_its_personas(tmp_path, data_root):
     settings = nightly_settings(tmp_path)
     await nightly(night="2026-11-01", settings=settings)
     gone = next(data_root.glob("transcripts/*/*.json"))
@@ -73,7 +73,7 @@ async def test_the_same_night_again_goes_on_with_its_own_personas(tmp_path, data
     assert seeds(data_root) == list(range(4))
 
 
-async def test_what_was_rehearsed_by_day_is_judged_too_and_its_personas_are_not_met_again(tmp_path, data_root):
+async def test_a_night_also_judges_conversations_of_the_day_and_does_not_reuse_their_personas(tmp_path, data_root):
     settings = nightly_settings(tmp_path)
     await generation(conversations=3, first_seed=10, settings=settings)
     found = report(await nightly(settings=settings))
@@ -82,7 +82,7 @@ async def test_what_was_rehearsed_by_day_is_judged_too_and_its_personas_are_not_
     assert abs((datetime.fromisoformat(found.night.name) - datetime.now()).days) <= 1
 
 
-async def test_the_report_is_in_the_ui_with_the_nights_before_it(tmp_path, data_root):
+async def test_the_report_in_the_ui_lists_earlier_nights(tmp_path, data_root):
     settings = nightly_settings(tmp_path, nightly={"nights": 1})
     for name in ("2026-11-01", "2026-11-02", "2026-11-03"):
         found = await nightly(night=name, conversations=1, settings=settings)
@@ -97,7 +97,7 @@ async def test_the_report_is_in_the_ui_with_the_nights_before_it(tmp_path, data_
     assert "The simulated users" in text
 
 
-async def test_what_a_night_could_not_make_the_next_one_takes_up(tmp_path, data_root, stub):
+async def test_the_next_night_makes_the_conversations_that_failed(tmp_path, data_root, stub):
     settings = paid(tmp_path, stub, nightly={"conversations": 3})
     whole = report(await nightly(night="2026-11-01", settings=settings))
     assert whole.made == 3
@@ -115,7 +115,7 @@ async def test_what_a_night_could_not_make_the_next_one_takes_up(tmp_path, data_
     assert seeds(data_root) == list(range(9))
 
 
-async def test_a_spent_budget_ends_a_night_green_and_the_next_goes_on(tmp_path, data_root, stub):
+async def test_a_spent_budget_ends_a_night_without_an_error_and_the_next_night_continues(tmp_path, data_root, stub):
     small = paid(tmp_path, stub, nightly={"budget": {"usd": None, "tokens": 60_000}})
     first = report(await nightly(night="2026-11-01", settings=small))
     assert first.stopped
@@ -126,7 +126,7 @@ async def test_a_spent_budget_ends_a_night_green_and_the_next_goes_on(tmp_path, 
     assert seeds(data_root) == list(range(8))
 
 
-async def test_the_judges_have_their_share_of_the_budget(tmp_path, data_root, stub):
+async def test_a_share_of_the_budget_is_reserved_for_judging(tmp_path, data_root, stub):
     settings = paid(tmp_path, stub, nightly={"conversations": 8, "budget": {"usd": None, "tokens": 200_000}, "for_judging": 0.6})
     found = report(await nightly(night="2026-11-01", settings=settings))
     assert found.stopped
@@ -135,17 +135,18 @@ async def test_the_judges_have_their_share_of_the_budget(tmp_path, data_root, st
     assert found.assessed == found.made
 
 
-async def test_after_its_hour_a_night_begins_nothing_more(tmp_path, data_root, monkeypatch):
+async def test_a_night_begins_nothing_after_its_end_time(tmp_path, data_root, monkeypatch):
     monkeypatch.setattr("core.reports.night_state.ends_at", lambda *_: datetime.now(UTC))
+    settings = nightly_settings(tmp_path, nightly={"conversations": 2})
     with pytest.raises(NothingMadeError, match=r"The night of 2026-11-01 made nothing: the end time was reached\. The next night continues it"):
-        await nightly(night="2026-11-01", settings=nightly_settings(tmp_path))
+        await nightly(night="2026-11-01", settings=settings)
     assert list(data_root.glob("nights/*/reports/2026-11-01.md"))
     monkeypatch.undo()
     monkeypatch.setenv("UNDERSTUDY_DATA", str(data_root))
-    assert report(await nightly(night="2026-11-02", settings=nightly_settings(tmp_path))).made == 8
+    assert report(await nightly(night="2026-11-02", settings=settings)).made == 2 + 2  # and those of the night before
 
 
-async def test_a_wrong_key_fails_the_run_and_the_report_says_so(tmp_path, data_root, stub, monkeypatch):
+async def test_a_wrong_key_fails_the_run_and_the_report_asks_for_a_person(tmp_path, data_root, stub, monkeypatch):
     monkeypatch.setenv("ANTHROPIC_API_KEY", "bad-key-of-mine")
     with pytest.raises(AuthError):
         await nightly(night="2026-11-01", settings=paid(tmp_path, stub))
@@ -154,7 +155,7 @@ async def test_a_wrong_key_fails_the_run_and_the_report_says_so(tmp_path, data_r
     monkeypatch.setenv("ANTHROPIC_API_KEY", "good")
 
 
-async def test_a_dead_provider_is_no_matter_for_a_person(tmp_path, data_root, stub):
+async def test_an_outage_of_the_provider_does_not_ask_for_a_person(tmp_path, data_root, stub):
     stub.set(faults=[{"fault": {"status": 503}}])
     settings = paid(tmp_path, stub)
     with pytest.raises(NothingMadeError, match="0 of 4 conversations were made"):
@@ -163,14 +164,14 @@ async def test_a_dead_provider_is_no_matter_for_a_person(tmp_path, data_root, st
     assert "Needs a person" not in text.read_text(encoding="utf-8")
 
 
-async def test_personas_of_the_evaluation_are_never_used(tmp_path, data_root):
+async def test_a_night_never_uses_the_personas_of_the_evaluation(tmp_path, data_root):
     settings = nightly_settings(tmp_path, generation={"conversations": 1, "first_seed": 8998})
     with pytest.raises(PersonaError, match="from 9000 on are kept for the evaluation"):
         await nightly(settings=settings)
     assert seeds(data_root) == []
 
 
-async def test_a_night_is_named_by_its_date(tmp_path, data_root):
+async def test_the_name_of_a_night_must_be_a_date(tmp_path, data_root):
     with pytest.raises(SettingsError, match=r"night is 'yesterday'\. Write it as a date"):
         await nightly(night="yesterday", settings=nightly_settings(tmp_path))
     assert not (data_root / "nights").exists()

@@ -1,4 +1,4 @@
-"""One item costs one item: what cannot be read is named and left out; a batch of which nothing came has failed, and can be tried again."""
+"""An unreadable item is named and left out; a batch without any result fails and can be run again."""
 
 import json
 from datetime import UTC, datetime
@@ -51,7 +51,7 @@ async def state_of(flow):
     return state and state.name
 
 
-async def test_a_generation_in_which_every_conversation_failed_has_failed_and_is_tried_again(tmp_path, data_root, stub):
+async def test_a_generation_without_any_conversation_fails_and_can_be_tried_again(tmp_path, data_root, stub):
     settings = paid(tmp_path, stub, "user_simulator", "assistant")
     stub.set(faults=[REFUSED])
     with pytest.raises(NothingMadeError, match=r"0 of 3 conversations were made\. 3 times: .*same command tries these again"):
@@ -61,7 +61,7 @@ async def test_a_generation_in_which_every_conversation_failed_has_failed_and_is
     assert len(open_store().load(await generation(settings=settings), TranscriptBatch).transcripts) == 3
 
 
-def test_the_command_of_a_failed_batch_ends_with_a_code_and_one_sentence(tmp_path, data_root, stub, command):
+def test_the_command_of_a_failed_batch_ends_with_an_exit_code_and_one_sentence(tmp_path, data_root, stub, command):
     stub.set(faults=[REFUSED])
     code, printed = finish(command("generate", f"--settings={paid(tmp_path, stub, 'user_simulator', 'assistant')}"))
     assert code == 1
@@ -69,7 +69,7 @@ def test_the_command_of_a_failed_batch_ends_with_a_code_and_one_sentence(tmp_pat
     assert "Traceback" not in printed
 
 
-async def test_an_assessment_of_errors_alone_has_failed_and_hides_no_earlier_one(tmp_path, data_root, stub):
+async def test_an_assessment_of_errors_alone_fails_and_does_not_replace_the_latest_one(tmp_path, data_root, stub):
     small = write_settings(tmp_path, generation={"conversations": 3, "exchanges": [3, 3]})
     await generation(settings=small)
     good = await assessment(settings=small)
@@ -84,7 +84,7 @@ async def test_an_assessment_of_errors_alone_has_failed_and_hides_no_earlier_one
 
 
 @pytest.mark.parametrize("flow", [nightly, pilot])
-async def test_a_night_and_a_pilot_in_which_everything_failed_have_failed(tmp_path, data_root, stub, flow, monkeypatch):
+async def test_a_night_or_pilot_without_any_conversation_fails(tmp_path, data_root, stub, flow, monkeypatch):
     monkeypatch.setattr("core.reports.night_state.ends_at", lambda *_: datetime.max.replace(tzinfo=UTC))
     stub.set(faults=[REFUSED])
     with pytest.raises(NothingMadeError, match="conversations were made"):
@@ -94,7 +94,7 @@ async def test_a_night_and_a_pilot_in_which_everything_failed_have_failed(tmp_pa
 BROKEN = (b"", b"null", b"{}", b'{"id": ', b"\xff\xfe\x00", b"[" * 100_000, b'{"id": "\\ud83d", "exchanges": []}')
 
 
-async def test_files_of_the_data_root_that_were_edited_by_hand_cost_themselves(tmp_path, data_root):
+async def test_damaged_files_in_the_data_root_are_left_out_and_named(tmp_path, data_root):
     settings = write_settings(tmp_path, generation={"conversations": 17, "exchanges": [3, 3]})
     await generation(settings=settings)
     whole = open_store().load(await assessment(settings=settings), AssessmentBatch)
@@ -118,7 +118,7 @@ async def test_files_of_the_data_root_that_were_edited_by_hand_cost_themselves(t
     await nightly(night="2026-11-01", conversations=1, settings=settings)
 
 
-async def test_a_dataset_names_all_that_it_leaves_out_where_a_person_looks(tmp_path, data_root, settings):
+async def test_the_artifact_of_a_dataset_names_everything_it_leaves_out(tmp_path, data_root, settings):
     folder = tmp_path / "talks"
     folder.mkdir()
     await generation(settings=settings)

@@ -1,4 +1,4 @@
-"""A model's prompt is improved with training personas, within a budget, and the result is a file that an arm can be played under."""
+"""A model's prompt is improved with training personas, within a budget; the result is a file that an evaluation's arm can use."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ def searched(improved, data_root):
     return improved[1:]
 
 
-async def test_a_better_prompt_is_a_file_and_the_same_command_pays_for_nothing_again(tmp_path, data_root, searched):
+async def test_a_better_prompt_becomes_a_file_and_the_same_command_pays_for_nothing_again(tmp_path, data_root, searched):
     settings, (made, target) = small(tmp_path), searched
     found = open_store().load(made.path, Optimisation)
     seeds = {int(path.name.partition("-")[0]) for path in data_root.glob(PLAYED)}
@@ -73,7 +73,7 @@ async def test_a_better_prompt_is_a_file_and_the_same_command_pays_for_nothing_a
     assert len(entries(data_root)) == paid
 
 
-async def test_a_spent_budget_keeps_what_was_found_and_more_of_it_continues(tmp_path, data_root, searched):
+async def test_a_spent_budget_keeps_the_candidates_and_a_larger_one_continues_the_search(tmp_path, data_root, searched):
     free, _ = searched
     whole, tokens = open_store().load(free.path, Optimisation), sum(entry["input_tokens"] + entry["output_tokens"] for entry in entries(data_root))
     for file in [
@@ -96,23 +96,23 @@ async def test_a_spent_budget_keeps_what_was_found_and_more_of_it_continues(tmp_
     assert {path: path.stat().st_mtime_ns for path in played} == played
 
 
-async def test_a_search_may_begin_with_the_detailed_prompt(tmp_path, data_root):
+async def test_a_search_can_start_from_the_detailed_prompt(tmp_path, data_root):
     made = await optimise_prompt("scripted/0.3", "coding-mentor", start="assistant", settings=small(tmp_path, optimise={**NUMBERS, "conversations": 12}))
     start = open_store().load(made.path, Optimisation).candidates[0].text
     assert start.splitlines()[0] in load_pack("coding-mentor").prompts["assistant"].text
 
 
-async def test_its_conversations_are_in_no_batch_that_is_judged_or_trained_on(tmp_path, searched):
+async def test_conversations_of_a_search_are_neither_judged_nor_trained_on(tmp_path, searched):
     settings = small(tmp_path)
     await generation(conversations=2, settings=settings)
     batch = open_store().load_json(await assessment(settings=settings))
     assert len(batch["assessments"]) == 2
 
 
-async def test_nothing_is_asked_before_what_is_wrong_is_said(tmp_path, data_root):
+async def test_bad_input_is_reported_before_any_call(tmp_path, data_root):
     mine = tmp_path / "mine.md"
     mine.write_text("---\ninputs: []\n---\nMine.\n", encoding="utf-8")
-    for asked, changes, error, said in (
+    for asked, changes, error, message in (
         ({"to": str(mine)}, {}, SettingsError, "was not made by an optimisation"),
         ({"to": str(tmp_path / "x.txt")}, {}, SettingsError, r"ends in \.md"),
         ({"start": "sytem"}, {}, SettingsError, "Did you mean 'system'"),
@@ -120,13 +120,13 @@ async def test_nothing_is_asked_before_what_is_wrong_is_said(tmp_path, data_root
         ({}, {"optimise": {**NUMBERS, "conversations": 5}}, SettingsError, "The start and one candidate need 12"),
         ({}, {"optimise": {**NUMBERS, "personas": 5000}}, PersonaError, "kept for the evaluation"),
     ):
-        with pytest.raises(error, match=said):
+        with pytest.raises(error, match=message):
             await optimise_prompt("scripted/0.3", settings=small(tmp_path, **changes), **asked)
     assert mine.read_text(encoding="utf-8").endswith("Mine.\n")
     assert not entries(data_root)
 
 
-async def test_what_a_writer_made_that_could_not_be_used_is_not_asked_for_again(tmp_path, data_root, monkeypatch):
+async def test_an_unusable_candidate_is_not_requested_again(tmp_path, data_root, monkeypatch):
     monkeypatch.setattr("core.scripted.chat.designed", lambda request: json.dumps({"changes": [], "text": "Be kind."}))
     settings = small(tmp_path, optimise={**NUMBERS, "conversations": 12})
     made = await optimise_prompt("scripted/0.3", settings=settings)

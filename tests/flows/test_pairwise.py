@@ -1,4 +1,4 @@
-"""Pairwise judging in an evaluation: paid for once, continued where it stopped, and no obstacle where the judge says nothing."""
+"""Pairwise judging in an evaluation: paid for once, resumable, and no obstacle if the judge refuses."""
 
 import pytest
 
@@ -43,7 +43,7 @@ def stored(data_root):
     return sorted(data_root.glob("evaluations/pairs/*/*.json"))
 
 
-async def test_each_persona_is_compared_once_in_both_orders_and_the_scores_stay_the_same(tmp_path, data_root):
+async def test_each_persona_is_compared_once_in_both_orders_and_scores_do_not_change(tmp_path, data_root):
     (tmp_path / "off").mkdir()
     off = read(await evaluation(arms=ARMS, settings=settings_of(tmp_path / "off", pairwise=False)))
     assert off.pairwise == {}
@@ -61,7 +61,7 @@ async def test_each_persona_is_compared_once_in_both_orders_and_the_scores_stay_
     )
 
 
-async def test_an_answer_that_is_lost_is_asked_for_again_and_no_other(tmp_path, data_root, stub):
+async def test_only_a_lost_answer_is_requested_again(tmp_path, data_root, stub):
     settings = settings_of(tmp_path, stub)
     first = await evaluation(arms=ARMS, settings=settings)
     own = [entry for entry in paid(data_root) if entry["item"].startswith("pair-")]
@@ -73,7 +73,7 @@ async def test_an_answer_that_is_lost_is_asked_for_again_and_no_other(tmp_path, 
     assert len(paid(data_root)) == before + 1
 
 
-async def test_a_judge_that_compares_nothing_is_counted_and_the_evaluation_ends_as_it_would(tmp_path, data_root, stub):
+async def test_refused_comparisons_are_counted_and_the_evaluation_still_decides(tmp_path, data_root, stub):
     stub.set(faults=[{"protocol": "responses", "when": {"contains": "You compare two conversations"}, "fault": {"kind": "refuse"}}])
     record = read(await evaluation(arms=ARMS, settings=settings_of(tmp_path, stub)))
     found = record.pairwise["understudy"]

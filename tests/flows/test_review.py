@@ -1,4 +1,4 @@
-"""A person judges a sample: the sheet is written, filled in, and read back, by the commands that a user gives."""
+"""A person reviews a sample through the command line: the sheet is written, completed and read back."""
 
 import asyncio
 import csv
@@ -49,7 +49,7 @@ def assessed(made, data_root):
     shutil.copytree(made, data_root)
 
 
-def test_a_sheet_is_filled_in_and_says_how_far_the_judge_can_be_trusted(assessed, data_root):
+def test_a_completed_sheet_shows_how_far_the_judge_agrees_with_a_person_and_becomes_golden_conversations(assessed, data_root):
     done = command(data_root, "--sample=4")
     assert done.returncode == 0, done.stderr
     (sheet,) = data_root.glob("reviews/*/sheet.csv")
@@ -98,7 +98,7 @@ def test_a_sheet_is_filled_in_and_says_how_far_the_judge_can_be_trusted(assessed
     assert "it has no label for CQ8" in command(data_root, str(sheet), f"--to={data_root}/other", word="golden").stdout
 
 
-def test_what_cannot_be_reviewed_is_reported_in_a_line(data_root, tmp_path):
+def test_bad_input_is_reported_in_one_line(data_root, tmp_path):
     for words, reported in (
         (("--sample=4",), "No assessments of 'therapeutic-coaching' are in"),
         (("--sample=many",), "--sample: 'many' is not a whole number"),
@@ -112,7 +112,7 @@ def test_what_cannot_be_reviewed_is_reported_in_a_line(data_root, tmp_path):
         assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_recorded_assessment_is_scored_anew_and_a_difference_is_named(assessed, data_root, tmp_path):
+def test_rescoring_recorded_verdicts_names_each_difference(assessed, data_root, tmp_path):
     (checkpoint,) = data_root.glob("reports/*/checkpoint.jsonl")
     lines = [json.loads(line) for line in checkpoint.read_text(encoding="utf-8").splitlines()]
     lines[0]["score"] = 0.123
