@@ -226,7 +226,7 @@ test-fast:  ## Run the quick tests of every room of core, with fewer examples of
 	@$(BIN)/python -m pytest -q -n auto -m "not slow and not e2e" --hypothesis-profile=fast tests/core
 
 .PHONY: kill-test
-kill-test: setup  ## Kill the pipeline in every stage, resume it, compare with an uninterrupted run
+kill-test: setup  ## Kill the pipeline in every stage, resume it, compare with an uninterrupted run (5 minutes)
 	@$(BIN)/python -m bench.kill
 
 .PHONY: bench-pacing

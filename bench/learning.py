@@ -4,7 +4,7 @@
     python -m bench.learning --tokens NAME=FOLDER ...         count the tokens of one pass over complete folders, without training
     python -m bench.learning --draw OUTPUT PICTURE.svg        print the tables of OUTPUT, and draw the picture
 
-Training takes an hour on two cores; the other two take seconds.
+Training takes about half an hour for each corpus; the other two take seconds.
 
 BASE is the folder of an unpacked base (`understudy train` puts it under models/bases); a FOLDER contains transcripts. Conversations are cut into pieces of some
 exchanges and their messages to some words, so that a CPU can train on them. Each seed draws other conversations. All ways make the same number of optimiser
