@@ -22,8 +22,6 @@ from typing import Any
 
 from bench.flow import AT_ONCE, LATENCY, floor
 from core.llm.bills import SENT, read_entries
-from core.packs.pack import load_pack
-from core.rehearsal.personas import sample_batch
 from core.storage.store import Store
 from tests.stub.client import Stub, start_stub
 
@@ -109,15 +107,15 @@ def compare(name: str, conversations: int, server: AbstractContextManager[Stub |
         if stub:
             stub.set(latency_s=LATENCY, send_limit_headers=True, log_bodies=False)
         first = run(whole, config, conversations)
-        exchanges = sum(len(item[0]) for item in transcripts_of(whole).values())
+        transcripts = transcripts_of(whole).values()
+        exchanges = sum(len(item[0]) for item in transcripts)
         spans = [stats["last"] - stats["first"] + LATENCY for stats in stub.stats().values()] if stub else []
         print(
             f"{name}: {conversations} conversations, {exchanges} exchanges; exit code {first['code']}, {first['seconds']:.0f} s including the start", flush=True
         )
         print(f"  peak memory {first['megabytes']} MB; calls {calls(whole)[0]}")
         if stub:
-            personas = sample_batch(load_pack("therapeutic-coaching"), 0, conversations, EXCHANGES)
-            bound = floor(2 * persona.exchanges for persona in personas)
+            bound = floor(2 * len(item[0]) + len(item[2]) for item in transcripts)
             print(f"  first to last call {max(spans):.1f} s; latency alone {bound:.1f} s; ratio {bound / max(spans):.3f}", flush=True)
         for share in KILLS:
             killed_at = run(killed, config, conversations, int(2 * exchanges * share))
