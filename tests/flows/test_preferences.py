@@ -1,4 +1,4 @@
-"""Asking again as a flow: a reply that passes every gate beside the one that failed, asked for once, in the dataset on its conversation's side."""
+"""Preferences as a flow: each failed reply gets a passing one, requested once; both are in the dataset, and the training learns from the pair."""
 
 import json
 import math
@@ -32,14 +32,14 @@ def calls(data_root):
     return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in data_root.glob("ledger/**/*.jsonl"))
 
 
-async def test_where_a_reply_failed_a_passing_one_is_found_once_and_both_reach_the_dataset(tmp_path, data_root):
+async def test_failed_replies_get_passing_alternatives_and_the_pairs_train_a_preferred_understudy(tmp_path, data_root):
     settings = write_settings(
         tmp_path,
         roles={"user_simulator": "scripted/user", "assistant": "scripted/mixed", "judges": ["scripted/judge"], "repairer": "scripted/repairer"},
         repair={"max_score_gap": 0.5, "max_rewrite_share": 1.0},
         generation={"conversations": 12, "exchanges": [4, 5], "concurrency": 8},
         preferences={"length_ratio": 20.0},
-        evaluation={"personas": 2, "exchanges": 2, "suite_items": 1, "general_max_tokens": 0, "battery_tries": 0, "pairwise": False},
+        evaluation={"personas": 2, "exchanges": 2, "max_tokens": 24, "suite_items": 1, "general_max_tokens": 0, "battery_tries": 0, "pairwise": False},
     )
     await generation(settings=settings)
     store, judged = open_store(), await assessment(settings=settings)
