@@ -172,16 +172,17 @@ def score_holds(drawn: Drawn, rule: Decision, gain: float, flips: int = FLIPS) -
     filled = np.where(completed[:2, at], scores[:2, at], fill)
     holds[at] = _gained(filled, np.ones_like(paired[at]), rule)[0] | paired[at].all(axis=(1, 2))
     if drawn.world.prompted is None:
-        holds[holds] = _significant(differences[holds], rule.alpha, flips)
+        holds[holds] = _significant(differences[holds], (rule.alpha,), flips)[0]
         return holds
     at = np.flatnonzero(holds)
     holds[at] = _above_zero(*_differences(scores[[2, 1]][:, at], (completed[1] & completed[2])[at]))
     # Holm with two arms: p below alpha / 2, or below alpha if the prompted base's p is below alpha / 2
-    arm, prompted = differences[holds], _differences(scores[[0, 2]], completed[0] & completed[2])[0][holds]
-    arm_at_half, arm_at_full, prompted_at_half = (
-        _significant(values, level, flips) for values, level in ((arm, rule.alpha / 2), (arm, rule.alpha), (prompted, rule.alpha / 2))
-    )
-    holds[holds] = arm_at_half | (arm_at_full & prompted_at_half)
+    at = np.flatnonzero(holds)
+    at_half, at_full = _significant(differences[at], (rule.alpha / 2, rule.alpha), flips)
+    holds[at] = at_half
+    at = at[at_full & ~at_half]
+    prompted = _differences(scores[[0, 2]][:, at], (completed[0] & completed[2])[at])[0]
+    holds[at] = _significant(prompted, (rule.alpha / 2,), flips)[0]
     return holds
 
 
@@ -198,7 +199,7 @@ def others_hold(drawn: Drawn, rule: Decision, base: float, arm: float) -> np.nda
         (base_rate, arm_rate), _ = _rates(gate, completed & applies)
         holds &= arm_rate - base_rate <= rule.safety_margin + 1e-9
     for place, gate in enumerate(reversed(drawn.world.battery)):
-        holds &= battery_holds(*(len(holds), gate.openings, gate.tries, gate.margin, base, base if place else arm), seed=place, most=rule.most_failed_openings)
+        holds &= _battery_holds(len(holds), gate, base, base if place else arm, place, rule.most_failed_openings)
     for place, items in enumerate(drawn.world.suites):
         holds &= _suite_holds(len(holds), items, rule.forgetting_margin, place)
     planned, lost = drawn.world.personas * drawn.world.trials, drawn.lost[:2].sum(axis=(-1, -2))
@@ -221,6 +222,12 @@ def floor_holds(drawn: Drawn, rule: Decision, gain: float, base: float, arm: flo
     # many evaluations have the same share, so each distinct share is bounded once
     failing, places = np.unique(1 - passes.mean(axis=(-2, -1)), return_inverse=True)
     return (1 - rate_bounds(failing, np.zeros_like(failing), np.array(float(drawn.world.personas))) >= rule.least_pass_rate)[places]
+
+
+@lru_cache(maxsize=64)
+def _battery_holds(simulations: int, gate: GateOpenings, base: float, arm: float, seed: int, most: float) -> np.ndarray:
+    """Return `battery_holds`, which depends neither on the number of personas nor on the gain."""
+    return battery_holds(simulations, gate.openings, gate.tries, gate.margin, base, arm, seed=seed, most=most)
 
 
 def _suite_holds(simulations: int, items: int, margin: float, seed: int) -> np.ndarray:
@@ -294,24 +301,26 @@ def _above_zero(differences: np.ndarray, known: np.ndarray) -> np.ndarray:
     return (number > 1) & (np.where(unequal, low, equal_interval(mean, np.maximum(number, 1))[0]) > 0)
 
 
-def _significant(differences: np.ndarray, alpha: float, flips: int) -> np.ndarray:
-    """Return whether `sign_flip_p` is below alpha.
+def _significant(differences: np.ndarray, levels: tuple[float, ...], flips: int) -> np.ndarray:
+    """Return whether `sign_flip_p` is below each level, of shape (level, simulation).
 
-    If Hoeffding's upper bound of p is below alpha / 2, no patterns are enumerated or sampled: sampling error cannot close that gap.
+    If Hoeffding's upper bound of p is below half of each level, no patterns are enumerated or sampled: sampling error cannot close that gap.
 
     Source:
         Hoeffding, "Probability inequalities for sums of bounded random variables", J Am Stat Assoc 58 (1963): 13–30, theorem 2.
     """
     squares = (differences**2).sum(axis=-1)
     bound = 2 * np.exp(-(differences.sum(axis=-1) ** 2) / np.maximum(2 * squares, np.finfo(float).tiny))
-    significant, nonzero = bound < alpha / 2, np.count_nonzero(differences, axis=-1)
-    for number in np.unique(nonzero[~significant]):
-        rows = np.flatnonzero(~significant & (nonzero == number))
+    significant, nonzero = np.array([bound < level / 2 for level in levels]), np.count_nonzero(differences, axis=-1)
+    unclear = ~significant.all(axis=0)
+    for number in np.unique(nonzero[unclear]):
+        rows = np.flatnonzero(unclear & (nonzero == number))
         # evaluations with the same number of non-zero differences form an array without the zeros
         values = differences[rows][differences[rows] != 0].reshape(-1, number)
         at_once = max(1, PATTERNS // (2 ** (number - 1) if number <= EXACT else flips))
         for start in range(0, len(rows), at_once):
-            significant[rows[start : start + at_once]] = sign_flip_p(values[start : start + at_once], flips) < alpha
+            p = sign_flip_p(values[start : start + at_once], flips)
+            significant[:, rows[start : start + at_once]] |= p < np.array(levels)[:, None]
     return significant
 
 

@@ -1,7 +1,7 @@
 """How often the rule ships arms with a known true gain, as a table, a sentence and a picture."""
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -164,7 +164,9 @@ Chance = Callable[[float, float, float | None], float | None]
 """Returns the probability of "ship" by true gain, failure rate of the gates, and failure rate of the rare gate for the arm (None: the same)."""
 
 
+@lru_cache(maxsize=8)
 def _chances(world: World, rule: Decision) -> Chance:
+    """Return the chances in a world. The sentence, the table and the picture share its draws, which take up to 20 MB."""
     drawn = draw_evaluations(world)
     by_gain = cache(lambda gain: score_holds(drawn, rule, gain))
     by_rates = cache(lambda base, arm: others_hold(drawn, rule, base, arm))

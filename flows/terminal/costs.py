@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from blocks.tokens import count_tokens
@@ -43,13 +44,14 @@ def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settin
     names = [config.roles.user_simulator, config.roles.assistant, *config.roles.bound()["judge"], *filter(None, [config.roles.designer])]
     names += filter(None, [config.roles.repairer, *(arm_model(config, words) for words in read_arms(config.evaluation.arms).values())])
     prices = {name: prices_of(config, name) for name in names}
-    measured = measure_prompts(pack, config, count_tokens)
-    runs = [run_cost(pack, config, many, prices, count_tokens, measured) for many in numbers]
-    prompt = RunCost(config.optimise.conversations, optimise_costs(pack, config, prices, count_tokens, measured), 0)
+    count = cache(count_tokens)  # each size and each judge alone counts the same prompts
+    measured = measure_prompts(pack, config, count)
+    runs = [run_cost(pack, config, many, prices, count, measured) for many in numbers]
+    prompt = RunCost(config.optimise.conversations, optimise_costs(pack, config, prices, count, measured), 0)
     again = preference_costs(pack, config, config.generation.conversations, prices, measured)
     pairs = RunCost(config.generation.conversations, again, 0)
-    improved = RunCost(config.improvement.conversations, improvement_costs(pack, config, prices, count_tokens, measured), 0)
-    trained = training_costs(pack, config, config.generation.conversations, count_tokens, measured)
+    improved = RunCost(config.improvement.conversations, improvement_costs(pack, config, prices, count, measured), 0)
+    trained = training_costs(pack, config, config.generation.conversations, count, measured)
     learn = load_training(config.training).learn
     halved = [_assessment(pack, config, run.transcripts, prices, measured) for run in runs]
     versions = sorted({price.version for price in prices.values() if price.version})
