@@ -15,6 +15,8 @@ from core.records import Answer
 
 Answers = Mapping[str, Mapping[str, str | None]]
 """The answers to one criterion, by transcript and judge."""
+Shares = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""Maps sums over transcripts to the agreement that is observed and that which is expected by chance, by criterion."""
 SAME, DIFFERENT = 1.2, 0.7
 """Total weight of the imagined transcripts with equal and with different answers, in transcripts: by simulation the smallest with which intervals cover."""
 
@@ -120,38 +122,50 @@ def overall_agreement(criteria: Mapping[str, Answers], resamples: int, few: int,
         the same is done here with Fleiss' kappa and with alpha.
     """
     codes, judges, size = _coded(criteria)
+    counts, two_counts = _counts(codes, size), _counts(_every_pair(size), size)
 
-    pairs_of_answers, worth = _every_pair(size)
+    def estimate(totals: np.ndarray, imagined: np.ndarray, shares: Shares) -> Estimate:
+        return _estimate(totals, imagined, shares, resamples, few, seed)
 
-    def estimate(totals: np.ndarray, imagined: np.ndarray, shares: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]) -> Estimate:
-        reason = "all answers to a criterion are the same, so that agreement cannot be distinguished from chance"
-        answered = np.flatnonzero(totals.any(axis=(0, 2)))
-        each = np.zeros((len(answered), len(imagined), *totals.shape[1:]))
-        each[np.arange(len(answered)), :, answered] = imagined[:, 0]
-        weights = np.tile(worth, len(answered)) / max(1, len(answered))
-        return reweighted(totals, each.reshape(-1, *totals.shape[1:]), weights, lambda sums: _beyond_chance(*shares(sums)), reason, resamples, few, seed)
-
-    counts, two_counts = _counts(codes, size), _counts(pairs_of_answers, size)
-    pairs = []
-    for (one, first), (other, second) in combinations(enumerate(judges), 2):
-        two = codes[..., [one, other]]
-        raw = estimate(_raw_totals(_counts(two, size)), _raw_totals(two_counts), _raw)
-        pairs.append(PairAgreement((first, second), raw, estimate(_cohen_totals(two, size), _cohen_totals(pairs_of_answers, size), _cohen)))
     # an imagined transcript has two answers, but counts as much as one that all judges answered
     fleiss = _fleiss_totals(two_counts, 2) * np.array([1, 1, *[len(judges) / 2] * size])
     return Agreement(
         raw=estimate(_raw_totals(counts), _raw_totals(two_counts), _raw),
         fleiss=estimate(_fleiss_totals(counts, len(judges)), fleiss, _fleiss),
         alpha=estimate(_alpha_totals(counts), _alpha_totals(two_counts), _alpha),
-        pairs=tuple(pairs),
+        pairs=pair_agreements(criteria, resamples, few, seed),
     )
 
 
-def _every_pair(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return one imagined transcript for every pair of two judges' answers, (pairs, 1, 2), and how many transcripts each is worth, (pairs,)."""
-    codes = np.stack(np.divmod(np.arange(size**2), size), axis=-1)[:, None, :]
-    alike = codes[:, 0, 0] == codes[:, 0, 1]
-    return codes, np.where(alike, SAME / size, DIFFERENT / (size * (size - 1)))
+def pair_agreements(criteria: Mapping[str, Answers], resamples: int, few: int, seed: int = 0) -> tuple[PairAgreement, ...]:
+    """Return the `pairs` of `overall_agreement` alone, for the same arguments; of two judges that takes less than half the time."""
+    codes, judges, size = _coded(criteria)
+    every = _every_pair(size)
+    pairs = []
+    for (one, first), (other, second) in combinations(enumerate(judges), 2):
+        two = codes[..., [one, other]]
+        raw = _estimate(_raw_totals(_counts(two, size)), _raw_totals(_counts(every, size)), _raw, resamples, few, seed)
+        kappa = _estimate(_cohen_totals(two, size), _cohen_totals(every, size), _cohen, resamples, few, seed)
+        pairs.append(PairAgreement((first, second), raw, kappa))
+    return tuple(pairs)
+
+
+def _every_pair(size: int) -> np.ndarray:
+    """Return one imagined transcript for every pair of two judges' answers, (pairs, 1, 2)."""
+    return np.stack(np.divmod(np.arange(size**2), size), axis=-1)[:, None, :]
+
+
+def _estimate(totals: np.ndarray, imagined: np.ndarray, shares: Shares, resamples: int, few: int, seed: int) -> Estimate:
+    """Return a coefficient from what each transcript, and each imagined one of `_every_pair`, adds to the sums."""
+    reason = "all answers to a criterion are the same, so that agreement cannot be distinguished from chance"
+    size = math.isqrt(len(imagined))
+    first, second = np.divmod(np.arange(size**2), size)
+    worth = np.where(first == second, SAME / size, DIFFERENT / (size * (size - 1)))
+    answered = np.flatnonzero(totals.any(axis=(0, 2)))
+    each = np.zeros((len(answered), len(imagined), *totals.shape[1:]))
+    each[np.arange(len(answered)), :, answered] = imagined[:, 0]
+    weights = np.tile(worth, len(answered)) / max(1, len(answered))
+    return reweighted(totals, each.reshape(-1, *totals.shape[1:]), weights, lambda sums: _beyond_chance(*shares(sums)), reason, resamples, few, seed)
 
 
 def rank_agreement(scores: Mapping[str, Mapping[str, float | None]], threshold: float, few: int) -> list[RankAgreement]:
@@ -207,7 +221,7 @@ def human_agreement(
         (machines.count(way), sum(machine is way for _, machine in both), sum(person for person, machine in both if machine is way)) for way in (True, False)
     ]
     equal = sum(labels["human"] == labels["judge"] for labels in pairs.values())
-    pair = agreement(pairs, resamples, few, seed).pairs
+    pair = pair_agreements({"": pairs}, resamples, few, seed)
     unlabelled = "no transcript has both a label and the judge's answer"
     return HumanAgreement(
         raw=share_of(equal, len(pairs), few, unlabelled),

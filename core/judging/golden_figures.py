@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from core.judging.agreement import overall_agreement
+from core.judging.agreement import pair_agreements
 from core.judging.figures import flips_of
 from core.judging.golden import Golden
 from core.judging.intervals import wilson_interval
@@ -157,7 +157,7 @@ def rates(seen: Sequence[Seen]) -> Rates:
     answers: dict[str, dict[str, dict[str, str | None]]] = {}
     for one in seen:
         answers.setdefault(one.criterion, {})[one.conversation] = {GOLDEN: one.golden, JUDGE: one.answer}
-    pairs = overall_agreement(answers, RESAMPLES, FEW).pairs if failures and passes else ()
+    pairs = pair_agreements(answers, RESAMPLES, FEW) if failures and passes else ()
     return Rates(
         tpr=_share(failures, lambda one: one.called is True, "nothing fails"),
         tnr=_share(passes, lambda one: one.called is False, "nothing passes"),

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.judging.agreement import PairAgreement, overall_agreement
+from core.judging.agreement import PairAgreement, pair_agreements
 from core.judging.golden import Golden, GoldenCounts, count_golden
 from core.packs.rubric import Rubric
 
@@ -56,7 +56,7 @@ def set_figures(golden: Sequence[Golden], rubric: Rubric) -> SetFigures:
         held_out=sum(item.file.held_out for item in golden),
         lengths=sorted(Counter(len(item.file.exchanges) for item in golden).items()),
         readers=readers,
-        by_criterion={name: (counts[name], overall_agreement({name: own}, RESAMPLES, FEW).pairs[0]) for name, own in answers.items() if own},
-        overall=overall_agreement(answers, RESAMPLES, FEW).pairs[0],
+        by_criterion={name: (counts[name], pair_agreements({name: own}, RESAMPLES, FEW)[0]) for name, own in answers.items() if own},
+        overall=pair_agreements(answers, RESAMPLES, FEW)[0],
         disputed={item.id: item.file.disputed for item in golden if item.file.disputed},
     )

@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import Literal
 
 from core.evaluation.paired_statistics import mcnemar_p
-from core.judging.agreement import PairAgreement, overall_agreement
+from core.judging.agreement import PairAgreement, pair_agreements
 from core.judging.label_statistics import FEW, RESAMPLES, Estimate
 from core.judging.review import HumanComparison, ReviewFigures
 from core.judging.review_sheet import Labels
@@ -163,7 +163,7 @@ def between_people(labels: Mapping[str, Labels], rubric: Rubric) -> tuple[list[T
         if not each:
             continue
         equal = sum(first == second for first, second in each)
-        agreement = overall_agreement({name: answers for name, answers in both.items() if answers}, RESAMPLES, FEW).pairs[0]
+        agreement = pair_agreements({name: answers for name, answers in both.items() if answers}, RESAMPLES, FEW)[0]
         pairs.append(TwoPeople((one, other), equal, len(each), agreement, _people_sentence(one, other, equal, len(each), agreement.kappa)))
     return pairs, _disputes(labels, rubric)
 
