@@ -1,6 +1,7 @@
 """Domain packs: the files that define a domain, checked against one another when they are loaded."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -148,17 +149,29 @@ def load_pack(name: str, root: Path | None = None) -> Pack:
     """
     folder = find_pack(name, root)
     config, prompts = folder / "config/domains" / name, folder / "prompts" / name
-    files = sorted([*config.rglob("*"), *prompts.rglob("*")])
-    inside = [folder.resolve() for folder in (config, prompts)]
-    for path in files:  # a stranger's pack must not send other files of this machine to a model
-        if path.is_symlink() and not any(path.resolve().is_relative_to(folder) for folder in inside):
-            raise PackError(f"{path} is a link that leads out of the pack. Put the file itself there.")
-    files.append(find_data("config/guards.yaml"))
-    return _load(name, config, prompts, tuple((path, path.lstat().st_mtime_ns) for path in files))
+    files = sorted([*_entries(str(config)), *_entries(str(prompts))], key=lambda file: file.path)
+    for file in files:  # a stranger's pack must not send other files of this machine to a model
+        if file.is_symlink() and not any(Path(file.path).resolve().is_relative_to(part.resolve()) for part in (config, prompts)):
+            raise PackError(f"{file.path} is a link that leads out of the pack. Put the file itself there.")
+    guards = find_data("config/guards.yaml")
+    changed = [(file.path, file.stat(follow_symlinks=False).st_mtime_ns) for file in files] + [(str(guards), guards.lstat().st_mtime_ns)]
+    return _load(name, config, prompts, tuple(changed))
+
+
+def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
+    """Yield the files and folders below a folder without following links; Path.rglob takes several times as long, and each task loads a pack."""
+    try:
+        entries = list(os.scandir(folder))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # reported when a file is read
+        return
+    for entry in entries:
+        yield entry
+        if entry.is_dir(follow_symlinks=False):
+            yield from _entries(entry.path)
 
 
 @lru_cache(maxsize=4)
-def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[Path, int], ...]) -> Pack:
+def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[str, int], ...]) -> Pack:
     """Return a pack, loaded once until one of its files changes, because each task of a run asks for it."""
     taxonomy = load_yaml(config / "input-taxonomy.yaml", Taxonomy, PackError)
     flaws = load_yaml(config / "flaw-taxonomy.yaml", Flaws, PackError)
