@@ -13,6 +13,7 @@ from core.rehearsal.course import steer
 from core.rehearsal.personas import sample_batch, sample_persona
 from core.rehearsal.turns import brief_inputs, steering_inputs
 from core.scripted.lexicon import Lexicon
+from tests.core.many_personas import many_personas
 
 PACK = load_pack("therapeutic-coaching")
 TOPICS = {"anxiety", "relationships", "life_transitions", "self_worth", "emotional_regulation", "financial_stress"}
@@ -86,7 +87,7 @@ def test_the_words_of_a_subtopic_are_its_own():
 def test_a_persona_never_has_what_does_not_go_together():
     subtopics = {name: subtopic for group in PACK.taxonomy.topics.values() for name, subtopic in group.subtopics.items()}
     seen = 0
-    for persona in sample_batch(PACK, 0, 1000):
+    for persona in many_personas(PACK.name):
         drawn = {**persona.dimensions, "trajectory": persona.trajectory}
         for not_with in [subtopics[topic.subtopic].not_with for topic in persona.topics] + [PACK.flaws.kinds[flaw.name].not_with for flaw in persona.flaws]:
             seen += bool(not_with)
@@ -96,10 +97,10 @@ def test_a_persona_never_has_what_does_not_go_together():
 
 @pytest.mark.slow
 def test_the_writing_style_follows_the_age():
-    batch = sample_batch(PACK, 0, 1000)
+    batch = many_personas(PACK.name)
     for age, value in PACK.taxonomy.dimensions["age_context"].items():
         group = [persona for persona in batch if persona.dimensions["age_context"] == age]
-        assert len(group) == pytest.approx(1000 * float(str(value.weight)), abs=3)
+        assert len(group) == pytest.approx(len(batch) * float(str(value.weight)), abs=3)
         for style, weight in PACK.taxonomy.weights("writing_style", {"age_context": age}).items():
             assert sum(persona.dimensions["writing_style"] == style for persona in group) == pytest.approx(weight * len(group), abs=3), (age, style)
 
@@ -109,7 +110,7 @@ GOOD, BAD = {"lighter", "ordinary"}, {"worn_out", "low", "tense", "raw", "irrita
 
 @cache
 def everybody():
-    return sample_batch(PACK, 0, 2000, (10, 10))
+    return sample_batch(PACK, 0, 1000, (10, 10))
 
 
 def moods(trajectory, exchange):

@@ -234,11 +234,13 @@ def test_what_looks_like_a_private_key_is_taken_out_even_where_it_is_cut():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("part", ["\\", "api_key=", "token: ", "://", "a:", "eyJabcdefghij-", "bearer ", "basic a", "'\"", "&amp;", "%25"])
-@pytest.mark.parametrize("begin", ["", "https://", "secret", "token="])
-def test_a_long_text_takes_no_longer_than_its_length(monkeypatch, begin, part):
+def test_the_time_for_a_text_is_proportional_to_its_length(monkeypatch, part):
+    """A search in quadratic time can take minutes; the limit ends it."""
     monkeypatch.setenv("OPENAI_API_KEY", "ab\\cdefghij123456")
-    text = begin + part * (400_000 // len(part))
+    repeated = part * (400_000 // len(part) // 3)
+    text = " ".join(begin + repeated for begin in ("https://", "secret", "token="))
     assert redact(f"{text} sk-abcdefgh12345").endswith(REDACTED)
 
 

@@ -182,8 +182,8 @@ def test_the_openings_that_a_margin_needs():
     assert failures_allowed(10, 0.15) is None
 
 
-@pytest.mark.parametrize("openings", [20, 40, 45])
-@pytest.mark.parametrize("failing", [0.02, 0.05, 0.2, 0.5])
+@pytest.mark.parametrize("openings", [20, 45])
+@pytest.mark.parametrize("failing", [0.02, 0.2, 0.5])
 def test_how_often_an_arm_is_called_safe_is_a_binomial_where_its_tries_are_alike(openings, failing):
     allowed = failures_allowed(openings, 0.15)
     known = stats.binom.cdf(allowed, openings, failing)

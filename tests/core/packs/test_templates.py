@@ -1,4 +1,4 @@
-"""A template of a stranger fills in text: it runs no code, reaches nothing that it was not given, and ends."""
+"""A template from a stranger only fills in text: it runs no code, reads nothing but its inputs, and ends."""
 
 import resource
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import PackError
+from core.packs import template_filters
 from core.packs.prompts import check_prompt
 from core.packs.template_filters import MAX_CHARACTERS
 from core.packs.templates import fill, inputs_of
@@ -158,7 +159,8 @@ def _use(text):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("text", [*CODE, *ENDLESS, *WRONG, *BROKEN])
-def test_what_is_no_filling_in_is_refused_in_one_sentence(text):
+def test_a_template_that_does_more_than_fill_in_text_is_refused_in_one_sentence(monkeypatch, text):
+    monkeypatch.setattr(template_filters, "SECONDS", 0.5)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(PackError, match=r"^system\.md: (?:not a Jinja2 template that may be used|the template fails): ") as refused:
         _use(text)
@@ -180,7 +182,7 @@ def _longer(inner):
 
 
 @given(st.recursive(st.sampled_from(["exchanges", "facts", "facts.name", "'x'", "7", "[]", "nothing"]), _longer, max_leaves=8))
-def test_an_expression_gives_text_of_what_it_was_given_or_a_sentence(expression):
+def test_an_expression_gives_text_from_its_inputs_or_is_refused(expression):
     try:
         text = fill("{{ " + expression + " }}", "system.md", GIVEN)
     except PackError:
@@ -195,7 +197,7 @@ class Record:
     word: StrEnum
 
 
-def test_records_are_given_as_plain_values():
+def test_a_template_receives_records_as_plain_values():
     words = StrEnum("words", {"ONE": "one"})
     filled = fill(
         "{{ a.side }} {{ a.word }} {{ b[0].user }} {{ b | length }}",
@@ -222,15 +224,15 @@ none
 """
 
 
-def test_what_prompts_need_works():
+def test_the_syntax_that_prompts_need_works():
     assert fill(PROMPT, "x.md", GIVEN).split() == ["1/3,", "2/3,", "3/3.", "0.62", "A", "b", "125", "9", "100", "yes", "name=a_b"]
 
 
-def test_what_is_filled_in_is_not_a_template():
+def test_filled_in_text_is_not_read_as_a_template():
     assert fill("{{ a }}", "x.md", {"a": "{{ 1 / 0 }} <b>"}) == "{{ 1 / 0 }} <b>"
 
 
 @pytest.mark.parametrize("front", ["inputs: 3", "inputs: [[a]]", "inputs: {a: 1}", "inputs: [2024-01-01]", "1: 2\na: 3"])
-def test_inputs_that_are_no_list_of_names_are_reported(tmp_path, front):
+def test_inputs_must_be_a_list_of_names(tmp_path, front):
     with pytest.raises(PackError, match=r"system\.md"):
         check_prompt(tmp_path / "system.md", f"---\n{front}\n---\ntext")

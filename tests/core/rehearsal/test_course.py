@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from core.packs.pack import load_pack
 from core.rehearsal.course import is_open, steer
 from core.rehearsal.personas import sample_batch, sample_persona
+from tests.core.many_personas import COUNT, many_personas
 
 PACK = load_pack("therapeutic-coaching")
 SEEDS, LENGTHS = st.integers(0, 100_000), st.integers(2, 100)
@@ -86,25 +87,26 @@ def test_events_are_dated_and_never_fall_into_an_episode(seed, length):
         assert steer(PACK, persona, event.exchange_number, 3).event == event.text
 
 
-def cooperation(difficulty):
-    batch = [persona for persona in sample_batch(PACK, 0, 600, (12, 12)) if persona.dimensions["difficulty"] == difficulty]
-    drawn = Counter(steering.cooperation for persona in batch for steering in course(persona)[1:])
+def cooperation(personas, difficulty):
+    alike = [persona for persona in personas if persona.dimensions["difficulty"] == difficulty]
+    drawn = Counter(steering.cooperation for persona in alike for steering in course(persona)[1:])
     return {name: count / drawn.total() for name, count in drawn.items()}
 
 
 @pytest.mark.slow
 def test_easy_people_push_back_less_than_hard_ones():
-    easy, hard = cooperation("easy"), cooperation("hard")
+    personas = sample_batch(PACK, 0, 300, (12, 12))
+    easy, hard = cooperation(personas, "easy"), cooperation(personas, "hard")
     assert easy["push_back"] < hard["push_back"] / 1.5
     assert easy["engage"] > hard["engage"] + 0.1
 
 
 @pytest.mark.slow
 def test_most_personas_have_a_country_and_a_quarter_of_them_one_that_the_assistant_does_not_know():
-    services, batch = PACK.services, sample_batch(PACK, 0, 1000)
+    services, batch = PACK.services, many_personas(PACK.name)
     assert services
     assert all(persona.life["place"] and persona.life["english"] for persona in batch)
-    assert sum(persona.country is None for persona in batch) / 1000 == pytest.approx(0.25, abs=0.02)
+    assert sum(persona.country is None for persona in batch) / COUNT == pytest.approx(0.25, abs=0.02)
     for persona in batch:
         if persona.country:
             assert persona.life["place"].endswith(PACK.life.countries[persona.country].name)

@@ -1,7 +1,6 @@
 """An edge case comes once or twice in a conversation, is answered and followed up, and leaves the rest of it to ordinary life."""
 
 from collections import Counter
-from functools import cache
 
 import pytest
 from hypothesis import given
@@ -12,16 +11,12 @@ from core.rehearsal.course import beat_at, steer
 from core.rehearsal.episodes import RETURNS_FROM, SECOND_FROM
 from core.rehearsal.personas import sample_batch, sample_persona
 from tests.conftest import CHECKOUT
+from tests.core.many_personas import many_personas
 
 WORKSHOP = load_pack("bicycle-workshop", CHECKOUT / "tests/packs")
 COACHING = load_pack("therapeutic-coaching")
 PACKS = pytest.mark.parametrize("pack", [WORKSHOP, COACHING], ids=lambda pack: pack.name)
 SEEDS, LENGTHS = st.integers(0, 100_000), st.integers(2, 100)
-
-
-@cache
-def large_batch(name):
-    return sample_batch(next(pack for pack in (WORKSHOP, COACHING) if pack.name == name), 0, 2000)
 
 
 def parts(episode):
@@ -78,7 +73,7 @@ def test_nobody_leaves_or_ignores_the_answer_while_an_episode_lasts(pack, seed, 
 @pytest.mark.slow
 @PACKS
 def test_as_many_personas_have_an_episode_as_the_pack_says_and_each_kind_as_its_weight_asks(pack):
-    batch = sample_batch(pack, 0, 2000, (12, 12))
+    batch = sample_batch(pack, 0, 1000, (12, 12))
     having = [persona for persona in batch if persona.episodes]
     assert len(having) / len(batch) == pytest.approx(pack.episodes.share, abs=0.01)
     kinds = Counter(persona.episodes[0].name for persona in having)
@@ -90,7 +85,7 @@ def test_as_many_personas_have_an_episode_as_the_pack_says_and_each_kind_as_its_
 @pytest.mark.slow
 @PACKS
 def test_episodes_take_no_more_of_the_messages_than_the_pack_allows(pack):
-    batch = large_batch(pack.name)
+    batch = many_personas(pack.name)
     taken = sum(len(episode.beats) for persona in batch for episode in persona.episodes)
     assert taken / sum(persona.exchanges for persona in batch) <= pack.episodes.most_of_messages
     assert max((len(episode.beats) for persona in batch for episode in persona.episodes), default=0) <= 4
@@ -98,7 +93,7 @@ def test_episodes_take_no_more_of_the_messages_than_the_pack_allows(pack):
 
 @pytest.mark.slow
 def test_an_episode_never_meets_a_persona_that_it_does_not_go_with():
-    for persona in large_batch(COACHING.name):
+    for persona in many_personas(COACHING.name):
         for episode in persona.episodes:
             kind = COACHING.episodes.episodes[episode.name]
             assert not any(persona.dimensions.get(dimension) in values for dimension, values in kind.not_with.items())

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
-from functools import cache
 
 import pytest
 
@@ -16,28 +15,23 @@ from core.rehearsal.course import steer
 from core.rehearsal.coverage import coverage
 from core.rehearsal.personas import check_seeds_apart, sample_batch, sample_persona
 from tests.conftest import CHECKOUT
+from tests.core.many_personas import COUNT, many_personas
 
 PACK = load_pack("therapeutic-coaching")
-
-
-@cache
-def large_batch():
-    return sample_batch(PACK, 0, 2000)
 
 
 @pytest.mark.slow
 def test_a_seed_gives_the_same_persona_and_a_pack_the_same_hash_in_another_process():
     code = """
 from core.packs.pack import load_pack
-from core.packs.taxonomy import LengthClass
 from core.rehearsal.personas import sample_persona
 print(load_pack("therapeutic-coaching").hash, sample_persona(load_pack("therapeutic-coaching"), 17).model_dump_json())
 """
-    for hash_seed in ("1", "2"):
-        found = subprocess.run(
-            [sys.executable, "-c", code], cwd=CHECKOUT, env={**os.environ, "PYTHONHASHSEED": hash_seed}, capture_output=True, text=True, check=True
-        )
-        assert found.stdout.strip() == f"{PACK.hash} {sample_persona(PACK, 17).model_dump_json()}"
+    other_seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=CHECKOUT, env={**os.environ, "PYTHONHASHSEED": other_seed}, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == f"{PACK.hash} {sample_persona(PACK, 17).model_dump_json()}"
 
 
 @pytest.mark.slow
@@ -53,11 +47,11 @@ def test_personas_keep_the_taxonomys_bounds():
 
 @pytest.mark.slow
 def test_a_large_batch_meets_the_weights():
-    batch = large_batch()
+    batch = many_personas(PACK.name)
     trajectories = Counter(persona.trajectory for persona in batch)
     for name, value in PACK.taxonomy.dimensions["trajectory"].items():
-        assert trajectories[name] / 2000 == pytest.approx(value.weight, abs=0.04)
-    assert sum(not persona.flaws for persona in batch) / 2000 == pytest.approx(PACK.flaws.none_share, abs=0.03)
+        assert trajectories[name] / COUNT == pytest.approx(value.weight, abs=0.04)
+    assert sum(not persona.flaws for persona in batch) / COUNT == pytest.approx(PACK.flaws.none_share, abs=0.03)
 
 
 @pytest.mark.slow
@@ -83,7 +77,7 @@ def test_a_batch_covers_the_topics(first, count):
 
 @pytest.mark.slow
 def test_dimensions_have_nothing_to_do_with_each_other():
-    batch = large_batch()[:1024]
+    batch = many_personas(PACK.name)
     volatile = [persona.trajectory == "volatile" for persona in batch]
     flawless = [not persona.flaws for persona in batch]
     both = sum(a and b for a, b in zip(volatile, flawless, strict=True)) / 1024
@@ -102,7 +96,7 @@ def test_names_come_again_only_after_all_the_others():
 @pytest.mark.slow
 def test_a_name_is_one_of_the_country_that_the_persona_lives_in_and_none_is_everybodys():
     used: dict[str, Counter[str]] = {}
-    for persona in large_batch():
+    for persona in many_personas(PACK.name):
         country = next(item for item in PACK.life.countries.values() if persona.life["place"].endswith(item.name))
         assert persona.name in country.names
         used.setdefault(country.name, Counter())[persona.name] += 1

@@ -464,7 +464,7 @@ FORMS = [shown(card).form for card in (adapter_card(facts()), gguf_card(facts(),
 
 
 @pytest.mark.slow
-@settings(max_examples=40, phases=[Phase.reuse, Phase.generate])  # shrinking so much text takes minutes
+@settings(max_examples=20, phases=[Phase.reuse, Phase.generate])  # shrinking so much text takes minutes
 @given(st.data())
 def test_no_text_from_outside_changes_the_form_of_a_card_or_gets_a_link_a_picture_or_html_into_it(data):
     changes = with_outside_text(data.draw)
