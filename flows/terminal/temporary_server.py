@@ -30,8 +30,11 @@ from flows.terminal.server_access import home, new_password, server_environment,
 
 START_SECONDS = 180
 """Maximum time that the server may take to start; it is long, because the machine may be busy."""
-UNUSED = tuple(f"PREFECT_SERVER_SERVICES_{name}_ENABLED" for name in ("SCHEDULER", "LATE_RUNS", "FOREMAN", "PAUSE_EXPIRATIONS", "TRIGGERS"))
-"""Switches of the services for deployments, workers and automations, none of which a temporary server has."""
+UNUSED = (
+    *(f"PREFECT_SERVER_SERVICES_{name}_ENABLED" for name in ("SCHEDULER", "LATE_RUNS", "FOREMAN", "PAUSE_EXPIRATIONS", "TRIGGERS")),
+    "PREFECT_SERVER_REGISTER_BLOCKS_ON_START",
+)
+"""Switches of what a temporary server has no use for: the services for deployments, workers and automations, and the block types of Prefect's UI."""
 STOP_SECONDS = 20
 """How long the server may take to stop before it is killed."""
 ANSWER_SECONDS = 20

@@ -1,4 +1,4 @@
-"""The server and the worker as `make ui` starts them, for tests of what they refuse."""
+"""The server and the worker as `make ui` starts them, for tests of what they refuse, and databases for servers of tests."""
 
 import fcntl
 import os
@@ -19,13 +19,13 @@ import httpx
 from flows.terminal.server_access import new_password, server_environment
 from tests.conftest import CHECKOUT, SHARED
 
-SOON = {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_WORKER_HEARTBEAT_SECONDS": "2"}
-"""How often a worker asks for runs, and for its work pool: Prefect's ten and thirty seconds are long waits for a test."""
+QUICK = {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_WORKER_HEARTBEAT_SECONDS": "2", "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false"}
+"""Settings that save time: a worker polls every second or two instead of ten and thirty, and the server starts without Prefect's own block types."""
 
 
 @dataclass
 class Secured:
-    """A server that runs; `env` is what its clients need."""
+    """A running server; `env` is the environment of its clients."""
 
     url: str
     env: dict[str, str]
@@ -40,7 +40,7 @@ class Secured:
         return user, password
 
     def start(self, name: str, *words: str) -> subprocess.Popen[bytes]:
-        """Start one of the deployments' programs; its log is `name`.log."""
+        """Start a program of deployments/ with its output in `name`.log."""
         with (self.root / f"{name}.log").open("ab") as log:
             words = (sys.executable, *words)
             process = subprocess.Popen(words, cwd=CHECKOUT, env=self.env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
@@ -49,14 +49,14 @@ class Secured:
 
     @contextmanager
     def client(self) -> Generator[httpx.Client]:
-        """Open a client that knows the password."""
-        with httpx.Client(base_url=f"{self.url}/api", auth=self.auth, timeout=120) as client:
+        """Open a client that has the password."""
+        with httpx.Client(base_url=f"{self.url}/api", auth=self.auth, timeout=120, verify=False) as client:
             token = client.get("/csrf-token", params={"client": "tests"}).json()["token"]
             client.headers.update({"Prefect-Csrf-Client": "tests", "Prefect-Csrf-Token": token})
             yield client
 
     def stop(self) -> None:
-        """End all."""
+        """End all programs."""
         for process in reversed(self._started):
             process.terminate()
             try:
@@ -67,16 +67,16 @@ class Secured:
 
 
 def until(found: Callable[[], Any], seconds: float = 180) -> Any:
-    """Wait for something and return it."""
+    """Call a function until it returns something true, and return that."""
     end = time.monotonic() + seconds
     while not (value := found()):
-        assert time.monotonic() < end, "it did not come"
+        assert time.monotonic() < end, f"nothing after {seconds} seconds"
         time.sleep(0.3)
     return value
 
 
 def answers(api: str) -> bool:
-    """Say whether a server answers; without TLS, for which the list of authorities would be read each time."""
+    """Return whether a server answers. Certificates are not verified: reading the list of authorities takes longer than the request."""
     try:
         return httpx.get(f"{api}/health", timeout=2, verify=False).status_code == 200
     except httpx.HTTPError:
@@ -84,14 +84,14 @@ def answers(api: str) -> bool:
 
 
 def new_home(home: Path) -> Path:
-    """Make a Prefect home whose database has its tables."""
+    """Create a Prefect home with a database that has its tables."""
     home.mkdir(parents=True, exist_ok=True)
     shutil.copy(new_database(), home / "prefect.db")
     return home
 
 
 def new_database() -> Path:
-    """Return a database with its tables, made once in a test run: it takes ten seconds."""
+    """Return a database with its tables. It is created once in a test run, because that takes ten seconds."""
     made = SHARED / "new.db"
     with (SHARED / "new.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -113,7 +113,7 @@ def secured_server(root: Path, **environment: str) -> Generator[Secured]:
     url, password = f"http://127.0.0.1:{port}", new_password()
     env = {**os.environ, **server_environment(password, port), "PREFECT_LOGGING_LEVEL": "INFO"}
     env |= {"PREFECT_HOME": str(new_home(root / "prefect")), "PREFECT_API_URL": f"{url}/api", "UNDERSTUDY_DATA": str(root / "data")}
-    env |= {**SOON, **environment}
+    env |= {**QUICK, **environment}
     server = Secured(url, env, root, password)
 
     try:

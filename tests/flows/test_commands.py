@@ -1,11 +1,8 @@
-"""What a user sees who gives a command something bad, or stops it in the middle."""
+"""What a user sees after giving a command bad input, or after stopping it in the middle."""
 
 import json
 import re
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +14,7 @@ from flows.pipeline import pipeline
 from tests.conftest import CHECKOUT
 from tests.flows.conftest import write_settings
 
+FLOW = re.compile(r"^@flow\(.*\)\nasync def (\w+)\(", re.MULTILINE)
 PAIRS = [{"user": "The deadline at work keeps me awake at night.", "assistant": "That sounds heavy. Perhaps the deadline is not all of it."}] * 3
 
 
@@ -25,13 +23,13 @@ def finish(process, timeout=120):
     return process.returncode, output
 
 
-def assert_refused(code, output, *said):
+def assert_refused(code, output, *texts):
     assert code not in (0, None)
     assert "Traceback" not in output, output
-    last = [line for line in output.splitlines() if line.startswith("Error: ")]
-    assert len(last) == 1, output
-    for text in said:
-        assert text in last[0], output
+    errors = [line for line in output.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1, output
+    for text in texts:
+        assert text in errors[0], output
 
 
 def test_an_unknown_domain_is_refused_before_anything_starts(command, data_root):
@@ -57,12 +55,12 @@ def test_an_unwritable_data_root_is_reported(command, tmp_path):
     assert_refused(*finish(command("generate", "--settings=config/demo.yaml", UNDERSTUDY_DATA=str(tmp_path / "file"))), "Cannot write", "Set UNDERSTUDY_DATA")
 
 
-async def test_too_many_conversations_are_refused_because_of_the_evaluations_seeds(data_root, settings):
+async def test_more_conversations_than_there_are_seeds_for_are_refused(data_root, settings):
     with pytest.raises(UnderstudyError, match=r"Asked for 9001 conversations.*kept for the evaluation"):
         await generation(conversations=9001, settings=settings)
 
 
-def test_bad_transcripts_among_good_ones_are_reported_and_left_out(command, settings, tmp_path, data_root):
+def test_unreadable_and_duplicate_transcripts_are_reported_and_left_out(command, settings, tmp_path, data_root):
     folder = tmp_path / "transcripts"
     folder.mkdir()
     for number in range(4):
@@ -81,7 +79,7 @@ def test_bad_transcripts_among_good_ones_are_reported_and_left_out(command, sett
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_a_batch_in_which_nothing_passes_says_so_and_keeps_the_assessments(command, tmp_path, data_root):
+def test_a_run_in_which_no_conversation_passes_says_so_and_keeps_the_assessments(command, tmp_path, data_root):
     path = write_settings(tmp_path, roles={"assistant": "scripted/0"})
     code, output = finish(command("run", f"--settings={path}"))
     assert_refused(code, output, "None of the 10 judged conversations passes")
@@ -92,7 +90,6 @@ def stop_at(process, pattern):
     """Wait for a line of output, then press Ctrl-C; return the rest."""
     for line in process.stdout:
         if re.search(pattern, line):
-            time.sleep(1)
             process.send_signal(signal.SIGINT)
             break
     else:
@@ -100,29 +97,22 @@ def stop_at(process, pattern):
     return finish(process)
 
 
-def test_ctrl_c_while_rehearsing_keeps_what_was_made(command, tmp_path, data_root):
-    path = write_settings(tmp_path, generation={"conversations": 1500, "concurrency": 2, "exchanges": [6, 6], "progress_seconds": 0.5})
+def test_ctrl_c_during_generation_keeps_the_finished_conversations(command, tmp_path, data_root):
+    path = write_settings(tmp_path, generation={"conversations": 1500, "concurrency": 2, "exchanges": [6, 6], "progress_seconds": 0.2})
     code, output = stop_at(command("generate", f"--settings={path}"), r"So far: [1-9]\d* of 1,500 conversations, [\d,]+ of 9,000 exchanges")
     assert code == 130, output
     assert "Traceback" not in output, output
     assert "Stopped. Everything made so far is kept; the same command resumes from there." in output
-    made = {path: path.stat().st_mtime_ns for path in data_root.rglob("transcripts/**/*.json")}
-    assert 0 < len(made) < 1500
-    for path in made:
+    finished = {path: path.stat().st_mtime_ns for path in data_root.rglob("transcripts/**/*.json")}
+    assert 0 < len(finished) < 1500
+    for path in finished:
         json.loads(path.read_text(encoding="utf-8"))
     code, output = finish(command("generate", f"--settings={write_settings(tmp_path, generation={'conversations': 12, 'exchanges': [6, 6]})}"))
     assert code == 0, output
-    assert {path: path.stat().st_mtime_ns for path in made} == made
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
 
 
-def test_every_deployment_names_a_flow_that_is_there():
+def test_every_flow_has_a_deployment_and_every_deployment_a_flow():
     deployments = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
-    code = """
-import importlib, sys
-for entry in sys.argv[1:]:
-    module, name = entry.split(":")
-    assert type(getattr(importlib.import_module(module), name)).__name__ == "Flow", entry
-"""
-    subprocess.run([sys.executable, "-c", code, *(entry["entrypoint"] for entry in deployments)], cwd=CHECKOUT, check=True)
-    stages = {path.stem for path in (CHECKOUT / "flows").glob("*.py") if "@flow(" in path.read_text(encoding="utf-8")}
-    assert {entry["entrypoint"].partition(":")[0].removeprefix("flows.") for entry in deployments} == stages
+    flows = {f"flows.{path.stem}:{name}" for path in (CHECKOUT / "flows").glob("*.py") for name in FLOW.findall(path.read_text(encoding="utf-8"))}
+    assert {entry["entrypoint"] for entry in deployments} == flows

@@ -1,8 +1,7 @@
-"""Deployments on a server as people use them: made once, run by workers, started from CI, spread over several, and reported when they fail."""
+"""Deployments as people use them: created once, run by workers, started from CI, spread over several workers, and reported when they fail."""
 
 import asyncio
 import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -12,10 +11,12 @@ from itertools import count
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import AsyncMock, MagicMock
+from uuid import UUID
 
 import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import disable_run_logger
 from pydantic import SecretStr
@@ -45,7 +46,7 @@ def run(words, **environment):
 
 @pytest.fixture(scope="module")
 def deployed(prefect_server):
-    """What `make deploy` says the first time."""
+    """The output of the first `make deploy`."""
     done = run([sys.executable, "deployments/setup.py", "deploy"], PREFECT_API_URL=prefect_server)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -53,16 +54,16 @@ def deployed(prefect_server):
 
 @pytest.fixture(scope="module")
 def watch(prefect_server, tmp_path_factory):
-    """Runs a deployment as CI does."""
+    """Runs a deployment as CI does, and returns the finished process."""
     prefect = tmp_path_factory.mktemp("bin") / "prefect"
     prefect.write_text(f'#!/bin/sh\nexec {sys.executable} -m prefect "$@"\n', encoding="utf-8")
     prefect.chmod(0o700)
     return lambda *words, **environment: run(
-        ["deployments/run_and_watch.sh", *words], PREFECT_API_URL=prefect_server, PREFECT=str(prefect), INTERVAL="1", **environment
+        ["deployments/run_and_watch.sh", *words], **{"PREFECT_API_URL": prefect_server, "PREFECT": str(prefect), "INTERVAL": "3"} | environment
     )
 
 
-async def test_the_nightly_is_never_run_twice_at_once_and_its_schedule_is_off(deployed):
+async def test_only_one_nightly_runs_at_a_time_and_its_schedule_starts_switched_off(deployed):
     assert "Made the deployment nightly, its schedule is off." in deployed
     async with get_client() as client:
         nightly = await client.read_deployment_by_name("nightly/nightly")
@@ -71,14 +72,14 @@ async def test_the_nightly_is_never_run_twice_at_once_and_its_schedule_is_off(de
     assert [schedule.active for schedule in nightly.schedules] == [False]
 
 
-async def test_no_deployment_runs_without_a_limit_and_none_but_a_part_of_a_batch_beside_itself(deployed):
+async def test_only_the_deployments_of_shards_may_run_several_times_at_once(deployed):
     async with get_client() as client:
         limits = {item.name: item.global_concurrency_limit for item in await client.read_deployments()}
     assert all(limits.values())
     assert {name for name, limit in limits.items() if limit and limit.limit != 1} == {"generation-shard", "assessment-shard"}
 
 
-async def test_every_deployment_has_a_description_and_every_parameter_says_what_it_is(deployed):
+async def test_every_deployment_and_each_of_its_parameters_has_a_description(deployed):
     async with get_client() as client:
         found = await client.read_deployments()
     assert {item.name for item in found} >= {
@@ -103,7 +104,7 @@ async def test_every_deployment_has_a_description_and_every_parameter_says_what_
 
 
 @pytest.mark.parametrize(("count", "shards"), [(7, 3), (1, 4), (0, 3), (12, 4), (5, 5)])
-def test_shards_are_even_and_leave_nothing_out(count, shards):
+def test_shards_differ_by_at_most_one_and_cover_the_batch(count, shards):
     parts = split(count, shards)
     assert [seed for begin, size in parts for seed in range(begin, begin + size)] == list(range(count))
     sizes = [size for _, size in parts]
@@ -111,7 +112,7 @@ def test_shards_are_even_and_leave_nothing_out(count, shards):
     assert not sizes or max(sizes) - min(sizes) <= 1
 
 
-async def test_the_same_command_spread_otherwise_at_the_same_time_hands_over_nothing_of_the_other(tmp_path, monkeypatch):
+async def test_the_same_command_with_two_numbers_of_shards_at_once_keeps_both_batches_apart(tmp_path, monkeypatch):
     all_at_once = asyncio.Barrier(5)
     command: Any = SimpleNamespace(name="generation-abc", pack=load_pack("coding-mentor"), store=Store(str(tmp_path)))
 
@@ -125,11 +126,11 @@ async def test_the_same_command_spread_otherwise_at_the_same_time_hands_over_not
     monkeypatch.setattr("tasks.shards.get_client", lambda: client)
     spread = [[{"conversations": size, "first_seed": begin} for begin, size in split(6, shards)] for shards in (2, 3)]
     with disable_run_logger():
-        made = await asyncio.gather(*[run_shards("generation/generation-shard", command, "demo.yaml", parts) for parts in spread])
-    assert made == [["batch from 0", "batch from 3"], ["batch from 0", "batch from 2", "batch from 4"]]
+        batches = await asyncio.gather(*[run_shards("generation/generation-shard", command, "demo.yaml", parts) for parts in spread])
+    assert batches == [["batch from 0", "batch from 3"], ["batch from 0", "batch from 2", "batch from 4"]]
 
 
-async def test_shards_without_a_deployment_say_what_to_do(tmp_path, data_root, deployed):
+async def test_shards_whose_deployment_is_missing_are_refused_with_the_command_that_creates_it(tmp_path, data_root, deployed):
     async with get_client() as client:
         known = await client.read_deployment_by_name("generation/generation-shard")
         await client.delete_deployment(known.id)
@@ -137,12 +138,12 @@ async def test_shards_without_a_deployment_say_what_to_do(tmp_path, data_root, d
         await generation(conversations=4, shards=2, settings=write_settings(tmp_path))
 
 
-HEARD = []
+NOTIFICATIONS = []
 
 
 class Listener(BaseHTTPRequestHandler):
     def do_POST(self):
-        HEARD.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        NOTIFICATIONS.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
         self.send_response(200)
         self.end_headers()
 
@@ -152,7 +153,7 @@ class Listener(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def deployed_again(deployed, prefect_server):
-    """What `make deploy` says when a deployment is gone, the nightly's schedule is on and there is a place to be notified."""
+    """The output of `make deploy` after a deployment was deleted, the nightly's schedule switched on and a notification block saved."""
     listener = HTTPServer(("127.0.0.1", 0), Listener)
     threading.Thread(target=listener.serve_forever, daemon=True).start()
     asyncio.run(change_what_was_deployed(f"http://127.0.0.1:{listener.server_port}/"))
@@ -166,13 +167,13 @@ async def change_what_was_deployed(address):
     async with get_client() as client:
         nightly = await client.read_deployment_by_name("nightly/nightly")
         await client.update_deployment_schedule(nightly.id, nightly.schedules[0].id, active=True)
-        with contextlib.suppress(ObjectNotFound):  # the test before has removed it already
+        with contextlib.suppress(ObjectNotFound):  # an earlier test has deleted it
             await client.delete_deployment((await client.read_deployment_by_name("generation/generation-shard")).id)
     block = CustomWebhookNotificationBlock(name="alerts", url=address, json_data={"text": "{{subject}}: {{body}}"}, secrets={"none": SecretStr("none")})
     await block.asave("understudy-alerts", overwrite=True)
 
 
-async def test_deployed_again_what_is_gone_is_made_and_what_somebody_switched_on_stays_on(deployed_again):
+async def test_deploying_again_recreates_what_is_missing_and_keeps_a_schedule_that_somebody_switched_on(deployed_again):
     assert [line for line in deployed_again.splitlines() if line.startswith("Made the deployment")] == ["Made the deployment generation-shard."]
     assert "The deployment nightly exists, its schedule is on." in deployed_again
     assert deployed_again.count("Switched it on") == 2
@@ -183,7 +184,7 @@ async def test_deployed_again_what_is_gone_is_made_and_what_somebody_switched_on
 
 @pytest.fixture(scope="module")
 def workers(deployed_again, prefect_server, tmp_path_factory):
-    """Two workers with one data root; returns that."""
+    """The data root of two workers."""
     root = tmp_path_factory.mktemp("workers")
     env = {**os.environ, "PREFECT_API_URL": prefect_server, "UNDERSTUDY_DATA": str(root / "data"), "ANTHROPIC_API_KEY": "good", "PREFECT_LOGGING_LEVEL": "INFO"}
     started = []
@@ -198,7 +199,7 @@ def workers(deployed_again, prefect_server, tmp_path_factory):
         process.wait(timeout=240)
 
 
-def test_ci_sees_by_the_exit_code_what_came_of_a_run(workers, watch, tmp_path):
+def test_the_exit_code_shows_ci_the_outcome_of_a_run_and_a_failure_sends_a_notification(workers, watch, tmp_path):
     settings = write_settings(tmp_path)
     good = watch("generation/generation", "-p", "conversations=1", "-p", f"settings={settings}")
     assert good.returncode == 0, good.stdout + good.stderr
@@ -206,32 +207,25 @@ def test_ci_sees_by_the_exit_code_what_came_of_a_run(workers, watch, tmp_path):
     bad = watch("generation/generation", "-p", "domain=nowhere", "-p", f"settings={settings}")
     assert bad.returncode == 1
     assert "nowhere" in bad.stdout
-    assert any("nowhere" in text and "Failed" in text for text in until(lambda: list(HEARD), 60))  # and so does whoever is notified
+    assert any("nowhere" in text and "Failed" in text for text in until(lambda: list(NOTIFICATIONS), 60))
     assert watch("generation/none").returncode == 1
     assert watch("generation/generation", "-p", "conversations=many").returncode == 1
 
 
-def test_ci_cancels_a_run_that_does_not_end_in_time(workers, watch, prefect_server, tmp_path):
-    late = watch("generation/generation", "-p", "conversations=900", "-p", f"settings={write_settings(tmp_path)}", LIMIT="4")
+def test_ci_cancels_a_run_that_does_not_end_in_time(workers, watch, tmp_path):
+    late = watch("generation/generation", "-p", "conversations=900", "-p", f"settings={write_settings(tmp_path)}", LIMIT="4", INTERVAL="1")
     assert late.returncode == 2, late.stdout
-    name = next(line.split()[-1] for line in late.stdout.splitlines() if "UUID" in line)
-
-    def state():
-        words = [sys.executable, "-m", "prefect", "flow-run", "inspect", name, "--output", "json"]
-        return json.loads(run(words, PREFECT_API_URL=prefect_server).stdout)["state"]["type"]
-
-    def ended():
-        return (found := state()) in ("CANCELLED", "CRASHED") and found
-
-    assert until(ended, 60)  # crashed where its process had only begun
+    run_id = UUID(next(line.split()[-1] for line in late.stdout.splitlines() if "UUID" in line))
+    with get_client(sync_client=True) as client:
+        until(lambda: client.read_flow_run(run_id).state_type in (StateType.CANCELLED, StateType.CRASHED), 60)  # crashed if its process had hardly started
 
 
 CONVERSATIONS = 3
 SEEDS = count(500, CONVERSATIONS)
-"""Of the first persona: a test that is run again finds nothing made."""
+"""Seeds of the first persona: a repeated test starts with no conversation made."""
 
 
-async def test_a_batch_over_several_workers_is_the_same_batch_on_one_bill(workers, prefect_server, tmp_path, provider, monkeypatch):
+async def test_a_batch_spread_over_workers_is_the_same_batch_on_one_bill(workers, prefect_server, tmp_path, provider, monkeypatch):
     seed = next(SEEDS)
     provider.set(faults=[], latency_s=0, send_limit_headers=True, requests_per_minute=None)
     provider.reset()
@@ -242,16 +236,16 @@ async def test_a_batch_over_several_workers_is_the_same_batch_on_one_bill(worker
     )
     victim = sample_batch(load_pack("therapeutic-coaching"), seed, CONVERSATIONS, (2, 2))[1].name
     provider.set(faults=[{"when": {"contains": f"You play one person, {victim}"}, "fault": {"kind": "mutate", "path": ["content"], "json": "null"}}])
-    lacking = TranscriptBatch.model_validate_json(open_store().read(await generation(first_seed=seed, shards=2, settings=settings)))
-    assert [item.name for item in lacking.left_out] == [f"persona {seed + 1}"]
-    assert "is not an answer of" in lacking.left_out[0].reason  # as the shard said it
-    assert len(lacking.transcripts) == CONVERSATIONS - 1
+    incomplete = TranscriptBatch.model_validate_json(open_store().read(await generation(first_seed=seed, shards=2, settings=settings)))
+    assert [item.name for item in incomplete.left_out] == [f"persona {seed + 1}"]
+    assert "is not an answer of" in incomplete.left_out[0].reason  # the shard's reason
+    assert len(incomplete.transcripts) == CONVERSATIONS - 1
     provider.set(faults=[])
-    made = await generation(first_seed=seed, shards=2, settings=settings)
-    spread = TranscriptBatch.model_validate_json(open_store().read(made))
+    batch = await generation(first_seed=seed, shards=2, settings=settings)
+    spread = TranscriptBatch.model_validate_json(open_store().read(batch))
     calls = provider.stats()["anthropic"]["ok"]
     assert not spread.left_out
-    judged = AssessmentBatch.model_validate_json(open_store().read(await assessment(batch=made, shards=2, settings=settings)))
+    judged = AssessmentBatch.model_validate_json(open_store().read(await assessment(batch=batch, shards=2, settings=settings)))
     assert [item.transcript for item in judged.assessments] == spread.transcripts
     assert not judged.left_out
     monkeypatch.setenv("UNDERSTUDY_DATA", str(tmp_path / "alone"))

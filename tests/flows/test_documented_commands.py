@@ -1,4 +1,4 @@
-"""The commands of README and docs, in the order of somebody's work, in one data root: each is run here, or has tests of its own."""
+"""The commands of README and docs run one after the other in one data root, as a user would; the others have tests of their own."""
 
 import os
 import re
@@ -43,7 +43,7 @@ IN_ORDER = {
     "rubric": "rubric --to {folder}/rubric.md",
     "costs": "costs --sizes 5",
 }
-"""What is run here, by word."""
+"""The command lines run here, by word."""
 
 ELSEWHERE = {
     "run": "tests/flows/test_commands.py",
@@ -61,7 +61,7 @@ ELSEWHERE = {
     "deploy": "tests/flows/test_deployments.py",
     "worker": "tests/flows/test_server.py",
 }
-"""The file that runs a word or its flow."""
+"""The test file that runs a word or its flow."""
 
 BRIEF_EVALUATION = {"personas": 2, "exchanges": 2, "general_max_tokens": 0, "battery_tries": 0, "pairwise": False}
 
@@ -86,7 +86,7 @@ def folder(tmp_path_factory):
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("word", IN_ORDER)
-def test_a_command_of_the_docs_does_its_work_on_what_those_before_it_made(word, folder, prefect_server):
+def test_a_documented_command_works_on_the_results_of_those_before_it(word, folder, prefect_server):
     places = {"folder": folder, "recorded": folder / "recorded", "checkpoints": next((folder / "data").rglob("checkpoint.jsonl"), None)}
     words = [part.format(**places) for part in IN_ORDER[word].split()]
     if WORDS[word].flow:
@@ -106,7 +106,7 @@ def test_a_command_of_the_docs_does_its_work_on_what_those_before_it_made(word, 
     assert "Traceback" not in done.stderr
 
 
-def test_every_command_that_a_page_names_is_run_by_a_test():
+def test_every_documented_command_is_run_by_a_test():
     named = {word for page in PAGES for code in code_of(page) for word in re.findall(COMMAND, code)} & set(WORDS)
     assert named | set(WORDS) == {*IN_ORDER, *ELSEWHERE}
     assert [file for file in ELSEWHERE.values() if not (CHECKOUT / file).is_file()] == []

@@ -1,4 +1,4 @@
-"""The forms in Prefect's UI: they offer what is there, take what a flow takes, and refuse what it would refuse. The server checks by the same schema."""
+"""The forms in Prefect's UI offer the existing domains and settings, and accept and refuse what a flow does. The server validates with the same schema."""
 
 import importlib
 
@@ -23,7 +23,7 @@ def refused(flow, **given):
     return [error.message for error in validate(given, form(flow), raise_on_error=False)]
 
 
-def test_domain_and_settings_are_choices_of_what_is_there():
+def test_a_form_offers_the_existing_domains_and_settings_files():
     given = form("nightly")["properties"]
     assert given["domain"]["anyOf"][0]["enum"] == sorted(domains())
     assert given["settings"]["anyOf"][0]["enum"] == ["config/demo.yaml", "config/pipeline.yaml"]
@@ -33,7 +33,7 @@ def test_domain_and_settings_are_choices_of_what_is_there():
     ("flow", "given", "good"),
     [
         ("nightly", {"domain": "coding-mentor", "settings": "config/demo.yaml", "conversations": 3}, True),
-        ("nightly", {"domain": "added-after-deploying", "settings": "/elsewhere/mine.yaml"}, True),  # as a command or CI passes them
+        ("nightly", {"domain": "added-after-deploying", "settings": "/elsewhere/mine.yaml"}, True),  # not in the lists, as a command or CI may pass them
         ("nightly", {"domain": "Coding Mentor"}, False),
         ("nightly", {"settings": "notes.txt"}, False),
         ("nightly", {"conversations": 0}, False),
@@ -48,14 +48,14 @@ def test_domain_and_settings_are_choices_of_what_is_there():
         ("design", {"brief": BRIEF, "domain": "Electricians!"}, False),
     ],
 )
-def test_a_form_takes_what_the_flow_takes(flow, given, good):
+def test_a_form_accepts_what_the_flow_accepts(flow, given, good):
     assert (refused(flow, **given) == []) == good
 
 
-def test_a_brief_is_a_text_or_the_path_of_one(tmp_path):
+def test_a_brief_is_a_text_or_the_path_of_a_file(tmp_path):
     file, store = tmp_path / "brief.md", Store(str(tmp_path / "data"))
     file.write_text(BRIEF, encoding="utf-8")
-    by_path, by_text = (read_brief(store, given, "electricians", False) for given in (str(file), BRIEF))
+    by_path, by_text = (read_brief(store, brief, "electricians", False) for brief in (str(file), BRIEF))
     assert by_path == by_text
     assert read_brief(store, BRIEF.replace("\n", " "), "electricians", False).brief.startswith("A mentor")
     with pytest.raises(DesignError, match="Give a Markdown file with the brief, or its text"):

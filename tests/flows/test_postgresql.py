@@ -16,14 +16,14 @@ from tests.postgresql import PostgreSQL, postgresql_programs
 def database():
     if not postgresql_programs():
         pytest.skip("PostgreSQL is not installed. Install it (Debian: apt-get install postgresql) to test a server with it.")
-    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to the user that PostgreSQL runs as
+    with tempfile.TemporaryDirectory() as folder:  # the user that PostgreSQL runs as may not enter pytest's folders
         database = PostgreSQL(Path(folder))
         yield database
         database.stop()
 
 
 @pytest.mark.e2e
-def test_a_batch_is_made_and_kept_by_a_server_on_postgresql(database, tmp_path, forked):
+def test_a_command_generates_a_batch_with_a_server_on_postgresql(database, tmp_path, forked):
     with secured_server(tmp_path, PREFECT_API_DATABASE_CONNECTION_URL=database.url) as server:
         words = [sys.executable, "-m", "flows.terminal", "generate", "--settings=config/demo.yaml", "--count=2"]
         done = subprocess.run(words, cwd=CHECKOUT, env=server.env, capture_output=True, text=True, timeout=240, check=False)

@@ -1,4 +1,4 @@
-"""Models that a person has saved as a block: found by name, their keys nowhere to be read."""
+"""Models saved as a block are loaded by name, and their keys are never shown."""
 
 import json
 
@@ -16,7 +16,7 @@ from core.records import ModelChoice
 KEY = "sk-test-0123456789"
 
 
-async def test_a_saved_block_is_a_model_with_its_options_and_its_key(monkeypatch):
+async def test_a_saved_block_names_a_model_with_its_options_and_key(monkeypatch):
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
     await Anthropic(model="claude-haiku-5-5", effort="low", api_key=KEY).asave("my-judge")
     choice = await choose_saved("my-judge")
@@ -34,7 +34,7 @@ async def test_the_saved_document_does_not_show_the_key():
     assert KEY not in json.dumps(document.model_dump(mode="json"))
 
 
-async def test_a_name_that_nobody_saved_is_shown_what_would_do():
+async def test_an_unknown_name_is_refused_with_the_providers_and_a_key_is_not_repeated():
     with pytest.raises(SettingsError) as refused:
         await choose_saved("nobody")
     assert "'nobody'" in str(refused.value)
@@ -44,14 +44,14 @@ async def test_a_name_that_nobody_saved_is_shown_what_would_do():
     assert KEY not in str(refused.value)
 
 
-async def test_a_name_that_two_providers_have_is_refused():
+async def test_a_name_saved_for_two_providers_is_refused():
     await Anthropic(model="claude-haiku-5-5", api_key=KEY).asave("twice")
     await OpenAI(model="gpt-6-luna", api_key=KEY).asave("twice")
     with pytest.raises(SettingsError, match="2 saved blocks are called 'twice'"):
         await choose_saved("twice")
 
 
-async def test_a_block_that_is_gone_is_named():
+async def test_a_block_that_no_longer_exists_is_named_in_the_error():
     choice = ModelChoice(reference="openai/gpt-6-luna", block="gone")
     with pytest.raises(SettingsError, match="'gone' no longer exists"):
         await load_chat_model(choice, load_pack("therapeutic-coaching"))

@@ -1,4 +1,4 @@
-"""The server is prepared once: work pool, limits and blocks; and the limits bound what several runs do together."""
+"""The server is prepared once, with work pool, limits and blocks; the limits apply to all runs together."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ def set_up(server, settings):
     return subprocess.run(words, cwd=CHECKOUT, env=env, capture_output=True, text=True, timeout=180, check=True).stdout
 
 
-async def test_setup_makes_pool_limits_and_blocks_once_and_runs_take_turns(tmp_path, data_root, prefect_server, monkeypatch):
+async def test_setup_creates_limits_and_blocks_once_and_runs_share_the_limit(tmp_path, data_root, prefect_server, monkeypatch):
     monkeypatch.setenv("ANTHROPIC_API_KEY", "good")
     with start_stub(latency_s=0.05) as stub:
         roles = {"user_simulator": "anthropic/claude-sonnet-5-5", "assistant": "anthropic/claude-sonnet-5-5"}
@@ -37,7 +37,7 @@ async def test_setup_makes_pool_limits_and_blocks_once_and_runs_take_turns(tmp_p
         given["roles"] |= roles
         Path(settings).write_text(yaml.safe_dump(given), encoding="utf-8")
 
-        async with get_client() as client:  # another test may have made it on this server
+        async with get_client() as client:  # another test may have created it on this server
             with contextlib.suppress(ObjectNotFound):
                 await client.delete_global_concurrency_limit_by_name("understudy-anthropic-claude-sonnet-5-5")
         first = set_up(prefect_server, settings)
@@ -55,7 +55,7 @@ async def test_setup_makes_pool_limits_and_blocks_once_and_runs_take_turns(tmp_p
 
 
 @pytest.mark.parametrize("word", ["deploy", "worker"])
-def test_without_a_server_a_command_says_what_to_do(word):
+def test_a_command_that_needs_a_server_says_how_to_start_one(word):
     env = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     words = [sys.executable, "-m", "flows.terminal", word]
     done = subprocess.run(words, cwd=CHECKOUT, env=env, capture_output=True, text=True, timeout=240, check=False)

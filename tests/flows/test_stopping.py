@@ -1,4 +1,4 @@
-"""What is left of a command that is asked to stop, at any moment and by whomever: one sentence, an exit code, no process, no traceback."""
+"""A command that is stopped, at any moment and by any signal, leaves one sentence and an exit code, and no process and no traceback."""
 
 import asyncio
 import os
@@ -23,21 +23,26 @@ from tests.flows.secured import until
 STOPPED = "Stopped. Everything made so far is kept; the same command resumes from there."
 
 
-def left(folder):
-    """Return the processes that work for a data root or a Prefect home below a folder; they inherit its name."""
-    found = []
+def processes_of(folder):
+    """Return the processes whose data root or Prefect home is below a folder; they inherit its path in their environment."""
+    found = {}
     for process in psutil.process_iter():
         try:
             if process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE and str(folder) in "".join(process.environ().values()):
-                found.append(" ".join(process.cmdline()))
+                found[process] = " ".join(process.cmdline())
         except psutil.Error:
             continue
     return found
 
 
-def nothing_left(folder, seconds=6):
+def runs(program, folder):
+    """Return whether a process below a folder runs a program."""
+    return any(program in words for words in processes_of(folder).values())
+
+
+def assert_nothing_runs(folder, seconds=6):
     end = time.monotonic() + seconds
-    while (found := left(folder)) and time.monotonic() < end:
+    while (found := processes_of(folder)) and time.monotonic() < end:
         time.sleep(0.2)
     assert not found
 
@@ -48,8 +53,8 @@ def alone(command, tmp_path):
     return lambda *words, **options: command(*words, PREFECT_API_URL="", PREFECT_HOME=str(tmp_path / "prefect"), **options)
 
 
-def wait_until_it_hears(process):
-    """Wait until the process has a handler for SIGTERM, which is nearly the first thing that it does."""
+def wait_for_handler(process):
+    """Wait until the process has a handler for SIGTERM, which it installs before nearly everything else."""
     status = Path(f"/proc/{process.pid}/status")
     while status.exists():
         caught = re.search(r"SigCgt:\s*([0-9a-f]+)", status.read_text(encoding="utf-8"))
@@ -72,13 +77,13 @@ def assert_stopped(process, code, folder, sentence=STOPPED):
     assert output.count(sentence) == 1, output
     assert output.rstrip().endswith(sentence), output
     assert process.returncode == code, output
-    nothing_left(folder)
+    assert_nothing_runs(folder)
 
 
 @pytest.mark.parametrize(("seconds", "number", "code"), [(0.0, signal.SIGTERM, 143), (0.0, signal.SIGINT, 130), (1.5, signal.SIGTERM, 143)])
 def test_a_command_can_be_stopped_while_it_imports(alone, tmp_path, seconds, number, code):
     process = alone("generate", "--settings=config/demo.yaml", "--count=3", forks=False)
-    wait_until_it_hears(process)
+    wait_for_handler(process)
     time.sleep(seconds)
     process.send_signal(number)
     assert_stopped(process, code, tmp_path)
@@ -86,12 +91,12 @@ def test_a_command_can_be_stopped_while_it_imports(alone, tmp_path, seconds, num
 
 def test_a_command_can_be_stopped_while_its_server_starts(alone, tmp_path, forked):
     process = alone("generate", "--settings=config/demo.yaml", "--count=3")
-    until(lambda: any("deployments/server.py" in words for words in left(tmp_path)))
+    until(lambda: runs("deployments/server.py", tmp_path))
     process.send_signal(signal.SIGINT)
     assert_stopped(process, 130, tmp_path)
 
 
-def test_sigterm_to_make_ends_the_command_and_its_server_and_keeps_what_was_made(tmp_path, data_root, forked):
+def test_sigterm_to_make_ends_the_command_and_its_server_and_keeps_the_finished_conversations(tmp_path, data_root, forked):
     path = write_settings(tmp_path, generation={"conversations": 300, "concurrency": 2, "exchanges": [6, 6], "progress_seconds": 0.5})
     makefile = tmp_path / "Makefile"
     makefile.write_text(
@@ -101,18 +106,18 @@ def test_sigterm_to_make_ends_the_command_and_its_server_and_keeps_what_was_made
     words = ["make", "-f", str(makefile), "generate", f"SETTINGS={path}"]
     process = subprocess.Popen(words, cwd=CHECKOUT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
     wait_for(process, r"So far: [1-9]\d* of 300")
-    os.killpg(process.pid, signal.SIGTERM)  # as `timeout` does: make and the command alike, and make passes it on
+    os.killpg(process.pid, signal.SIGTERM)  # to make and the command, as `timeout` does; make forwards it
     output, _ = process.communicate(timeout=240)
     assert "Traceback" not in output, output
     assert output.count(STOPPED) == 1, output
     assert process.returncode == -signal.SIGTERM
     assert list(data_root.rglob("transcripts/**/*.json"))
-    nothing_left(tmp_path)
+    assert_nothing_runs(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def with_dataset(prefect_server, tmp_path_factory):
-    """A data root with a dataset, and the settings by which it was made."""
+    """A data root with a dataset, and its settings."""
     needs("torch")
     folder = tmp_path_factory.mktemp("with-dataset")
     settings = write_settings(folder)
@@ -131,40 +136,40 @@ def with_dataset(prefect_server, tmp_path_factory):
 @pytest.fixture
 def training(with_dataset, data_root, alone, forked):
     """A command whose training job runs."""
-    made, settings = with_dataset
-    shutil.copytree(made, data_root)
+    root, settings = with_dataset
+    shutil.copytree(root, data_root)
     process = alone("train", f"--settings={settings}")
     wait_for(process, "train_sft runs")
     return process
 
 
-def nothing_looks_finished(data_root):
+def has_no_adapter(data_root):
     return not [path for path in (data_root / "models/adapters").iterdir() if path.is_dir() and not path.name.startswith(".")]
 
 
-def test_sigterm_stops_the_job_and_asked_a_second_time_a_command_leaves_at_once_and_leaves_no_server(training, tmp_path, data_root):
+def test_the_first_signal_stops_the_job_and_the_second_ends_the_command_and_its_server_at_once(training, tmp_path, data_root):
     process = training
-    until(lambda: any("train_sft" in words for words in left(tmp_path)))  # which is begun when it is reported
+    until(lambda: runs("train_sft", tmp_path))  # the job is reported just before it starts
     server = next(child for child in psutil.Process(process.pid).children() if any(word.endswith("deployments/server.py") for word in child.cmdline()))
-    server.suspend()  # so that the first request cannot come to its end
+    server.suspend()  # so that the command cannot finish stopping
     process.send_signal(signal.SIGTERM)
-    until(lambda: not any("train_sft" in words for words in left(tmp_path)))
-    time.sleep(1.5)  # what follows within a second is the same request
+    until(lambda: not runs("train_sft", tmp_path))
+    time.sleep(1.5)  # signals within a second count as one
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     assert_stopped(process, 143, tmp_path)
-    assert nothing_looks_finished(data_root)
+    assert has_no_adapter(data_root)
 
 
-def test_ctrl_c_in_a_terminal_stops_job_and_server_and_leaves_nothing_that_looks_finished(training, tmp_path, data_root):
+def test_ctrl_c_in_a_terminal_stops_job_and_server_and_leaves_no_adapter(training, tmp_path, data_root):
     time.sleep(1)
     assert len(psutil.Process(training.pid).children(recursive=True)) >= 2  # the job and the server
     os.killpg(training.pid, signal.SIGINT)  # to the whole group, as a terminal does
     assert_stopped(training, 130, tmp_path)
-    assert nothing_looks_finished(data_root)
+    assert has_no_adapter(data_root)
 
 
-def test_sigterm_while_the_ends_of_tasks_are_recorded_is_heard(alone, tmp_path, forked):
+def test_a_command_can_be_stopped_while_it_waits_for_the_ends_of_tasks_to_be_recorded(alone, tmp_path, forked):
     process = alone("generate", "--settings=config/demo.yaml", "--count=3")
     wait_for(process, "The run so far")
     process.send_signal(signal.SIGTERM)
@@ -175,8 +180,8 @@ def test_sigterm_while_the_ends_of_tasks_are_recorded_is_heard(alone, tmp_path, 
     ("words", "number", "code"),
     [(["costs"], signal.SIGTERM, 143), (["check-models"], signal.SIGINT, 130), (["personas", "--count=5"], signal.SIGTERM, 143)],
 )
-def test_the_smaller_commands_can_be_stopped_too(words, number, code, tmp_path):
+def test_a_command_without_a_server_can_be_stopped(words, number, code, tmp_path):
     process = start_program(words, {**os.environ, "UNDERSTUDY_DATA": str(tmp_path)})
-    wait_until_it_hears(process)
+    wait_for_handler(process)
     process.send_signal(number)
     assert_stopped(process, code, tmp_path, "Stopped.")

@@ -1,4 +1,4 @@
-"""The same command twice at once, and one of them killed: each conversation has one owner, is whole, and is paid once."""
+"""The same command twice at once, and one of the two killed: each conversation is complete, made by one run, and paid once."""
 
 import asyncio
 import json
@@ -44,30 +44,30 @@ def paid(tmp_path_factory, provider):
     )
 
 
-def words(root: Path) -> dict[str, list[dict[str, str]]]:
+def exchanges(root: Path) -> dict[str, list[dict[str, str]]]:
     """Return the exchanges of each transcript, by its name."""
     return {path.stem: json.loads(path.read_text(encoding="utf-8"))["exchanges"] for path in root.glob("transcripts/*/*.json")}
 
 
-def wait_until(what, seconds=240):
-    until = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < until, "it did not come to pass in time"
+def wait_until(condition, seconds=240):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not true after {seconds} seconds"
         time.sleep(0.02)
 
 
-def heard(process):
-    """Read what a process prints, so that it never waits for a reader."""
-    said: list[str] = []
-    reader = threading.Thread(target=lambda: said.extend(process.stdout), daemon=True)
+def read_output(process):
+    """Read a process's output in a thread, so that the process never waits for a reader; return the list of its lines and the thread."""
+    lines: list[str] = []
+    reader = threading.Thread(target=lambda: lines.extend(process.stdout), daemon=True)
     reader.start()
-    return said, reader
+    return lines, reader
 
 
 @pytest.fixture(scope="module")
-def whole(paid, provider, tmp_path_factory):
-    """The transcripts of a run that nothing disturbed."""
-    root = tmp_path_factory.mktemp("whole")
+def undisturbed(paid, provider, tmp_path_factory):
+    """The exchanges of an undisturbed run."""
+    root = tmp_path_factory.mktemp("undisturbed")
     provider.set(faults=[], latency_s=0, send_limit_headers=True, requests_per_minute=None)
     provider.reset()
     with pytest.MonkeyPatch.context() as elsewhere:
@@ -75,53 +75,53 @@ def whole(paid, provider, tmp_path_factory):
         elsewhere.setenv("UNDERSTUDY_DATA", str(root))
         asyncio.run(generation(settings=paid))
     assert provider.stats()["anthropic"]["calls"] == CALLS
-    return words(root)
+    return exchanges(root)
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["both end", "one is killed"])
-def test_two_runs_of_one_command_make_each_conversation_once(command, paid, stub, data_root, whole, killed):
+def test_two_runs_of_one_command_make_each_conversation_once(command, paid, stub, data_root, undisturbed, killed):
     stub.set(held=True)
     both = [command("generate", f"--settings={paid}") for _ in range(2)]
-    heards = [heard(process) for process in both]
-    wait_until(lambda: stub.stats().get("anthropic", {}).get("in_flight") == 2 * AT_ONCE)  # however long a process takes to begin
+    outputs = [read_output(process) for process in both]
+    wait_until(lambda: stub.stats().get("anthropic", {}).get("in_flight") == 2 * AT_ONCE)
     if not killed:
         elsewhere = re.compile(rf"\d+ of {CONVERSATIONS} are being made by another run \(process \d+ on \S+\)")
-        wait_until(lambda: any(elsewhere.search("".join(lines)) for lines, _ in heards))
+        wait_until(lambda: any(elsewhere.search("".join(lines)) for lines, _ in outputs))
     stub.set(held=False)
     if killed:
-        wait_until(lambda: len(words(data_root)) >= 2)
+        wait_until(lambda: len(exchanges(data_root)) >= 2)
         os.killpg(both[0].pid, signal.SIGKILL)
     codes = [process.wait(timeout=120) for process in both]
-    for _, reader in heards:
+    for _, reader in outputs:
         reader.join()
-    said = ["".join(lines) for lines, _ in heards]
+    texts = ["".join(lines) for lines, _ in outputs]
     survivors = [number for number in range(2) if codes[number] != -signal.SIGKILL]
-    assert [codes[number] for number in survivors] == [0] * (2 - killed), said
-    assert words(data_root) == whole
+    assert [codes[number] for number in survivors] == [0] * (2 - killed), texts
+    assert exchanges(data_root) == undisturbed
     assert not list(data_root.glob("turns/*"))
     assert not list(data_root.glob(".locks/**/*.lock"))
     under_way = AT_ONCE * killed
     assert CALLS <= stub.stats()["anthropic"]["calls"] <= CALLS + under_way
     entries = [entry for folder in data_root.glob("ledger/*") for entry in read_entries(Store(str(data_root)), folder.name)]
-    assert 0 <= len(entries) - stub.stats()["anthropic"]["calls"] <= under_way  # each is on the bill before it goes out
+    assert 0 <= len(entries) - stub.stats()["anthropic"]["calls"] <= under_way  # a call is on the bill before it is sent
     for number in survivors:
-        assert "damaged" not in said[number]
+        assert "damaged" not in texts[number]
 
 
 async def test_two_nights_at_once_pay_for_each_message_and_each_verdict_once(command, paid, stub, data_root, tmp_path, monkeypatch):
     with monkeypatch.context() as elsewhere:
-        elsewhere.setenv("UNDERSTUDY_DATA", str(tmp_path / "whole"))
+        elsewhere.setenv("UNDERSTUDY_DATA", str(tmp_path / "undisturbed"))
         await nightly(settings=paid, night="2026-11-01")
     alone = stub.stats()["anthropic"]["calls"]
     assert alone >= CALLS + CONVERSATIONS
     stub.reset()
     both = [command("nightly", f"--settings={paid}", "--night=2026-11-01") for _ in range(2)]
-    heards = [heard(process) for process in both]
+    outputs = [read_output(process) for process in both]
     codes = [process.wait(timeout=120) for process in both]
-    for _, reader in heards:
+    for _, reader in outputs:
         reader.join()
-    assert codes == [0, 0], heards
-    assert words(data_root) == words(tmp_path / "whole")
+    assert codes == [0, 0], outputs
+    assert exchanges(data_root) == exchanges(tmp_path / "undisturbed")
     entries = [entry for folder in data_root.glob("ledger/*") for entry in read_entries(Store(str(data_root)), folder.name)]
     assert stub.stats()["anthropic"]["calls"] == len(entries) == alone
     assert not [*data_root.glob("turns/*"), *data_root.glob("judgements/*")]

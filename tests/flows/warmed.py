@@ -1,6 +1,6 @@
-"""What every command works out at its start or at its first use of a library, worked out when this is imported: the last of what a nursery imports.
+"""Importing this does in advance what every command does at its start or at its first use of a library. A nursery imports it last.
 
-None of it is another in a process that is forked: what is kept of a file is kept for as long as the file stays as it is.
+Forked processes can share all of it: what is cached of a file is used only while the file is unchanged.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from core.settings.pipeline import load_settings
 
 
 def kinds(of: type[BaseModel]) -> Iterator[type[BaseModel]]:
-    """Return the models that are made of one."""
+    """Return the subclasses of a model, at every level."""
     for kind in of.__subclasses__():
         yield kind
         yield from kinds(kind)
@@ -33,7 +33,7 @@ for domain in domains():
     load_pack(domain)
 load_settings("config/demo.yaml")
 for template in escaping._TEMPLATES.list_templates(extensions=["j2"]):
-    with suppress(TemplateAssertionError):  # a command that was not imported here adds a filter
+    with suppress(TemplateAssertionError):  # it needs a filter that a command which is not imported here adds
         escaping._TEMPLATES.get_template(template)
 count_tokens("a word")
 context_window("anthropic/claude-opus-4-8")
