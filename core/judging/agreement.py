@@ -235,8 +235,6 @@ def human_agreement(
 
 
 def _ranked(judge: str, own: np.ndarray, others: np.ndarray, threshold: float, few: int) -> RankAgreement:
-    from scipy import stats  # noqa: PLC0415  # takes more than a second to load
-
     n = len(own)
     if others.shape[1] == 0 or n < 2:
         what = "there is no other judge" if others.shape[1] == 0 else f"transcripts that every judge scored: {n}; at least 2 are needed"
@@ -246,6 +244,8 @@ def _ranked(judge: str, own: np.ndarray, others: np.ndarray, threshold: float, f
     for values, whose in ((own, "the judge"), (mean, "the others")):
         if np.ptp(values) == 0:
             return RankAgreement(judge, None, n, far=False, reason=f"{whose} scored all transcripts alike")
+    from scipy import stats  # noqa: PLC0415  # takes more than a second to load
+
     correlation = float(stats.spearmanr(own, mean).statistic)
     if correlation < threshold and (n < few or others.shape[1] == 1):
         what = f"not named: small n ({n} transcripts)" if n < few else "not named: of two judges neither is the rest"
