@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import sys
-import time
 
 import psutil
 import pytest
@@ -38,7 +37,7 @@ class TestStandards(BlockStandardTestSuite):
         return request.param
 
 
-def test_a_file_that_is_no_gguf_is_refused_before_anything_is_loaded(tmp_path):
+def test_a_file_that_is_not_gguf_is_refused_before_anything_is_loaded(tmp_path):
     path = tmp_path / "model.gguf"
     with pytest.raises(SettingsError, match="does not exist"):
         LlamaCpp(model_path=path).get_client()
@@ -67,7 +66,7 @@ def test_pushing_the_same_files_again_makes_no_new_commit(data_root, tmp_path):
     assert {name: (data_root / f"hub/datasets/me/coach/commits/{first.oid}/{name}").read_bytes() for name in FILES} == FILES
 
 
-def test_what_was_pushed_into_a_folder_is_found_by_its_tag_as_long_as_it_is_whole(data_root, tmp_path):
+def test_a_commit_is_found_by_its_tag_only_while_it_is_complete(data_root, tmp_path):
     hub, place = LocalHub(), data_root / "hub/datasets/me/coach"
     assert hub.find("me/coach", "dataset", FILES, "one") is None
     (tmp_path / "rows").write_bytes(b"rows")
@@ -85,7 +84,7 @@ def test_what_was_pushed_into_a_folder_is_found_by_its_tag_as_long_as_it_is_whol
         assert hub.find("me/coach", "dataset", FILES, "one") is None
 
 
-def test_a_commit_that_somebody_spoilt_is_reported(data_root):
+def test_a_damaged_commit_is_reported(data_root):
     commit = LocalHub().push("me/coach", "dataset", FILES, "one", "one", private=True)
     (data_root / f"hub/datasets/me/coach/commits/{commit.oid}/train.parquet").write_bytes(b"spoilt")
     with pytest.raises(HubError, match="reads back differently"):
@@ -123,7 +122,7 @@ def job(tmp_path):
     )
 
 
-async def test_a_job_tells_its_progress_and_keeps_its_log(job, tmp_path):
+async def test_a_job_reports_its_progress_and_keeps_its_log(job, tmp_path):
     events = []
     run = await job().trigger(events.append)
     await run.wait_for_completion()
@@ -132,7 +131,7 @@ async def test_a_job_tells_its_progress_and_keeps_its_log(job, tmp_path):
     assert await run.fetch_result() == 0
 
 
-async def test_a_failed_job_says_the_scripts_last_words(job, tmp_path):
+async def test_the_error_of_a_failed_job_quotes_the_scripts_last_line(job, tmp_path):
     run = await job("fail").trigger()
     with pytest.raises(JobError) as failed:
         await run.wait_for_completion()
@@ -140,7 +139,7 @@ async def test_a_failed_job_says_the_scripts_last_words(job, tmp_path):
     assert str(tmp_path / "job.log") in str(failed.value)
 
 
-async def why(job):
+async def error_of(job):
     run = await job.trigger()
     with pytest.raises(JobError) as failed:
         await run.wait_for_completion()
@@ -148,35 +147,35 @@ async def why(job):
 
 
 @pytest.mark.parametrize("name", ["SIGSEGV", "SIGILL", "SIGABRT", "SIGKILL", "SIGTERM"])
-async def test_a_job_that_dies_of_a_signal_says_which_and_at_which_step(job, tmp_path, name):
-    said = await why(job("die", str(int(getattr(signal, name)))))
-    assert re.search(rf"^The job job died of {name} \(.*?\) while quantising to q4_k_m\. ", said)
-    assert "Its last line was: half a li." in said
-    assert said.endswith(f"The full log is {tmp_path / 'job.log'}.")
-    assert "printed nothing" not in said
+async def test_the_error_of_a_job_that_dies_of_a_signal_names_the_signal_and_the_step(job, tmp_path, name):
+    message = await error_of(job("die", str(int(getattr(signal, name)))))
+    assert re.search(rf"^The job job died of {name} \(.*?\) while quantising to q4_k_m\. ", message)
+    assert "Its last line was: half a li." in message
+    assert message.endswith(f"The full log is {tmp_path / 'job.log'}.")
+    assert "printed nothing" not in message
 
 
-async def test_a_job_that_is_killed_says_how_much_memory_it_used_and_how_much_is_free(job):
-    said = await why(job("die", "9"))
-    used = re.search(r"It used up to (\d+) MB of memory; ", said)
+async def test_the_error_of_a_killed_job_states_its_memory_and_the_free_memory(job):
+    message = await error_of(job("die", "9"))
+    used = re.search(r"It used up to (\d+) MB of memory; ", message)
     assert used
     assert 200 <= int(used[1]) < 300
-    assert "are free now" in said or sys.platform != "linux"
+    assert "are free now" in message or sys.platform != "linux"
 
 
-async def test_a_job_that_is_killed_at_once_says_so(job):
-    assert " at its start. It used up to " in await why(job("silent"))
+async def test_the_error_of_a_job_that_is_killed_at_its_start_says_so(job):
+    assert " at its start. It used up to " in await error_of(job("silent"))
 
 
-async def test_a_job_whose_shell_reports_the_death_says_the_signal_too(job):
-    assert "The job job died of SIGSEGV (" in await why(job("shell", "SEGV"))
+async def test_a_signal_that_a_shell_reports_as_its_exit_code_is_named_too(job):
+    assert "The job job died of SIGSEGV (" in await error_of(job("shell", "SEGV"))
 
 
-async def test_a_job_that_crashes_says_what_the_test_of_llama_says_and_one_that_is_killed_needs_none(job, tmp_path):
+async def test_llama_cpp_is_tested_after_a_crash_and_not_after_a_kill(job, tmp_path):
     probe = [sys.executable, "-c", f"open({str(tmp_path / 'probed')!r}, 'a').write('x'); import os; os.kill(os.getpid(), 4)"]
     crashed = job("die", "11").model_copy(update={"probe": probe})
-    assert re.search(r"A test of llama\.cpp with a tiny model died of SIGILL .* too: the installed build does not fit this CPU\.", await why(crashed))
-    await why(job("die", "9").model_copy(update={"probe": probe}))
+    assert re.search(r"A test of llama\.cpp with a tiny model died of SIGILL .* too: the installed build does not fit this CPU\.", await error_of(crashed))
+    await error_of(job("die", "9").model_copy(update={"probe": probe}))
     assert (tmp_path / "probed").read_text(encoding="utf-8") == "x"
 
 
@@ -213,6 +212,4 @@ async def test_a_cancelled_wait_stops_the_process(job, tmp_path):
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    started = time.monotonic()
     assert await asyncio.wait_for(run.fetch_result(), 10) == -15
-    assert time.monotonic() - started < 10

@@ -67,7 +67,7 @@ async def gone(word, seconds=8.0):
 
 
 @needs_program
-async def test_it_answers_counts_and_keeps_to_its_room(model):
+async def test_an_answer_is_repeatable_has_its_tokens_counted_and_ends_at_the_limit(model):
     reply = await model.complete(ask("Hello.", max_tokens=8))
     assert reply.finish == "length"
     assert reply.usage.output_tokens == 8
@@ -78,7 +78,7 @@ async def test_it_answers_counts_and_keeps_to_its_room(model):
 
 
 @needs_program
-async def test_a_structured_answer_has_its_form(gguf):
+async def test_a_structured_answer_matches_its_schema(gguf):
     model = LlamaServer(model_path=gguf, context=2048, slots=1, temperature=1).get_client()
     try:
         replies = [await model.complete(ask("Judge.", schema=SCHEMA, max_tokens=200, seed=seed)) for seed in range(6)]
@@ -102,7 +102,7 @@ async def test_many_first_calls_start_one_server_that_listens_here_alone_with_a_
 
 
 @needs_program
-async def test_it_is_gone_when_it_is_closed_and_comes_back_when_it_is_asked(model, gguf):
+async def test_closing_the_model_stops_the_server_and_the_next_call_starts_it_again(model, gguf):
     await model.complete(ask("Hello.", max_tokens=2))
     await model.aclose()
     assert await gone(str(gguf))
@@ -112,7 +112,7 @@ async def test_it_is_gone_when_it_is_closed_and_comes_back_when_it_is_asked(mode
 
 
 @needs_program
-async def test_a_server_that_dies_costs_the_call_and_the_next_one_has_a_new_one(model, gguf):
+async def test_a_killed_server_fails_one_call_at_most_and_is_replaced_for_the_next(model, gguf):
     await model.complete(ask("Hello.", max_tokens=2))
     (server,) = servers(str(gguf))
     server.kill()
@@ -124,24 +124,23 @@ async def test_a_server_that_dies_costs_the_call_and_the_next_one_has_a_new_one(
 
 
 @needs_program
-async def test_too_long_a_conversation_says_what_to_raise(model):
+async def test_the_error_for_a_too_long_conversation_names_the_setting_to_raise(model):
     with pytest.raises(ContextError, match=r"models\.llama-server\.options\.context"):
         await model.complete(ask("word " * 400, max_tokens=8))
 
 
 @needs_program
-async def test_a_damaged_file_is_reported_within_seconds(tmp_path):
+async def test_a_damaged_file_is_reported_as_soon_as_the_server_has_ended(tmp_path):
+    """The reason is that it cannot load the file, and not that the time for its start, which has no end here, is up."""
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + b"\0" * 100)
-    began = time.monotonic()
     with pytest.raises(SettingsError, match=r"cannot load .*broken\.gguf: .*error loading model"):
-        await LlamaServer(model_path=broken).get_client().complete(ask("Hello."))
-    assert time.monotonic() - began < 60
+        await LlamaServer(model_path=broken, startup_seconds=86_400).get_client().complete(ask("Hello."))
     assert await gone(str(broken))
 
 
 @needs_program
-async def test_of_two_models_the_first_is_let_go_for_the_second(tmp_path, monkeypatch):
+async def test_the_server_of_the_first_model_is_stopped_before_the_second_is_used(tmp_path, monkeypatch):
     monkeypatch.setenv("UNDERSTUDY_DATA", str(tmp_path))
     pack = load_pack("therapeutic-coaching", CHECKOUT)
     first, second = (choose(f"llama-server/{random_gguf(tmp_path / name).name}", {"context": 256, "slots": 1}) for name in ("one.gguf", "two.gguf"))
@@ -301,19 +300,19 @@ async def test_two_deaths_in_a_row_end_the_run_and_the_probe_is_run_once(mortal)
     assert (len(mortal.pids()), mortal.probed()) == (2, 1)
 
 
-async def test_an_answer_or_another_signal_in_between_is_no_row(mortal):
-    said = [(await mortal.ask(text))[0] for text in ("Die of SIGSEGV.", "Hello.", "Die of SIGSEGV.", "Die of SIGILL.")]
-    assert [type(one).__name__ for one in said] == ["ProviderError", "Reply", "ProviderError", "ProviderError"]
+async def test_crashes_with_an_answer_or_another_signal_between_them_do_not_end_the_run(mortal):
+    outcomes = [(await mortal.ask(text))[0] for text in ("Die of SIGSEGV.", "Hello.", "Die of SIGSEGV.", "Die of SIGILL.")]
+    assert [type(outcome).__name__ for outcome in outcomes] == ["ProviderError", "Reply", "ProviderError", "ProviderError"]
 
 
-async def test_one_death_in_many_requests_is_one_death(mortal):
+async def test_all_requests_that_a_crash_interrupts_get_the_same_error(mortal):
     errors = await mortal.ask(*[f"Die of SIGKILL, {number}." for number in range(4)])
     assert {type(error) for error in errors} == {ProviderError}
     assert len({str(error) for error in errors}) == 1
     assert len(mortal.pids()) == 1
 
 
-async def test_a_server_that_dies_between_two_requests_is_warned_of_and_comes_back(mortal, caplog):
+async def test_a_crash_between_two_requests_is_logged_and_the_server_restarted(mortal, caplog):
     await mortal.ask("Hello.")
     tether = psutil.Process(mortal.pids()[0]).parent()
     assert tether
@@ -327,7 +326,7 @@ async def test_a_server_that_dies_between_two_requests_is_warned_of_and_comes_ba
     assert re.search(r"died of SIGSEGV \(.*\) between two requests\..*Its last lines were: loading the model\. It is started again\.", warning)
 
 
-async def test_a_server_that_was_stopped_is_no_death(mortal, caplog):
+async def test_stopping_the_server_is_not_logged_as_a_crash(mortal, caplog):
     await mortal.ask("Hello.")
     await mortal.model.aclose()
     assert not [record for record in caplog.records if record.name == "blocks.llama_process"]
@@ -343,13 +342,13 @@ async def test_a_build_that_does_not_fit_the_processor_is_reported_as_such(tmp_p
     assert PORTABLE in str(error)
 
 
-def test_without_the_program_it_says_how_to_get_one(gguf, monkeypatch):
+def test_the_error_for_a_missing_program_says_how_to_install_it(gguf, monkeypatch):
     monkeypatch.setenv(PROGRAM_VARIABLE, "/nowhere/llama-server")
     with pytest.raises(SettingsError, match=r"'/nowhere/llama-server' does not exist.*make setup"):
         LlamaServer(model_path=gguf).get_client()
 
 
-def test_a_file_that_is_no_gguf_is_refused_at_once(tmp_path):
+def test_a_file_that_is_not_gguf_is_refused_at_once(tmp_path):
     with pytest.raises(SettingsError, match="does not exist"):
         LlamaServer(model_path=tmp_path / "none.gguf").get_client()
     (tmp_path / "text.gguf").write_text("hello", encoding="utf-8")

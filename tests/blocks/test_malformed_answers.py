@@ -37,7 +37,7 @@ def caller_of(model: Any, folder: Any) -> Caller:
     return Caller(model, limiter, ONCE, Given(Price(input=1, output=5)), Ledger(Store(str(folder)), "run", Budget()))
 
 
-async def came_of(caller: Caller, **more: Any) -> Reply | ModelError:
+async def outcome_of(caller: Caller, **more: Any) -> Reply | ModelError:
     """Return what a call came to: an answer that can be kept, or the one kind of error that costs an item."""
     try:
         reply = await caller.complete(ask(**more))
@@ -49,17 +49,25 @@ async def came_of(caller: Caller, **more: Any) -> Reply | ModelError:
     return reply
 
 
-async def each_costs_one(caller: Caller, stub: Any, folder: Any, faults: list[dict[str, Any]]) -> list[Reply | ModelError]:
-    """Have a call meet each fault; see that each is on the bill, that none stops the run, and that the next call works."""
+async def each_costs_one(caller: Caller, stub: Any, folder: Any, faults: list[dict[str, Any]], one_by_one: bool = True) -> list[Reply | ModelError]:
+    """Make a call with each fault; check that each is on the bill, that none stops the run, and that the next call works.
+
+    Args:
+        one_by_one: whether the stub is given each fault just before its call; otherwise all at once, which is faster, but each call may make one request only.
+    """
+    if not one_by_one:
+        stub.set(faults=[{"fault": fault, "times": 1} for fault in faults])
     found = []
     for fault in faults:
-        stub.set(**only(**fault))
+        if one_by_one:
+            stub.set(**only(**fault))
         try:
-            found.append(await came_of(caller))
+            found.append(await outcome_of(caller))
         except BaseException as error:
             raise AssertionError(f"{type(error).__name__} of {str(fault)[:200]}: {str(error)[:300]}") from error
-    stub.set(faults=[])
-    assert isinstance(await came_of(caller), Reply)
+    if one_by_one:
+        stub.set(faults=[])
+    assert isinstance(await outcome_of(caller), Reply)
     entries = read_entries(Store(str(folder)), "run")
     assert len(entries) >= len(faults) + 1  # a 429 may be tried again
     said = [str(error) for error in found if isinstance(error, ModelError)]
@@ -70,14 +78,14 @@ async def each_costs_one(caller: Caller, stub: Any, folder: Any, faults: list[di
 
 
 @pytest.mark.slow
-async def test_a_part_of_another_kind_costs_that_call(provider, model, stub, tmp_path):
+async def test_a_wrong_part_of_an_answer_costs_that_call_only(provider, model, stub, tmp_path):
     parts = [*((path, value) for path in PATHS[provider] for value in VALUES), *((PATHS[provider][0], value) for value in DEEP)]
     faults = [{"kind": "mutate", "path": path, "json": value} for path, value in parts]
-    await each_costs_one(caller_of(model, tmp_path), stub, tmp_path, faults)
+    await each_costs_one(caller_of(model, tmp_path), stub, tmp_path, faults, one_by_one=False)
 
 
 @pytest.mark.slow
-async def test_bytes_that_are_no_answer_cost_that_call(provider, model, stub, tmp_path):
+async def test_a_body_that_is_not_an_answer_costs_that_call_only(provider, model, stub, tmp_path):
     came = await each_costs_one(caller_of(model, tmp_path), stub, tmp_path, [{"kind": "raw", **body} for body in BODIES])
     for body, found in zip(BODIES, came, strict=True):
         assert isinstance(found, ModelError), body
@@ -85,7 +93,7 @@ async def test_bytes_that_are_no_answer_cost_that_call(provider, model, stub, tm
 
 
 @pytest.mark.slow
-async def test_headers_of_any_kind_cost_nothing_but_what_they_say(provider, model, stub, tmp_path):
+async def test_malformed_rate_limit_headers_neither_fail_nor_block_a_call(provider, model, stub, tmp_path):
     caller = caller_of(model, tmp_path)
     for value in WAITS:
         stub.set(**only(status=429, headers={"retry-after": value}))
@@ -96,7 +104,7 @@ async def test_headers_of_any_kind_cost_nothing_but_what_they_say(provider, mode
     names += [f"x-ratelimit-{part}-{kind}" for kind in ("requests", "tokens") for part in ("limit", "remaining", "reset")]
     for value in COUNTS:
         stub.set(**only(kind="mutate", path=["id"], json="5", headers=dict.fromkeys(names, value)))
-        assert isinstance(await came_of(caller), Reply), value
+        assert isinstance(await outcome_of(caller), Reply), value
     for value in COUNTS:
         stub.set(**only(kind="mutate", path=["id"], json="5", headers={name: value for name in names if not name.endswith("limit")}))
-        assert isinstance(await asyncio.wait_for(came_of(caller), 5), Reply), value
+        assert isinstance(await asyncio.wait_for(outcome_of(caller), 5), Reply), value

@@ -27,7 +27,7 @@ def store(tmp_path_factory) -> Store:
 
 @pytest.fixture(scope="module")
 def batch(store) -> str:
-    hostile = conversation("hostile", user="<script>alert(1)</script> " + "x" * 100_000, assistant="[x](javascript:alert(1)) \u202edlrow")
+    hostile = conversation("hostile", user="<script>alert(1)</script> " + "x" * 3000, assistant="[x](javascript:alert(1)) \u202edlrow")
     TurnLog(store, "00001-talking").add(Turn(side="user", text="I slept badly."))
     return keep(store, [single(drawn(), {"MT1": "NO"}, {"MT1": [1, 2]}), single(hostile), single(conversation("third"), {"CQ9": "NO"}, {"CQ9": [2]})])
 

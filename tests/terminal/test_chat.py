@@ -101,7 +101,7 @@ def playing(path):
 
 
 @needs_program
-def test_a_piped_conversation_with_a_real_model_ends_well_and_leaves_nothing_behind(real, gguf):
+def test_a_piped_conversation_with_a_real_model_succeeds_and_leaves_no_process_and_no_file(real, gguf):
     done = real.run("--model", str(gguf), "--max-tokens", "6", said="Hello.\nHow are you?\n")
     assert done.returncode == 0, done.stderr
     assert len(re.findall(r"^understudy> ", done.stdout, re.MULTILINE)) == 2
@@ -110,18 +110,7 @@ def test_a_piped_conversation_with_a_real_model_ends_well_and_leaves_nothing_beh
     assert not real.data.exists()
 
 
-@needs_program
-def test_base_and_understudy_of_the_latest_export_answer_the_same_message(real, gguf):
-    real.export(gguf)
-    done = real.run("--against", "base", "--max-tokens", "6", said="Hello.\n")
-    assert done.returncode == 0, done.stderr
-    assert re.findall(r"^(base|understudy)> ", done.stdout, re.MULTILINE) == ["base", "understudy"]
-    assert "understudy-q4_k_m.gguf" in done.stderr
-    assert "SmolLM2-135M-Instruct, trained on 1,234 examples from 28 conversations" in done.stderr
-    assert "Played by a scripted company." in done.stderr
-
-
-def test_each_reads_the_prompt_that_was_trained_in_and_its_own_history(chat, gguf):
+def test_base_and_understudy_of_the_latest_export_answer_the_same_message_each_with_the_trained_prompt_and_its_own_history(chat, gguf):
     chat.export(gguf)
     done = chat.run("--against", "base", "--temperature", "0", "--max-tokens", "99", said="one\ntwo\n")
     assert done.returncode == 0, done.stderr
@@ -131,9 +120,12 @@ def test_each_reads_the_prompt_that_was_trained_in_and_its_own_history(chat, ggu
     assert [message["role"] for message in last["messages"]] == ["system", "user", "assistant", "user"]
     assert (last["temperature"], last["max_tokens"]) == (0, 99)
     assert last["model"].endswith("understudy-q4_k_m.gguf")
+    assert "understudy-q4_k_m.gguf" in done.stderr
+    assert "SmolLM2-135M-Instruct, trained on 1,234 examples from 28 conversations" in done.stderr
+    assert "Played by a scripted company." in done.stderr
 
 
-def test_what_a_model_says_cannot_steer_the_terminal_and_its_thinking_is_not_shown_or_remembered(chat, gguf):
+def test_a_models_text_cannot_control_the_terminal_and_its_thinking_is_neither_shown_nor_remembered(chat, gguf):
     """A file without an export is given the prompt of the pack, and who writes to the coach reads first that it is no therapist and where to turn."""
     done = chat.run("--model", str(gguf), said="hostile\nthink\nand?\n")
     assert chat.asked()[0]["messages"][0]["content"] == load_pack(PACK).system()
@@ -144,7 +136,7 @@ def test_what_a_model_says_cannot_steer_the_terminal_and_its_thinking_is_not_sho
     assert chat.asked()[-1]["messages"][2]["content"] == "Red:  and bell done."
 
 
-def test_commands_of_the_conversation(chat, gguf, tmp_path):
+def test_the_commands_of_a_conversation(chat, gguf, tmp_path):
     file = tmp_path / "kept.json"
     chat.export(gguf)
     done = chat.run("--against", "base", said=f"/system\none\n/svae {file}\n/save {file}\n/save {file}\n/save /nowhere/x.json\n/new\ntwo\n/quit\nthree\n")
@@ -177,7 +169,7 @@ def test_commands_of_the_conversation(chat, gguf, tmp_path):
     ],
     ids=str,
 )
-def test_what_is_wrong_is_said_in_one_sentence_with_its_exit_code(here, words, code, sentence):
+def test_a_wrong_command_line_is_refused_in_one_sentence_with_its_exit_code(here, words, code, sentence):
     ended, out, error = here("chat", *words)
     assert ended == code, error
     assert re.search(sentence, error)
@@ -186,12 +178,12 @@ def test_what_is_wrong_is_said_in_one_sentence_with_its_exit_code(here, words, c
     assert out == ""
 
 
-def test_a_word_for_against_that_is_almost_base_is_named(here, gguf):
+def test_a_misspelt_value_of_against_gets_a_suggestion(here, gguf):
     code, _, error = here("chat", "--model", str(gguf), "--against", "bsae")
     assert (code, "Did you mean 'base'?" in error) == (2, True)
 
 
-def test_without_llama_cpp_it_says_how_to_get_it(here, gguf, monkeypatch):
+def test_without_llama_cpp_the_error_says_how_to_install_it(here, gguf, monkeypatch):
     monkeypatch.delenv("UNDERSTUDY_LLAMA_SERVER", raising=False)
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr("blocks.llama_launch.read_runtime", lambda: None)  # a light install has none
@@ -199,7 +191,7 @@ def test_without_llama_cpp_it_says_how_to_get_it(here, gguf, monkeypatch):
     assert (code, "llama.cpp is not installed" in error, "make setup" in error) == (2, True, True)
 
 
-def test_a_conversation_that_is_too_long_and_a_server_that_dies_end_a_pipe_with_a_sentence(chat, gguf):
+def test_a_pipe_ends_with_a_sentence_if_the_conversation_is_too_long_or_the_server_dies(chat, gguf):
     done = chat.run("--model", str(gguf), said="overflow\n")
     assert (done.returncode, "/new begins a new conversation" in done.stderr) == (1, True)
     done = chat.run("--model", str(gguf), said="die\n")
@@ -223,7 +215,7 @@ def test_an_unknown_command_is_refused_with_the_nearest(here):
     assert (code, 'Did you mean "chat"?' in error) == (2, True)
 
 
-def test_a_chat_needs_no_prefect():
+def test_a_chat_imports_neither_prefect_nor_openai_nor_torch():
     script = "import sys, flows.terminal.chat; print([name for name in sys.modules if name.partition('.')[0] in ('prefect', 'openai', 'torch')])"
     done = subprocess.run([sys.executable, "-c", script], cwd=CHECKOUT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
@@ -303,7 +295,7 @@ def test_ctrl_c_stops_a_reply_and_a_second_one_leaves(chat, gguf, in_terminal):
     assert not playing(gguf)
 
 
-def test_an_error_in_a_terminal_leaves_the_conversation_open_and_ctrl_d_leaves_it(gguf, in_terminal):
+def test_an_error_in_a_terminal_leaves_the_conversation_open_and_ctrl_d_ends_it(gguf, in_terminal):
     terminal = in_terminal("--model", str(gguf))
     terminal.wait_for("you> ")
     terminal.type("overflow\n")
@@ -316,7 +308,7 @@ def test_an_error_in_a_terminal_leaves_the_conversation_open_and_ctrl_d_leaves_i
     assert terminal.end() == 0
 
 
-def test_sigterm_ends_it_with_its_server(chat, gguf, in_terminal):
+def test_sigterm_ends_the_conversation_and_its_server(chat, gguf, in_terminal):
     terminal = in_terminal("--model", str(gguf))
     terminal.wait_for("you> ")
     terminal.type("long\n")
@@ -326,7 +318,7 @@ def test_sigterm_ends_it_with_its_server(chat, gguf, in_terminal):
     assert not playing(gguf)
 
 
-def test_a_page_whose_server_dies_ends_with_what_it_died_of(chat, gguf, request):
+def test_the_command_behind_a_page_ends_with_the_reason_if_its_server_dies(chat, gguf, request):
     chat.environment |= {"BROWSER": "true"}
     process = subprocess.Popen([*COMMAND, "chat", "--open", "--model", str(gguf)], cwd=CHECKOUT, env=chat.environment, stderr=subprocess.PIPE, text=True)
     request.addfinalizer(process.kill)
@@ -341,7 +333,7 @@ def test_a_page_whose_server_dies_ends_with_what_it_died_of(chat, gguf, request)
 
 
 @needs_program
-def test_the_page_has_the_prompt_and_the_notice_and_is_at_an_address_that_nobody_else_knows(real, gguf, tmp_path, request):
+def test_the_page_has_the_prompt_and_the_notice_and_a_secret_address(real, gguf, tmp_path, request):
     real.export(gguf)
     opened = tmp_path / "opened"
     browser = tmp_path / "browser"

@@ -27,20 +27,20 @@ def shipped():
     return costs()
 
 
-def test_every_setting_has_a_meaning():
+def test_every_setting_has_a_description():
     assert [row.name for row in undescribed()] == []
 
 
-def test_the_page_of_the_configuration_is_that_of_the_settings():
+def test_the_configuration_page_is_up_to_date():
     assert (CHECKOUT / PAGE).read_text(encoding="utf-8") == configuration_page(), "run make configuration"
 
 
-def test_the_page_of_costs_is_that_of_the_settings(shipped):
+def test_the_costs_page_is_up_to_date(shipped):
     assert (CHECKOUT / "docs/costs.md").read_text(encoding="utf-8") == shipped.data["page"]
 
 
 @pytest.mark.parametrize("card", sorted((CHECKOUT / "config/domains").glob("*/recorded")), ids=lambda folder: folder.parent.name)
-def test_the_card_of_recorded_conversations_is_that_of_the_conversations(card):
+def test_the_card_of_recorded_conversations_is_up_to_date(card):
     domain = card.parent.name
     command = f"understudy audit --domain {domain} --to config/domains/{domain}/recorded/README.md"
     assert (card / "README.md").read_text(encoding="utf-8") == audit(domain=domain).data["page"], command
@@ -48,26 +48,26 @@ def test_the_card_of_recorded_conversations_is_that_of_the_conversations(card):
 
 
 @pytest.mark.parametrize("card", sorted((CHECKOUT / "config/domains").glob("*/golden")), ids=lambda folder: folder.parent.name)
-def test_the_card_of_a_golden_set_is_that_of_the_set(card):
+def test_the_card_of_a_golden_set_is_up_to_date(card):
     domain = card.parent.name
     command = f"understudy golden-set --domain {domain} --to config/domains/{domain}/golden/README.md"
     assert (card / "README.md").read_text(encoding="utf-8") == golden_set(domain=domain).data["page"], command
 
 
-def test_the_page_of_the_evaluation_has_the_table_of_how_often_the_rule_ships():
+def test_the_evaluation_page_has_the_current_table_of_how_often_the_rule_ships():
     table = [line for line in power().text.splitlines() if line.startswith("|")]
     assert "\n".join(table) in (CHECKOUT / "docs/evaluation.md").read_text(encoding="utf-8"), "run make power"
 
 
 def test_a_picture_shows_how_often_the_rule_ships(tmp_path, monkeypatch):
     monkeypatch.setattr("flows.terminal.power.SIMULATED", ())
-    said = power(personas=2, trials=1, to=tmp_path / "ship.svg").text
-    assert said.endswith(f"Written: {tmp_path / 'ship.svg'}")
-    assert "a rare one with 0.0 % of personas" not in said  # two personas do not say how rare an occasion is
+    text = power(personas=2, trials=1, to=tmp_path / "ship.svg").text
+    assert text.endswith(f"Written: {tmp_path / 'ship.svg'}")
+    assert "a rare one with 0.0 % of personas" not in text  # two personas do not say how rare an occasion is
     assert (tmp_path / "ship.svg").read_text(encoding="utf-8").startswith("<svg")
 
 
-def test_a_pack_without_a_golden_set_says_so(monkeypatch):
+def test_a_pack_without_a_golden_set_is_reported(monkeypatch):
     monkeypatch.setenv("UNDERSTUDY_PACKS", str(CHECKOUT / "tests/packs"))
     with pytest.raises(PackError, match="'bicycle-workshop' has no golden set"):
         golden_set(domain="bicycle-workshop")
@@ -85,14 +85,14 @@ def test_a_folder_is_audited_as_a_whole(tmp_path):
     assert not found.text.startswith("---")  # no card of the Hub's
 
 
-def test_a_pack_without_recorded_conversations_says_so(monkeypatch):
+def test_a_pack_without_recorded_conversations_is_reported(monkeypatch):
     monkeypatch.setenv("UNDERSTUDY_PACKS", str(CHECKOUT / "tests/packs"))
     with pytest.raises(TranscriptError, match="'bicycle-workshop' has no recorded conversations"):
         audit(domain="bicycle-workshop")
 
 
 @pytest.mark.parametrize("sizes", ["ten", "0", "10,,20", "-5"])
-def test_sizes_that_are_no_numbers_are_refused(sizes):
+def test_sizes_that_are_not_numbers_are_refused(sizes):
     with pytest.raises(SettingsError, match="numbers of transcripts"):
         costs(sizes=sizes)
 
@@ -107,7 +107,7 @@ def test_the_shipped_budgets_pay_for_the_shipped_numbers_and_a_tenth_more(settin
     assert 1.1 * (made + judged) <= nightly.budget.usd
 
 
-def test_the_totals_come_first_and_say_for_what_the_budget_is_too_small(settings, shipped):
+def test_the_costs_begin_with_totals_and_name_the_sizes_that_the_budget_does_not_cover(settings, shipped):
     lines = shipped.text.splitlines()
     assert lines[2].split() == ["conversations", *(f"{number:,}" for number in sorted({10, 150, 1000, settings.generation.conversations}))]
     assert lines[3].split()[0] == "total"

@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 
@@ -37,12 +38,12 @@ def understudy(*words, folder=None, script="from flows.terminal.command import m
 
 
 def shown(*words, capsys):
-    assert not make_app()(words)
+    assert not make_app(*words[:1])(words)
     return capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", WORDS)
-def test_each_word_has_help_with_its_options_their_defaults_examples_and_exit_codes(name, capsys, monkeypatch):
+def test_each_command_has_help_with_its_options_their_defaults_examples_and_exit_codes(name, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     word, text = WORDS[name], shown(name, "--help", capsys=capsys)
     for item in read_signature(word.target).parameters:
@@ -68,7 +69,7 @@ def test_help_wraps_at_the_width_of_the_terminal_and_not_where_the_source_does(c
 
 
 @pytest.mark.parametrize("name", WORDS)
-def test_the_options_of_a_word_are_the_parameters_of_what_it_runs(name):
+def test_the_options_of_a_command_are_the_parameters_of_its_function(name):
     module, _, function = WORDS[name].target.partition(":")
     found = getattr(importlib.import_module(module), function)
     real = inspect.signature(getattr(found, "fn", found))
@@ -78,7 +79,7 @@ def test_the_options_of_a_word_are_the_parameters_of_what_it_runs(name):
 
 
 @pytest.mark.parametrize("words", [["--help"], ["generate", "--help"], ["generate", "--cuont", "3"], ["genrate"], ["completion", "bash"]])
-def test_neither_help_nor_a_refusal_nor_a_completion_waits_for_large_libraries(words):
+def test_help_refusals_and_completion_import_no_large_library(words):
     script = """
 import sys, flows.terminal.command
 try:
@@ -170,7 +171,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("words", REFUSED)
-def test_what_nobody_knows_is_refused_with_the_nearest_right_word_before_anything_is_made(words, tmp_path, capsys, monkeypatch):
+def test_a_wrong_word_option_or_value_is_refused_with_a_suggestion_before_anything_is_written(words, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("flows.terminal.command.leave", lambda code: (_ for _ in ()).throw(SystemExit(code)))
     monkeypatch.setenv("UNDERSTUDY_DATA", str(tmp_path))
     monkeypatch.setattr("flows.terminal.running.temporary_server", lambda: pytest.fail("a server was started"))
@@ -185,7 +186,7 @@ def test_what_nobody_knows_is_refused_with_the_nearest_right_word_before_anythin
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_script_gets_one_object_and_nothing_else(tmp_path):
+def test_json_output_is_one_object_and_nothing_else(tmp_path):
     done = understudy("rubric", "--json", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert isinstance(json.loads(done.stdout), dict)
@@ -195,7 +196,7 @@ def test_a_script_gets_one_object_and_nothing_else(tmp_path):
 @pytest.mark.parametrize(
     "words", ["personas --count 2", "costs", "power --personas 6 --trials 1", "check-domain", "check-domain --prompts", "check-models --settings demo"]
 )
-def test_whatever_a_word_shows_is_one_object_for_a_script(words, tmp_path, capfd, monkeypatch):
+def test_json_output_is_one_object_for_every_kind_of_answer(words, tmp_path, capfd, monkeypatch):
     monkeypatch.setenv("UNDERSTUDY_DATA", str(tmp_path))
     monkeypatch.setattr("flows.terminal.power.SIMULATED", ())  # the planned number alone
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -248,27 +249,29 @@ def test_make_refuses_a_variable_that_its_target_does_not_take(words, reported):
 
 
 @pytest.mark.parametrize("target", [name for name, _ in ALIASES])
-def test_an_alias_hands_each_variable_that_it_names_to_a_word_that_takes_it(target):
+def test_a_make_target_passes_each_variable_that_it_lists_to_its_command(target):
     (line,) = re.findall(rf"^{target}:.*## (.*)", MAKEFILE, re.MULTILINE)
     names = re.findall(r"(?<=[ \[])([A-Z]+)=", line)
     assert set(re.findall(r"\$\(call (?:option|flag),([A-Z]+),", re.findall(rf"^{target}:.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)[0])) <= set(names)
     plain, full = make("-n", target), make("-n", target, *(f"{name}=7" for name in names))
     assert (plain.returncode, full.returncode) == (0, 0), plain.stderr + full.stderr
-    for name in names:
-        assert make("-n", target, f"{name}=7").stdout != plain.stdout, name
-    words = shlex.split(full.stdout.replace("\\\n", "").splitlines()[-1])
-    for name in names:  # a name means the same to both
-        positional = WORDS[words[1]].positional.upper() == name
-        assert positional or f"--{name.lower().replace('_', '-')}" in words, name
+    without, words = (shlex.split(done.stdout.replace("\\\n", "").splitlines()[-1]) for done in (plain, full))
+    for name in names:  # a variable and the option of the same name mean the same
+        option = f"--{name.lower().replace('_', '-')}"
+        if option in words:
+            assert words[words.index(option) :][1:2] == ["7"] or option not in without, name
+        else:
+            assert WORDS[words[1]].positional.upper() == name
+            assert any(word == "7" and not before.startswith("--") for before, word in pairwise(words)), name
     assert words[0] == ".venv/bin/understudy"
-    make_app().parse_args(words[1:])
+    make_app(words[1]).parse_args(words[1:])
 
 
-def test_the_aliases_are_found():
+def test_the_make_targets_that_run_a_command_are_found():
     assert len(ALIASES) > 20
 
 
-def test_the_domain_of_a_project_is_the_default_in_it_and_of_several_one_is_asked_for(tmp_path, capsys, monkeypatch):
+def test_the_only_domain_of_a_project_is_the_default_and_with_several_one_must_be_named(tmp_path, capsys, monkeypatch):
     project = make_project(str(tmp_path / "proj"), "coding-mentor")
     monkeypatch.chdir(project)
     monkeypatch.setenv("COLUMNS", "200")
