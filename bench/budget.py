@@ -2,7 +2,7 @@
 
     python -m bench.budget [rounds] [checkout=folder]
 
-Takes 2 minutes a round.
+Takes a minute a round.
 
 Exits with code 1 if the provider billed more than the budget, or more than the ledger records. `checkout` runs another version of the code.
 """
