@@ -1,4 +1,4 @@
-"""The whole pipeline, run once for real with a model of a few hundred thousand parameters, and then looked at."""
+"""The whole pipeline, run once with a model of a few hundred thousand parameters; each test checks a part of the result."""
 
 import asyncio
 import json
@@ -53,12 +53,12 @@ def ran(tmp_path_factory, prefect_server):
         end_trace()
         name = receipt_name("pipeline", {"domain": "therapeutic-coaching", "settings": settings}, load_settings(settings), open_store())
         assert name  # the base is a folder
-        said = {"at": "just now", "warnings": [], "table": "Made before.", "summary": report.summary}
-        write_receipt(open_store(), name, seen, said)
+        receipt = {"at": "just now", "warnings": [], "table": "Made before.", "summary": report.summary}
+        write_receipt(open_store(), name, seen, receipt)
         yield Ran(folder / "data", settings, report)
 
 
-def test_it_ends_with_a_table_and_a_report_that_say_the_judge_is_scripted(ran):
+def test_the_summary_and_the_report_say_that_the_judge_is_scripted(ran):
     wanted = {"made", "passed", "examples", "size", "training loss", "validation loss", "held-out loss", "base score", "understudy score", "decision"}
     assert wanted <= set(ran.report.summary)
     for name in ("report.md", "report.html"):
@@ -70,7 +70,7 @@ def test_it_ends_with_a_table_and_a_report_that_say_the_judge_is_scripted(ran):
     assert "no measure of real quality" in ran.files("hub/datasets/*/*/commits/*/README.md")[0].read_text(encoding="utf-8")
 
 
-def test_the_same_command_is_answered_without_a_server_as_long_as_all_that_was_made_is_there(ran, command, tmp_path):
+def test_the_same_command_prints_the_old_summary_without_a_server_while_all_files_exist(ran, command, tmp_path):
     again = command("run", ran.settings, UNDERSTUDY_DATA=str(ran.root), PREFECT_API_URL="", PREFECT_HOME=str(tmp_path / "prefect"))
     assert "Made before." in again.communicate(timeout=60)[0]
     assert again.returncode == 0
@@ -83,7 +83,7 @@ def test_the_same_command_is_answered_without_a_server_as_long_as_all_that_was_m
         assert {str(path.relative_to(ran.root)) for path in ran.files(pattern)} <= files.keys(), pattern
 
 
-def test_it_ends_with_replies_of_both_models_to_messages_that_neither_has_seen(ran):
+def test_the_summary_ends_with_replies_of_both_models_to_held_out_messages(ran):
     lines = summary_table(ran.report.summary).splitlines()
     asked = [line.removeprefix("a user").strip() for line in lines if line.startswith("a user")]
     held_out = pyarrow.parquet.read_table(ran.files("hub/datasets/*/*/commits/*/validation.parquet")[0]).to_pylist()
@@ -95,14 +95,14 @@ def test_it_ends_with_replies_of_both_models_to_messages_that_neither_has_seen(r
     assert "understudy chat" in lines[-3]
 
 
-def test_the_report_needs_nothing_from_outside(ran):
+def test_the_report_page_loads_nothing_from_elsewhere(ran):
     page = (ran.root / ran.report.path / "report.html").read_text(encoding="utf-8")
     assert re.findall(r"""(?:src|href|action|data)\s*=\s*["']?(?:https?:)?//""", page) == []
     assert "url(" not in re.sub(r"url\(#[\w-]+\)", "", page)  # a picture's own parts
     assert "default-src 'none'" in page
 
 
-def test_only_what_passed_is_trained_on_and_the_split_is_by_transcript(ran):
+def test_only_conversations_that_passed_are_trained_on_and_none_is_in_both_splits(ran):
     manifest = json.loads(ran.files("datasets/*/manifest.json")[0].read_text(encoding="utf-8"))
     outcomes = {a["transcript_id"]: a["score"]["outcome"] for a in (json.loads(p.read_text(encoding="utf-8")) for p in ran.files("assessments/*/*/*.json"))}
     assert {outcomes[entry["id"]] for entry in manifest["transcripts"]} == {"pass"}
@@ -115,11 +115,11 @@ def test_only_what_passed_is_trained_on_and_the_split_is_by_transcript(ran):
     assert len(rows) == sum(row["split"] == "train" for row in origins)
     files = {entry["id"]: entry["source_file"] for entry in manifest["transcripts"]}
     first = next(row["transcript_id"] for row in origins if row["split"] == "train")
-    said = Transcript.model_validate_json((ran.root / files[first]).read_text(encoding="utf-8")).exchanges
-    assert rows[0]["messages"][1]["content"] in [exchange.user for exchange in said]  # a long conversation loses its beginning
+    exchanges = Transcript.model_validate_json((ran.root / files[first]).read_text(encoding="utf-8")).exchanges
+    assert rows[0]["messages"][1]["content"] in [exchange.user for exchange in exchanges]  # a long conversation loses its beginning
 
 
-def test_the_loss_falls_on_held_out_transcripts_too(ran):
+def test_the_loss_on_held_out_conversations_falls(ran):
     facts = json.loads(ran.files("models/adapters/*/metrics.json")[0].read_text(encoding="utf-8"))
     assert facts["validation_loss_last"] < facts["validation_loss_first"]
     assert facts["train_loss_last"] <= facts["train_loss_first"]  # of a handful of examples there is one step, which is first and last
@@ -137,12 +137,12 @@ async def test_the_quantised_understudy_answers(ran):
     assert again.text == reply.text
 
 
-def test_the_evaluation_says_that_its_judge_chose_the_training_data_too(ran):
+def test_the_evaluation_warns_that_its_judge_also_chose_the_training_data(ran):
     (record,) = (json.loads(path.read_text(encoding="utf-8")) for path in ran.files("evaluations/*/comparison.json"))
     assert any(caveat.startswith("The judge scripted/judge also chose the training conversations") for caveat in record["caveats"])
 
 
-def test_both_arms_met_the_same_users(ran):
+def test_both_arms_are_evaluated_with_the_same_users(ran):
     found = [Transcript.model_validate_json(path.read_text(encoding="utf-8")) for path in ran.files("evaluations/transcripts/*/*.json")]
     arms = {item.provenance["assistant"]: {} for item in found}
     assert len(arms) == 2
@@ -153,30 +153,23 @@ def test_both_arms_met_the_same_users(ran):
     assert min(base) >= 9000
 
 
-async def test_run_again_it_makes_nothing_anew(ran):
+async def test_the_same_run_makes_a_conversation_that_was_lost_again_and_nothing_else(ran):
+    lost = ran.files("transcripts/*/*.json")[0]
+    exchanges = Transcript.model_validate_json(lost.read_text(encoding="utf-8")).exchanges
+    lost.unlink()
     before = {
         path: path.stat().st_mtime_ns
         for folder in ("transcripts", "assessments", "models", "hub/datasets/understudy/therapeutic-coaching/commits", "evaluations/transcripts")
         for path in (ran.root / folder).rglob("*")
-        if path.is_file() and not path.name.startswith("latest-")  # says what was made last, and is written over
+        if path.is_file() and not path.name.startswith("latest-")  # names the newest artefact, and is overwritten
     }
     again = await pipeline(settings=ran.settings)
-    assert again == ran.report
-    assert {path: path.stat().st_mtime_ns for path in before} == before
-
-
-async def test_what_was_lost_is_made_anew_and_no_more_than_that(ran):
-    lost = ran.files("transcripts/*/*.json")[0]
-    words = Transcript.model_validate_json(lost.read_text(encoding="utf-8")).exchanges
-    adapters = {path: path.stat().st_mtime_ns for path in ran.files("models/*/*/*.json")}
-    lost.unlink()
-    again = await pipeline(settings=ran.settings)
-    assert Transcript.model_validate_json(lost.read_text(encoding="utf-8")).exchanges == words
     assert again.summary["model"] == ran.report.summary["model"]
-    assert {path: path.stat().st_mtime_ns for path in adapters} == adapters
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert Transcript.model_validate_json(lost.read_text(encoding="utf-8")).exchanges == exchanges
 
 
-# last: while Playwright runs, no test of asyncio can
+# last, because no asyncio test can run while Playwright does
 
 
 @pytest.fixture(scope="module")
@@ -189,15 +182,21 @@ def server(tmp_path_factory, ran):
         yield running
 
 
-def ended(server):
-    """The id of the run that the form made, once it has ended; the message with its link is gone after some seconds."""
+def completed_run(server):
+    """Return the id of the run that the form started, once it has completed; the message with its link disappears after some seconds."""
     wanted = {"flow_runs": {"parent_task_run_id": {"is_null_": True}}, "limit": 1, "sort": "EXPECTED_START_TIME_DESC"}
+
+    def ended(client):
+        runs = [run for run in client.post("/flow_runs/filter", json=wanted).json() if run["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")]
+        assert all(run["state"]["type"] == "COMPLETED" for run in runs), runs[0]["state"]
+        return [run["id"] for run in runs]
+
     with server.client() as client:
-        return until(lambda: [run["id"] for run in client.post("/flow_runs/filter", json=wanted).json() if run["state_type"] == "COMPLETED"], 300)[0]
+        return until(lambda: ended(client), 300)[0]
 
 
-def test_it_is_started_from_its_form_and_its_report_is_read_in_the_ui(server, browser, ran):  # noqa: F811
-    address, asked = server.url, []
+def test_the_pipeline_is_started_from_its_form_in_the_ui_and_its_report_is_shown_there(server, browser, ran):  # noqa: F811
+    address, asked, reports = server.url, [], ran.files("runs/*/report.html")
     page = browser.new_context(viewport={"width": 1400, "height": 1100}).new_page()
     page.on("response", lambda response: asked.append(response.url))
     page.set_default_timeout(240_000)
@@ -220,7 +219,7 @@ def test_it_is_started_from_its_form_and_its_report_is_read_in_the_ui(server, br
     with page.expect_response(lambda response: response.url.endswith("/create_flow_run")):
         page.get_by_role("button", name="Submit").click()
     page.goto("about:blank")  # the page of a run that runs is drawn all the time
-    page.goto(f"{address}/v2/runs/flow-run/{ended(server)}")
+    page.goto(f"{address}/v2/runs/flow-run/{completed_run(server)}")
     page.get_by_text("Completed", exact=True).first.wait_for()
     assert page.get_by_text("pipeline-therapeutic-coaching").first.is_visible()
     page.get_by_role("tab", name="Subflow Runs").click()
@@ -230,5 +229,6 @@ def test_it_is_started_from_its_form_and_its_report_is_read_in_the_ui(server, br
     page.get_by_text("run-therapeutic-coaching").first.click()
     page.get_by_text("no measure of real quality").first.wait_for()
     page.get_by_role("heading", name="How it was made").first.wait_for()
+    assert ran.files("runs/*/report.html") == reports  # nothing was missing, so nothing was made, and the report is the same
     assert {urlsplit(url).netloc for url in asked if url.startswith("http")} == {urlsplit(address).netloc}  # nothing was answered from elsewhere
     page.context.close()
