@@ -431,7 +431,7 @@ def with_outside_text(draw):
     """Facts in which every text that people, files or services gave is another."""
 
     def said():
-        return f"{draw(OUTSIDE)}x"  # what is empty is left out, and that is another form
+        return f"{draw(OUTSIDE)}é"  # empty text is left out, which is another form; `x` could end an escape sequence, which is removed
 
     changed = METRICS | {"stop_tokens": [said()], "target_modules": [said()], "optim": said(), "lr_scheduler_type": said(), "versions": {said(): said()}}
     changed["method"] = said()
@@ -468,7 +468,7 @@ FORMS = [shown(card).form for card in (adapter_card(facts()), gguf_card(facts(),
 @given(st.data())
 def test_no_text_from_outside_changes_the_form_of_a_card_or_gets_a_link_a_picture_or_html_into_it(data):
     changes = with_outside_text(data.draw)
-    export = one_file(f"{data.draw(OUTSIDE)}.gguf", data.draw(OUTSIDE), f"{data.draw(OUTSIDE)}x")
+    export = one_file(f"{data.draw(OUTSIDE)}.gguf", data.draw(OUTSIDE), f"{data.draw(OUTSIDE)}é")
     for card, form in zip((adapter_card(facts(**changes)), gguf_card(facts(**changes), export, changes["base"])), FORMS, strict=True):
         page = shown(card)
         assert page.form == form
