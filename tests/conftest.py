@@ -98,6 +98,12 @@ END_TO_END = ("flows", "terminal", "browser", "jobs", "test_install.py", "test_w
 """Below tests/: what starts servers, programs, browsers and trainings."""
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Three workers for two cores: a third of the time a test waits for a server, a browser or a process."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + cores // 2
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what runs end to end, and run it first: its files take minutes each, and one that begins last leaves the other cores idle.
 
