@@ -66,7 +66,7 @@ def test_pushing_the_same_files_again_makes_no_new_commit(data_root, tmp_path):
     assert {name: (data_root / f"hub/datasets/me/coach/commits/{first.oid}/{name}").read_bytes() for name in FILES} == FILES
 
 
-def test_a_commit_is_found_by_its_tag_only_while_it_is_complete(data_root, tmp_path):
+def test_a_tag_finds_its_commit_only_while_the_commit_is_complete(data_root, tmp_path):
     hub, place = LocalHub(), data_root / "hub/datasets/me/coach"
     assert hub.find("me/coach", "dataset", FILES, "one") is None
     (tmp_path / "rows").write_bytes(b"rows")
@@ -147,7 +147,7 @@ async def error_of(job):
 
 
 @pytest.mark.parametrize("name", ["SIGSEGV", "SIGILL", "SIGABRT", "SIGKILL", "SIGTERM"])
-async def test_the_error_of_a_job_that_dies_of_a_signal_names_the_signal_and_the_step(job, tmp_path, name):
+async def test_the_error_of_a_job_ended_by_a_signal_names_the_signal_and_the_step(job, tmp_path, name):
     message = await error_of(job("die", str(int(getattr(signal, name)))))
     assert re.search(rf"^The job job died of {name} \(.*?\) while quantising to q4_k_m\. ", message)
     assert "Its last line was: half a li." in message

@@ -14,7 +14,7 @@ PACK = load_pack("therapeutic-coaching")
 
 
 @pytest.mark.parametrize("reference", ["mistral/large", "claude-haiku-5-5", "anthropic/", "/gemma", "Anthropic/claude-haiku-5-5"])
-def test_an_unknown_provider_is_answered_with_the_known_ones(reference):
+def test_the_error_for_an_unknown_provider_lists_the_known_ones(reference):
     with pytest.raises(SettingsError) as refused:
         choose(reference, {})
     assert repr(reference) in str(refused.value)
@@ -33,14 +33,14 @@ def test_an_unknown_provider_is_answered_with_the_known_ones(reference):
         ("scripted/user", "none"),
     ],
 )
-def test_an_unknown_option_is_answered_with_the_known_ones(reference, allowed):
+def test_the_error_for_an_unknown_option_lists_the_known_ones(reference, allowed):
     with pytest.raises(SettingsError) as refused:
         choose(reference, {"temperatur": 0.2})
     assert "'temperatur'" in str(refused.value)
     assert f"Allowed: {allowed};" in str(refused.value)
 
 
-def test_a_wrong_value_of_an_option_is_answered_with_the_right_ones():
+def test_the_error_for_an_invalid_option_value_lists_the_allowed_ones():
     with pytest.raises(SettingsError) as refused:
         choose("anthropic/claude-haiku-5-5", {"effort": "huge"})
     assert "effort" in str(refused.value)
@@ -57,7 +57,7 @@ def test_a_wrong_value_of_an_option_is_answered_with_the_right_ones():
         ("google/AIza0123456789012345678901", {}),
     ],
 )
-def test_a_key_is_refused_where_it_would_be_stored_and_is_not_repeated(reference, options):
+def test_an_option_that_would_store_a_key_is_refused_without_repeating_the_key(reference, options):
     with pytest.raises(SettingsError, match="saved block") as refused:
         choose(reference, options)
     assert KEY not in str(refused.value)

@@ -55,7 +55,7 @@ def written(status: bytes = b"200 OK", headers: bytes = b"", body: str = COMPLET
     return b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%b\r\n%b" % (status, len(body), headers, body.encode())
 
 
-async def test_calls_at_once_have_a_connection_each_and_later_ones_use_them_again(provider, stub):
+async def test_concurrent_calls_have_a_connection_each_and_later_calls_reuse_them(provider, stub):
     port = urlsplit(stub.url).port
 
     def open_ones() -> set[int]:
@@ -80,14 +80,14 @@ async def test_calls_at_once_have_a_connection_each_and_later_ones_use_them_agai
     assert open_ones() - before == opened
 
 
-def test_a_model_answers_in_one_event_loop_after_another_and_leaves_no_connection(provider, stub):
+def test_a_model_works_in_successive_event_loops_and_leaves_no_connection(provider, stub):
     model, port = make_block(provider, stub.url).get_client(), urlsplit(stub.url).port
     for _ in range(2):
         assert asyncio.run(model.complete(ask())).text
         assert not [one for one in psutil.Process().net_connections(kind="tcp") if one.raddr and one.raddr.port == port and one.status == "ESTABLISHED"]
 
 
-async def test_a_connection_that_was_closed_while_the_process_was_busy_is_not_used_again():
+async def test_a_connection_closed_while_the_process_was_busy_is_not_reused():
     with server(lambda _, connection: connection.sendall(written()) or "close") as address:
         model = make_block("openai-compatible", address).get_client()
         for _ in range(3):
@@ -105,12 +105,12 @@ async def test_an_answer_is_read_whatever_headers_a_gateway_adds(headers):
         assert (await make_block("openai-compatible", address).get_client().complete(ask())).text == "Good evening."
 
 
-async def test_a_status_counts_whatever_words_follow_it():
+async def test_a_status_is_read_with_any_reason_phrase():
     with server(lambda _, connection: connection.sendall(written(b"503 Indispon\xedvel", body="{}"))) as address:
         assert type(await failure(make_block("openai-compatible", address).get_client())) is OverloadedError
 
 
-async def test_no_cookie_is_sent_back():
+async def test_cookies_are_not_sent_back():
     heads: list[bytes] = []
 
     def answer(head: bytes, connection: socket.socket) -> None:
@@ -125,7 +125,7 @@ async def test_no_cookie_is_sent_back():
     assert not any(b"\r\ncookie:" in head for head in heads)
 
 
-async def test_a_connection_that_nobody_accepts_is_given_up_soon_and_costs_nothing(provider, monkeypatch):
+async def test_an_unaccepted_connection_times_out_soon_and_is_not_billed(provider, monkeypatch):
     monkeypatch.setattr(connections, "CONNECT_SECONDS", 0.1)
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
@@ -141,7 +141,7 @@ async def test_a_connection_that_nobody_accepts_is_given_up_soon_and_costs_nothi
 
 
 @pytest.mark.parametrize("proxy", ["socks5://user:hidden-9@127.0.0.1:1", "ftp://user:hidden-9@127.0.0.1:1", "http://[::1"])
-async def test_a_proxy_that_cannot_be_used_is_a_wrong_setting(monkeypatch, stub, proxy):
+async def test_an_unusable_proxy_is_a_settings_error(monkeypatch, stub, proxy):
     monkeypatch.setenv("HTTP_PROXY", proxy)
     with pytest.raises(SettingsError, match="Allowed: http:// or https://") as refused:
         await make_block("openai-compatible", stub.url).get_client().complete(ask())

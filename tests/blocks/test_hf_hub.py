@@ -51,7 +51,7 @@ def commits(hub):
 
 
 @pytest.mark.parametrize("xet", [False, True])
-def test_what_is_pushed_is_there_private_and_tagged(hub, tmp_path, monkeypatch, xet):
+def test_pushed_files_are_in_a_private_repository_under_the_tag(hub, tmp_path, monkeypatch, xet):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", not xet)
     (tmp_path / "train.parquet").write_bytes(FILES["train.parquet"])
     check(block(hub), "me/coach", "dataset")
@@ -65,7 +65,7 @@ def test_what_is_pushed_is_there_private_and_tagged(hub, tmp_path, monkeypatch, 
         assert hub.get(f"/datasets/me/coach/resolve/{commit.oid}/{name}") == data
 
 
-def test_the_same_again_makes_no_new_commit_and_others_do(hub):
+def test_pushing_unchanged_files_makes_no_commit_and_changed_files_make_one(hub):
     first = push(hub)
     there = commits(hub)
     assert push(hub, tag="run-2") == first
@@ -82,14 +82,14 @@ PLACES = ["create$", "/revision/|/api/datasets/me/coach$", "/preupload/", "/comm
 @pytest.mark.parametrize(
     "fault", [{"status": 500}, {"status": 503}, rate_limit(1), {"status": 408}, {"drop": True}], ids=["500", "503", "429", "408", "dropped"]
 )
-def test_a_failure_that_passes_is_borne_wherever_it_comes(hub, place, fault):
+def test_a_push_survives_a_temporary_failure_of_any_request(hub, place, fault):
     hub.faults({"pattern": place, "times": 2, **fault})
     commit = push(hub)
     assert commits(hub)[0] == commit.oid
 
 
 @pytest.mark.parametrize("place", ["create$", "/commit/", "/tag/"])
-def test_a_lost_answer_makes_nothing_twice(hub, place):
+def test_a_lost_answer_does_not_duplicate_a_commit_or_tag(hub, place):
     push(hub)
     before = commits(hub)
     hub.faults({"pattern": place, "times": 1, "after": True})
@@ -98,27 +98,27 @@ def test_a_lost_answer_makes_nothing_twice(hub, place):
     assert commits(hub)[0] == commit.oid
 
 
-def test_somebody_elses_commit_in_between_is_kept_and_ours_comes_after_it(hub):
+def test_a_push_retries_after_somebody_elses_commit(hub):
     push(hub)
     hub.faults({"pattern": "/commit/", "times": 1, "status": 412, "body": {"error": "A commit has happened since."}})
     commit = push(hub, FILES | {"README.md": CARD + b"Ours."}, tag="run-2")
     assert commits(hub)[0] == commit.oid
 
 
-def test_a_hub_that_stays_down_is_reported_after_all_attempts(hub):
+def test_a_persistent_failure_of_the_hub_is_reported_after_all_attempts(hub):
     hub.faults({"pattern": "/commit/", "status": 503})
     with pytest.raises(HubError, match=r"The Hub answered 503 while committing after 4 attempts: .* Try again later"):
         push(hub)
     assert sum("/commit/" in item["path"] for item in hub.log()) == 4
 
 
-def test_a_silent_hub_is_not_waited_for_for_ever(hub):
+def test_a_hub_that_does_not_answer_is_unreachable_after_the_timeout(hub):
     hub.faults({"pattern": "whoami", "delay": 5})
     with pytest.raises(HubError, match="cannot be reached"):
         check(block(hub, timeout_seconds=0.2, attempts=2), "me/coach", "dataset")
 
 
-def test_an_address_of_the_hub_has_no_password_in_it(monkeypatch):
+def test_an_address_of_the_hub_with_a_password_is_refused(monkeypatch):
     address = "https://somebody:passw0rd-of-it@hub.example.org"
     with pytest.raises(ValueError, match="user name or a password"):
         HfHub(endpoint=address)
@@ -129,7 +129,7 @@ def test_an_address_of_the_hub_has_no_password_in_it(monkeypatch):
     assert "passw0rd" not in str(refused.value)
 
 
-def test_what_the_hub_has_is_compared_with_what_was_sent(hub):
+def test_a_push_fails_if_the_files_on_the_hub_differ_from_those_sent(hub):
     push(hub)
     other = [{"type": "file", "path": name, "size": 3, "oid": "0" * 40} for name in FILES]
     hub.faults({"pattern": "/paths-info/", "status": 200, "body": other})
@@ -147,13 +147,13 @@ def test_what_the_hub_has_is_compared_with_what_was_sent(hub):
         ("hf_write", "coach/of/mine", "is not a valid repository name"),
     ],
 )
-def test_what_cannot_be_written_is_reported_before_any_work(hub, token, repo, reported):
+def test_a_repository_that_the_token_cannot_write_is_reported_before_any_change(hub, token, repo, reported):
     with pytest.raises((HubError, SettingsError), match=reported):
         check(block(hub, token), repo, "dataset")
     assert not [item for item in hub.log() if item["method"] != "GET" and "validate" not in item["path"]]
 
 
-def test_no_token_offline_and_an_unreachable_hub_are_reported_plainly(hub, monkeypatch):
+def test_a_missing_token_offline_mode_and_an_unreachable_hub_have_their_own_errors(hub, monkeypatch):
     monkeypatch.setattr("blocks.hf_hub.get_token", lambda: None)
     with pytest.raises(SettingsError, match="Set the environment variable HF_TOKEN"):
         check(HfHub(endpoint=hub.url), "me/coach", "dataset")
@@ -164,7 +164,7 @@ def test_no_token_offline_and_an_unreachable_hub_are_reported_plainly(hub, monke
         check(block(hub), "me/coach", "dataset")
 
 
-def test_the_token_is_not_shown(hub):
+def test_errors_and_repr_do_not_show_the_token(hub):
     hub.faults({"pattern": "whoami", "status": 401, "body": {"error": "Invalid credentials"}})
     with pytest.raises(HubError) as refused:
         check(block(hub, "hf_secret_of_mine"), "me/coach", "dataset")

@@ -90,7 +90,7 @@ async def make(hub, folder, wanted=None, buy=None, **more):
 
 
 @pytest.mark.slow
-async def test_an_order_is_made_and_its_result_is_what_the_job_reported(hub, tmp_path):
+async def test_a_job_pushes_its_result_and_reports_its_progress(hub, tmp_path):
     events = []
     made = await make(hub, tmp_path, report=events.append)
     api = HfApi(endpoint=hub.url, token="hf_write")
@@ -110,13 +110,13 @@ async def test_an_order_is_made_and_its_result_is_what_the_job_reported(hub, tmp
     assert len(log) == 6
 
 
-async def test_a_finished_order_is_not_made_again_nor_paid_again(hub, tmp_path):
+async def test_a_finished_job_is_not_submitted_again(hub, tmp_path):
     made = await make(hub, tmp_path)
     assert await make(hub, tmp_path / "elsewhere") == made
     assert len(hub.jobs()) == 1
 
 
-async def test_the_script_of_a_job_is_the_one_that_was_submitted(hub, tmp_path):
+async def test_a_job_runs_the_script_at_the_submitted_commit(hub, tmp_path):
     """A later version of the script in the same repository changes nothing for a job that waits for its machine."""
     await make(hub, tmp_path)
     (job,) = hub.jobs()
@@ -127,7 +127,7 @@ async def test_the_script_of_a_job_is_the_one_that_was_submitted(hub, tmp_path):
 
 
 @pytest.mark.slow
-async def test_many_who_ask_at_once_get_one_job(hub, tmp_path):
+async def test_concurrent_submissions_of_the_same_job_start_one_job(hub, tmp_path):
     started = await asyncio.gather(*(block(hub).trigger(order(seconds=2), purchase(), SCRIPT, tmp_path / f"{number}") for number in range(4)))
     runs = [item for item in started if isinstance(item, HfJobRun)]
     assert len({run.job.id for run in runs}) == 1
@@ -141,14 +141,14 @@ async def test_many_who_ask_at_once_get_one_job(hub, tmp_path):
 @pytest.mark.parametrize(
     "fault", [{"status": 500}, {"status": 504}, {"drop": True}, {"after": True}, rate_limit(1)], ids=["500", "504", "dropped", "lost answer", "429"]
 )
-async def test_whatever_becomes_of_the_answer_there_is_one_job(hub, tmp_path, fault):
+async def test_a_failed_or_lost_answer_to_a_submission_leaves_one_job(hub, tmp_path, fault):
     hub.faults({"method": "POST", "pattern": r"/api/jobs/me$", "times": 1, **fault})
     await make(hub, tmp_path)
     assert len(hub.jobs()) == 1
 
 
 @pytest.mark.parametrize(("status", "reported"), [(400, "400 while submitting"), (401, "Check the token"), (402, "no credit"), (403, "no permission for this")])
-async def test_what_will_not_pass_is_reported_at_once_and_not_tried_again(hub, tmp_path, status, reported):
+async def test_a_permanent_error_is_reported_at_once_and_not_retried(hub, tmp_path, status, reported):
     hub.faults({"method": "POST", "pattern": r"/api/jobs/me$", "status": status})
     with pytest.raises(HubError, match=reported):
         await make(hub, tmp_path)
@@ -157,7 +157,7 @@ async def test_what_will_not_pass_is_reported_at_once_and_not_tried_again(hub, t
 
 
 @pytest.mark.slow
-async def test_trouble_while_it_is_watched_is_borne(hub, tmp_path):
+async def test_watching_a_job_survives_temporary_failures(hub, tmp_path):
     started = await block(hub).trigger(order(seconds=2), purchase(), SCRIPT, tmp_path / "place")
     hub.faults(
         {"method": "GET", "pattern": r"/api/jobs/me/[^/]+$", "times": 2, "status": 500},
@@ -171,7 +171,7 @@ async def test_trouble_while_it_is_watched_is_borne(hub, tmp_path):
 
 
 @pytest.mark.slow
-async def test_a_service_that_stays_away_ends_the_watch_and_not_the_job(hub, tmp_path):
+async def test_an_outage_of_the_service_ends_the_watch_and_not_the_job(hub, tmp_path):
     started = await block(hub).trigger(order(seconds=1.5), purchase(), SCRIPT, tmp_path / "place")
     hub.faults({"method": "GET", "pattern": r"/api/jobs/me/[^/]+$", "status": 503})
     with pytest.raises(JobError, match=r"no news of the job .* answered 503 .* not paid for twice"):
@@ -181,7 +181,7 @@ async def test_a_service_that_stays_away_ends_the_watch_and_not_the_job(hub, tmp
     assert len(hub.jobs()) == 1
 
 
-async def test_a_job_that_fails_says_why_and_the_next_try_is_another_job(hub, tmp_path):
+async def test_a_failed_job_is_reported_with_its_reason_and_retried_as_a_new_job(hub, tmp_path):
     with pytest.raises(JobError, match=r"failed \(.*exit code.*\): The text is too dull; give another\. Its log is .*place\.log"):
         await make(hub, tmp_path, order(fault="fails"))
     with pytest.raises(JobError, match="too dull"):
@@ -190,7 +190,7 @@ async def test_a_job_that_fails_says_why_and_the_next_try_is_another_job(hub, tm
 
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGSEGV", "SIGILL"])
-async def test_a_job_that_dies_of_a_signal_is_reported_by_it_and_by_its_step(hub, tmp_path, name):
+async def test_a_job_killed_by_a_signal_is_reported_with_the_signal_and_the_step(hub, tmp_path, name):
     reported = rf"\(.*exit code.*\) died of {name} \(.*\) at step 4 of 4\. .*Its last line was: The adapter is loaded\. Its log is .*place\.log"
     with pytest.raises(JobError, match=reported) as failed:
         await make(hub, tmp_path, order(fault=name))
@@ -199,18 +199,18 @@ async def test_a_job_that_dies_of_a_signal_is_reported_by_it_and_by_its_step(hub
 
 
 @pytest.mark.parametrize("fault", ["idle", "lies"])
-async def test_completed_without_the_result_is_no_success(hub, tmp_path, fault):
+async def test_a_completed_job_without_its_result_is_an_error(hub, tmp_path, fault):
     with pytest.raises(JobError, match=r"says that it completed, but me/coach-adapter has no finished metrics.json at run-abc"):
         await make(hub, tmp_path, order(fault=fault))
 
 
-async def test_a_job_that_never_ran_but_says_it_completed_is_no_success(hub, tmp_path):
+async def test_a_job_that_never_ran_but_is_reported_as_completed_is_an_error(hub, tmp_path):
     hub.next_job("lies")
     with pytest.raises(JobError, match="says that it completed, but"):
         await make(hub, tmp_path)
 
 
-async def test_a_job_that_vanishes_is_reported_as_such(hub, tmp_path):
+async def test_a_vanished_job_is_reported(hub, tmp_path):
     hub.next_job("vanishes")
     with pytest.raises(JobError, match="has vanished"):
         await make(hub, tmp_path, order(seconds=20))
@@ -228,7 +228,7 @@ async def test_a_job_that_takes_too_long_is_reported_with_its_limit(hub, tmp_pat
         await make(hub, tmp_path, order(seconds=60), purchase(timeout=1))
 
 
-async def test_a_cancel_that_fails_is_said_with_the_address_and_left_to_the_hook(hub, tmp_path, caplog):
+async def test_a_failed_cancellation_is_reported_with_the_address_and_left_to_the_hook(hub, tmp_path, caplog):
     started = await block(hub).trigger(order(seconds=60), purchase(), SCRIPT, tmp_path / "place")
     hub.faults({"pattern": "/cancel$", "status": 503})
 
@@ -248,7 +248,7 @@ async def test_a_cancel_that_fails_is_said_with_the_address_and_left_to_the_hook
 
 
 @pytest.mark.slow
-async def test_a_submission_that_appears_late_is_met_while_the_other_is_watched(hub, tmp_path, monkeypatch):
+async def test_a_duplicate_that_appears_late_is_cancelled_while_the_first_job_is_watched(hub, tmp_path, monkeypatch):
     monkeypatch.setattr("blocks.hf_job_run.LATE", 0.5)
     started = await block(hub).trigger(order(seconds=1.5), purchase(), SCRIPT, tmp_path / "place")
     api = HfApi(endpoint=hub.url, token="hf_write")
@@ -257,7 +257,7 @@ async def test_a_submission_that_appears_late_is_met_while_the_other_is_watched(
     assert {job["id"]: job["status"]["stage"] for job in hub.jobs()} == {started.job.id: "COMPLETED", late.id: "CANCELED"}
 
 
-async def test_a_job_that_made_it_ends_those_that_would_make_the_same(hub, tmp_path):
+async def test_a_completed_job_cancels_its_duplicates(hub, tmp_path):
     started = await block(hub).trigger(order(), purchase(), SCRIPT, tmp_path / "place")
     await started.wait_for_completion(WATCH, lambda event: None, no)
     api = HfApi(endpoint=hub.url, token="hf_write")
@@ -266,7 +266,7 @@ async def test_a_job_that_made_it_ends_those_that_would_make_the_same(hub, tmp_p
     assert [job["status"]["stage"] for job in hub.jobs()] == ["CANCELED", "COMPLETED"]
 
 
-async def test_a_log_that_cannot_be_read_is_said_and_costs_no_result(hub, tmp_path):
+async def test_an_unreadable_log_is_reported_and_does_not_lose_the_result(hub, tmp_path):
     hub.faults({"pattern": "/logs$", "status": 200, "body": "<html>Bad gateway</html>"})
     assert (await make(hub, tmp_path)).repo == "me/coach-adapter"
     hub.faults({"pattern": "/logs$", "status": 503})
@@ -274,7 +274,7 @@ async def test_a_log_that_cannot_be_read_is_said_and_costs_no_result(hub, tmp_pa
         await make(hub, tmp_path / "other", order("other", fault="fails"))
 
 
-async def test_a_job_gets_the_token_that_is_meant_for_jobs(hub, tmp_path, monkeypatch):
+async def test_a_job_gets_the_token_of_hf_job_token(hub, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_JOB_TOKEN", "hf_read")
     with pytest.raises(JobError, match="failed"):  # it may only read, so the job cannot push
         await make(hub, tmp_path)
@@ -282,7 +282,7 @@ async def test_a_job_gets_the_token_that_is_meant_for_jobs(hub, tmp_path, monkey
 
 
 @pytest.mark.parametrize("price", [None, "free", -1, 0, "nan"])
-def test_a_price_that_is_none_is_no_price(hub, price):
+def test_an_invalid_price_is_refused(hub, price):
     machine = {"name": "a100-large", "prettyName": "A100", "cpu": "12 vCPU", "ram": "142 GB", "accelerator": None}
     hub.faults({"pattern": "/hardware$", "status": 200, "body": [{**machine, "unitCostMicroUSD": 1, "unitCostUSD": price, "unitLabel": "minute"}]})
     with pytest.raises(HubError, match="asking for the hardware of jobs"):
@@ -309,7 +309,7 @@ For more details, see https://huggingface.co/docs/huggingface_hub/authentication
         ("", "^$"),
     ],
 )
-def test_the_reason_of_a_failure_is_its_error_and_not_the_advice_after_it(log, wanted):
+def test_the_reason_of_a_failure_is_its_error_without_the_advice_after_it(log, wanted):
     assert re.search(wanted, reason([line for line in log.splitlines() if line.strip()]))
 
 
@@ -323,7 +323,7 @@ async def test_a_cancelled_watch_cancels_the_job(hub, tmp_path):
     assert [job["status"]["stage"] for job in hub.jobs()] == ["CANCELED"]
 
 
-async def test_a_run_that_was_cancelled_elsewhere_cancels_its_job(hub, tmp_path):
+async def test_a_run_cancelled_elsewhere_cancels_its_job(hub, tmp_path):
     async def yes():
         return True
 
@@ -332,7 +332,7 @@ async def test_a_run_that_was_cancelled_elsewhere_cancels_its_job(hub, tmp_path)
     assert [job["status"]["stage"] for job in hub.jobs()] == ["CANCELED"]
 
 
-async def test_a_submission_that_is_cancelled_while_it_is_under_way_leaves_no_job_running(hub, tmp_path):
+async def test_cancelling_during_a_submission_leaves_no_job_running(hub, tmp_path):
     hub.faults({"method": "POST", "pattern": r"/api/jobs/me$", "delay": 1.5})
     submitting = asyncio.ensure_future(block(hub).trigger(order(seconds=60), purchase(), SCRIPT, tmp_path / "place"))
     await asyncio.sleep(1)
@@ -342,7 +342,7 @@ async def test_a_submission_that_is_cancelled_while_it_is_under_way_leaves_no_jo
     assert [job["status"]["stage"] for job in hub.jobs()] == ["CANCELED"]
 
 
-async def test_nothing_is_bought_without_a_purchase(hub, tmp_path):
+async def test_no_job_is_submitted_without_resources(hub, tmp_path):
     with pytest.raises(JobError, match="Run the same command again"):
         await block(hub).trigger(order(), None, SCRIPT, tmp_path / "place")
     assert not hub.jobs()
@@ -361,7 +361,7 @@ async def test_duplicates_are_cancelled_and_the_oldest_is_kept(hub, tmp_path):
     assert sorted(job["status"]["stage"] for job in hub.jobs()) == ["CANCELED", "CANCELED", "COMPLETED"]
 
 
-def test_what_is_offered_has_hourly_prices_and_single_gpus(hub):
+def test_offered_machines_have_hourly_prices_and_the_memory_of_a_single_gpu(hub):
     offered = block(hub).offered()
     assert offered["a100-large"] == (pytest.approx(2.50, abs=0.01), 80.0)
     assert offered["cpu-xl"] == (pytest.approx(1.00, abs=0.01), None)

@@ -107,7 +107,7 @@ PUSHING = {
 
 @pytest.mark.slow
 @met(PUSHING)
-def test_a_push_is_whole_or_reported_and_the_same_again_makes_it_once(hub, call, fault):
+def test_a_push_is_complete_or_reported_and_a_second_push_makes_no_duplicate(hub, call, fault):
     method, pattern = call
     hub.faults({"method": method, "pattern": pattern, **fault})
     with suppress(UnderstudyError):  # one sentence
@@ -119,7 +119,7 @@ def test_a_push_is_whole_or_reported_and_the_same_again_makes_it_once(hub, call,
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_a_tag_that_cannot_be_moved_is_not_said_to_be(hub, fault):
+def test_a_push_whose_tag_cannot_be_moved_is_not_reported_as_done(hub, fault):
     push(hub)
     hub.faults({"method": "DELETE", "pattern": "/tag/", **fault})
     with suppress(HubError):
@@ -146,7 +146,7 @@ ASKING = {
 
 @pytest.mark.slow
 @met(ASKING)
-def test_a_question_is_answered_or_it_is_said_that_it_is_not(hub, tmp_path, call, fault):
+def test_a_faulty_reply_of_the_hub_gives_the_right_answer_or_an_error(hub, tmp_path, call, fault):
     push(hub)
     pattern, ask = call
     wanted = ask(hub, 60.0, tmp_path / "before")
@@ -165,7 +165,7 @@ def test_a_question_is_answered_or_it_is_said_that_it_is_not(hub, tmp_path, call
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 @pytest.mark.parametrize(("method", "pattern"), [("POST", r"/api/jobs/me$"), ("GET", r"/api/jobs/me$")], ids=["submitting", "looking for it"])
-async def test_a_submission_makes_one_job_or_says_that_it_is_not_known(hub, tmp_path, method, pattern, fault):
+async def test_a_submission_under_a_fault_starts_one_job_or_is_an_error(hub, tmp_path, method, pattern, fault):
     hub.faults({"method": method, "pattern": pattern, **fault})
     with suppress(UnderstudyError):
         await jobs(hub, silence_of(fault)).trigger(order(seconds=30), purchase(), SCRIPT, tmp_path / "place")
@@ -174,7 +174,7 @@ async def test_a_submission_makes_one_job_or_says_that_it_is_not_known(hub, tmp_
     assert len([job for job in hub.jobs() if job["status"]["stage"] != "CANCELED"]) == 1
 
 
-async def test_an_unreadable_answer_to_a_submission_that_went_well_is_followed_by_a_look(hub, tmp_path):
+async def test_after_an_unreadable_answer_the_submitted_job_is_looked_up(hub, tmp_path):
     hub.faults({"method": "POST", "pattern": r"/api/jobs/me$", "status": 200, "body": PAGE, "after": True, "times": 1})
     await jobs(hub).trigger(order(seconds=30), purchase(), SCRIPT, tmp_path / "place")
     assert len(hub.jobs()) == 1
@@ -183,7 +183,7 @@ async def test_an_unreadable_answer_to_a_submission_that_went_well_is_followed_b
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 @pytest.mark.parametrize(("method", "pattern"), [("POST", r"/cancel$"), ("GET", r"/api/jobs/me/[^/]+$")], ids=["cancelling", "looking whether it is"])
-async def test_a_job_is_cancelled_or_said_to_go_on(hub, tmp_path, caplog, method, pattern, fault):
+async def test_a_job_that_may_not_be_cancelled_is_reported_with_its_address(hub, tmp_path, caplog, method, pattern, fault):
     job = (await jobs(hub).trigger(order(seconds=30), purchase(), SCRIPT, tmp_path / "place")).job
     hub.faults({"method": method, "pattern": pattern, **fault})
     stopped = jobs(hub, silence_of(fault)).cancel_or_say(job)
@@ -197,14 +197,14 @@ async def test_a_job_is_cancelled_or_said_to_go_on(hub, tmp_path, caplog, method
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-async def test_a_look_at_a_job_is_a_job_or_one_sentence(hub, tmp_path, fault):
+async def test_a_faulty_reply_about_a_job_is_an_error_of_ours(hub, tmp_path, fault):
     job = (await jobs(hub).trigger(order(seconds=30), purchase(), SCRIPT, tmp_path / "place")).job
     hub.faults({"method": "GET", "pattern": r"/api/jobs/me/[^/]+$", **fault})
     with pytest.raises((HubError, JobNotFoundError)):
         jobs(hub, silence_of(fault)).look(job.id)
 
 
-def test_a_card_that_the_hub_refuses_is_reported_in_its_words_and_not_sent_again(hub):
+def test_a_card_refused_by_the_hub_is_reported_with_its_reason_and_not_sent_again(hub):
     reported = {"errors": [{"message": '"license" must be one of [apache-2.0, mit]'}], "warnings": []}
     hub.faults({"pattern": "/validate-yaml$", "status": 400, "body": reported})
     with pytest.raises(HubError, match=r'refuses what was sent while committing: .*"license" must be one of .* Correct that'):
@@ -224,7 +224,7 @@ def test_a_card_that_the_hub_refuses_is_reported_in_its_words_and_not_sent_again
         (KeyError("sha"), r"answer cannot be read"),
     ],
 )
-def test_what_the_client_raises_besides_http_is_a_sentence(hub, monkeypatch, raised, reported):
+def test_other_exceptions_of_the_client_become_errors_with_advice(hub, monkeypatch, raised, reported):
     def fail(*_, **__):
         raise raised
 

@@ -64,7 +64,7 @@ def end(process):
 
 
 @pytest.mark.slow
-def test_two_processes_of_a_run_do_not_submit_more_than_its_budget_together(server, start):
+def test_two_processes_of_a_run_share_its_job_budget(server, start):
     both = [start(name, 1.5 * ONE) for name in ("one", "two")]
     ends = sorted(end(process) for process in both)
     assert [code for code, _ in ends] == [0, 3]
@@ -76,7 +76,7 @@ def test_two_processes_of_a_run_do_not_submit_more_than_its_budget_together(serv
 
 
 @pytest.mark.slow
-def test_the_submission_of_a_process_that_was_killed_is_written_down_and_counts(server, start, tmp_path):
+def test_the_submission_of_a_killed_process_counts_towards_the_budget(server, start, tmp_path):
     server.faults({"method": "POST", "pattern": "/api/jobs/me$", "delay": 4, "times": 1})
     victim = start("one", 1.5 * ONE)
     until = time.monotonic() + 240
@@ -99,7 +99,7 @@ def counted(jobs=(), submissions=None, now=0.0, key=""):
     return spending(jobs, submissions or {}, known_price, now, key)
 
 
-def test_a_job_counts_with_all_its_time_until_it_has_ended_and_with_what_it_took_then():
+def test_a_running_job_counts_with_its_time_limit_and_an_ended_one_with_its_duration():
     labels = job_labels("a", SECONDS, 2.5)
     assert counted([job(**labels)]).usd == pytest.approx(ONE)
     assert counted([job("ERROR", **labels)]).usd == pytest.approx(2.5 / 6)
@@ -107,7 +107,7 @@ def test_a_job_counts_with_all_its_time_until_it_has_ended_and_with_what_it_took
     assert counted([job(**labels, **{KEY_LABEL: "train-x"})], key="train-x").usd == 0  # it is taken up
 
 
-def test_a_job_that_says_nothing_of_its_price_has_that_of_the_file_and_without_one_nothing_is_bought():
+def test_a_job_without_a_price_label_has_the_price_of_the_file_or_stops_the_run():
     assert counted([job("ERROR")]).usd == pytest.approx(load_hardware().flavors[FLAVOR].usd_per_hour / 6)
     with pytest.raises(BudgetError, match="is on gone, whose price is not known"):
         counted([job("ERROR", flavor="gone")])
@@ -115,7 +115,7 @@ def test_a_job_that_says_nothing_of_its_price_has_that_of_the_file_and_without_o
         counted([job()])
 
 
-def test_a_submission_counts_until_it_is_known_what_came_of_it():
+def test_a_submission_counts_until_its_outcome_is_known():
     sent = Submission(most=5, until=100)
     assert (counted(submissions={"a": sent}, now=99).usd, counted(submissions={"a": sent}, now=99).unseen) == (5, 5)
     assert counted(submissions={"a": sent}, now=101).usd == 0  # it never arrived
@@ -141,7 +141,7 @@ SHAPE = {
         (0, 0.5, "Any training on a100-large takes up to"),  # not even the least fits
     ],
 )
-async def test_a_budget_that_cannot_hold_the_jobs_of_a_pipeline_is_refused_before_it_begins(tmp_path, monkeypatch, conversations, usd, reported):
+async def test_a_budget_below_the_cost_of_a_pipelines_jobs_is_refused_at_the_start(tmp_path, monkeypatch, conversations, usd, reported):
     monkeypatch.setenv("UNDERSTUDY_DATA", str(tmp_path))
     base = ModelRef(path="models/bases/x", name="Qwen3-14B", repo="Qwen/Qwen3-14B", commit="0" * 40)
     open_store().write_json(f"{base.path}/config.json", SHAPE)

@@ -79,7 +79,7 @@ async def test_a_batch_gives_the_same_assessments_as_live_calls_at_half_the_pric
     assert court.records == []
 
 
-async def test_the_results_of_a_batch_are_fetched_from_the_same_server_whatever_address_it_names(store, stub):
+async def test_batch_results_are_fetched_from_the_configured_server_only(store, stub):
     stub.set(faults=[{"at": "retrieve", "fault": {"kind": "mutate", "path": ["results_url"], "json": '"https://elsewhere.example/results"'}}])
     court = Court(store, "anthropic", stub.url)
     assert await court.ask() == set()
@@ -87,7 +87,7 @@ async def test_the_results_of_a_batch_are_fetched_from_the_same_server_whatever_
 
 
 @everywhere
-async def test_what_a_batch_leaves_unanswered_costs_nothing_and_is_asked_live(store, stub, provider):
+async def test_unanswered_requests_of_a_batch_are_not_billed_and_are_sent_live(store, stub, provider):
     stub.set(
         faults=[{"at": "create", "fault": {"kind": "lost", "expired": 0.25, "errored": 0.25}}, {"at": "batched", "times": 1, "fault": {"kind": "invalid"}}]
     )
@@ -103,7 +103,7 @@ async def test_what_a_batch_leaves_unanswered_costs_nothing_and_is_asked_live(st
 
 @everywhere
 @pytest.mark.parametrize("moment", ["before it is sent", "before its name is written", "while it is awaited", "while its answers are taken"])
-async def test_a_process_that_is_killed_pays_for_nothing_twice(store, stub, provider, moment, monkeypatch):
+async def test_a_killed_process_pays_for_no_request_twice(store, stub, provider, moment, monkeypatch):
     stub.set(batch_polls=3, batch_others=4)
     killed = Court(store, provider, stub.url)
     submit, settle = killed.batches.submit, Till.settle
@@ -145,7 +145,7 @@ async def test_a_process_that_is_killed_pays_for_nothing_twice(store, stub, prov
 
 
 @everywhere
-async def test_a_submission_whose_connection_breaks_is_found_by_its_label(store, stub, provider):
+async def test_a_batch_whose_submission_lost_its_connection_is_found_by_its_label(store, stub, provider):
     stub.set(batch_s=0.5, **at("create", kind="drop"))
     court = Court(store, provider, stub.url)
     await court.ask()
@@ -156,7 +156,7 @@ async def test_a_submission_whose_connection_breaks_is_found_by_its_label(store,
 
 
 @pytest.mark.parametrize("provider", ["anthropic", "openai"])
-async def test_results_that_come_in_part_are_read_again(store, stub, provider):
+async def test_truncated_results_are_read_again(store, stub, provider):
     stub.set(**at("results", kind="truncate", times=1))
     court = Court(store, provider, stub.url)
     await court.ask()
@@ -177,7 +177,7 @@ def changing(court, monkeypatch, change):
 
 
 @pytest.mark.parametrize("broken", [b'{"custom_id":' + b"[" * 100_000, b'{"custom_id":"\xff"}', b'{"custom_id":"somebody-elses","result":{}}', b"[]"])
-async def test_a_broken_line_of_the_results_costs_its_own_request_and_not_the_batch(store, stub, monkeypatch, broken):
+async def test_a_broken_result_line_loses_only_its_own_request(store, stub, monkeypatch, broken):
     court = Court(store, "anthropic", stub.url)
     changing(court, monkeypatch, lambda lines: [broken, *lines[1:]])
     await court.ask()
@@ -188,7 +188,7 @@ async def test_a_broken_line_of_the_results_costs_its_own_request_and_not_the_ba
     assert court.records == []
 
 
-async def test_results_that_stay_unreadable_end_with_the_batchs_time_and_not_never(store, stub, monkeypatch):
+async def test_results_that_stay_unreadable_are_given_up_at_the_batchs_deadline(store, stub, monkeypatch):
     monkeypatch.setattr(waiting, "ATTEMPTS", 1)
     early = Court(store, "anthropic", stub.url)
     changing(early, monkeypatch, lambda lines: lines[1:])
@@ -206,7 +206,7 @@ async def test_results_that_stay_unreadable_end_with_the_batchs_time_and_not_nev
 
 # a batch of Anthropic's cannot fail as a whole
 @pytest.mark.parametrize(("provider", "how"), [*((name, "refused") for name in PROVIDERS), ("openai", "failed"), ("google", "failed")])
-async def test_a_batch_that_is_not_taken_ends_the_run_with_advice_and_is_not_asked_live(store, stub, provider, how):
+async def test_a_rejected_batch_ends_the_run_with_advice_and_sends_nothing_live(store, stub, provider, how):
     stub.set(**at("create", **({"status": 403, "message": "No batches for this account"} if how == "refused" else {"kind": "fails"})))
     court = Court(store, provider, stub.url)
     with pytest.raises(RunStoppedError, match=r"did not accept the batch.*assessment\.batch: false"):
@@ -216,7 +216,7 @@ async def test_a_batch_that_is_not_taken_ends_the_run_with_advice_and_is_not_ask
     assert court.records == []
 
 
-async def test_a_budget_that_holds_a_part_submits_that_part_and_then_what_the_answers_leave(store, stub):
+async def test_a_small_budget_submits_as_many_requests_as_it_covers_then_more_from_what_is_left(store, stub):
     whole = Court(store, "openai", stub.url)
     await whole.ask()
     paid = usd(whole)
@@ -230,7 +230,7 @@ async def test_a_budget_that_holds_a_part_submits_that_part_and_then_what_the_an
     assert len([entry for entry in small.paid if entry["outcome"] == "ok"]) == 6 - len(unasked)
 
 
-async def test_a_night_that_ends_before_its_batch_leaves_it_to_the_next(store, stub):
+async def test_a_batch_that_outlasts_its_night_is_read_by_the_next_night(store, stub):
     stub.set(batch_s=3600)
     night = Court(store, "anthropic", stub.url, name="night-1")
     waits = asyncio.create_task(night.ask())
@@ -251,7 +251,7 @@ async def test_a_night_that_ends_before_its_batch_leaves_it_to_the_next(store, s
     assert (len(night.paid), len(later.paid)) == (4, 0)  # the night that submitted it pays
 
 
-async def test_a_batch_that_does_not_end_is_stopped_and_asked_live(store, stub):
+async def test_a_batch_past_its_deadline_is_cancelled_and_sent_live(store, stub):
     stub.set(batch_s=3600)
     court = Court(store, "openai", stub.url, deadline_seconds=0.2)
     await court.ask()
@@ -261,7 +261,7 @@ async def test_a_batch_that_does_not_end_is_stopped_and_asked_live(store, stub):
     assert [request for batch in stub.batches() for request in batch["requests"].values()] == ["canceled"] * 4
 
 
-async def test_two_runs_submit_the_same_once(store, stub):
+async def test_two_runs_submit_the_same_batch_once(store, stub):
     stub.set(batch_polls=3)
     both = [Court(store, "google", stub.url, name=name) for name in ("one", "other")]
     await asyncio.gather(*(court.ask() for court in both))
@@ -271,7 +271,7 @@ async def test_two_runs_submit_the_same_once(store, stub):
     assert calls(stub, "google") == 0
 
 
-async def test_more_than_google_takes_at_once_becomes_several_batches_whatever_the_alphabet(store, stub):
+async def test_requests_beyond_googles_size_limit_are_split_into_batches_in_any_alphabet(store, stub):
     court = Court(store, "google", stub.url)
     for plan in court.plans:
         said = [Exchange(exchange_number=n, user="Мне не спится. " * 300, assistant="Что было потом?") for n in range(1, 6)]
@@ -285,7 +285,7 @@ async def test_more_than_google_takes_at_once_becomes_several_batches_whatever_t
     assert calls(stub, "google") == 0
 
 
-async def test_in_a_batch_anthropics_cache_is_to_keep_a_transcript_for_an_hour(store, stub):
+async def test_a_batch_asks_anthropics_cache_to_keep_transcripts_for_an_hour(store, stub):
     stub.set(cache_enabled=True)
     court = Court(store, "anthropic", stub.url, count=1, judging=Judging(mode="category", shuffle=False, confirm_gates="never"))
     await court.ask()

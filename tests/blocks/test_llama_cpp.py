@@ -22,7 +22,7 @@ def model(gguf):
     return LlamaCpp(model_path=gguf, context=CONTEXT, temperature=1.0).get_client()
 
 
-async def test_a_grammar_holds_even_a_model_of_random_numbers_to_the_form(model):
+async def test_a_grammar_makes_even_a_random_model_match_the_schema(model):
     replies = [await model.complete(ask(schema=SCHEMA, seed=seed)) for seed in range(8)]
     answers = [json.loads(reply.text) for reply in replies]
     assert all(reply.finish == "stop" for reply in replies)
@@ -31,7 +31,7 @@ async def test_a_grammar_holds_even_a_model_of_random_numbers_to_the_form(model)
     assert len({reply.text for reply in replies}) > 1
 
 
-async def test_the_same_seed_says_the_same_and_room_ends_it(model):
+async def test_the_same_seed_gives_the_same_answer_and_the_token_limit_ends_it(model):
     first, again, other = [await model.complete(ask(max_tokens=40, seed=seed)) for seed in (1, 1, 2)]
     assert first == again
     assert first.text != other.text

@@ -46,7 +46,7 @@ async def test_a_quoted_control_token_takes_the_tokens_of_its_letters(model):
 
 
 @needs_program
-async def test_an_answer_to_a_quote_keeps_its_form_and_its_bounds(model):
+async def test_an_answer_to_a_quoted_control_token_keeps_its_schema_and_token_limit(model):
     reply = await model.complete(ask(ATTACK, schema=SCHEMA, max_tokens=200))
     if reply.finish == "stop":
         assert json.loads(reply.text)["answer"] in ("YES", "NO", "NA")
@@ -55,7 +55,7 @@ async def test_an_answer_to_a_quote_keeps_its_form_and_its_bounds(model):
 
 
 @needs_program
-async def test_it_is_text_also_in_a_conversation_in_the_terminal(gguf):
+async def test_a_quoted_control_token_is_text_in_a_terminal_chat_too(gguf):
     chat = LlamaServer(model_path=gguf, context=512, slots=1, temperature=0, threads=1).get_client()
     ending = Ending()
     try:
@@ -67,12 +67,12 @@ async def test_it_is_text_also_in_a_conversation_in_the_terminal(gguf):
 
 
 @needs_program
-async def test_decomposed_texts_are_composed_as_in_the_training(model):
+async def test_decomposed_unicode_is_composed_as_in_training(model):
     counts = [(await model.complete(ask(text, max_tokens=1))).usage.input_tokens for text in ("cafe\u0301 \u2126", "caf\u00e9 \u03a9")]
     assert counts[0] == counts[1]
 
 
-def test_what_the_template_writes_is_distinguished_from_what_a_message_quotes(gguf):
+def test_control_tokens_of_the_template_are_distinguished_from_quoted_ones(gguf):
     controls = control_tokens(gguf)
     for text in (ATTACK, "<end>", "<<end>>", "<en<end>d>", "\ue000<end>\ue001", "<end>" * 3, "a", ""):
         marked, marker = mark([{"role": "user", "content": text}], controls)
@@ -82,7 +82,7 @@ def test_what_the_template_writes_is_distinguished_from_what_a_message_quotes(gg
         assert [part for part, special in found if special] == ["<end>", "<end>"]
 
 
-def test_a_damaged_file_is_named(tmp_path):
+def test_a_file_with_a_damaged_header_is_refused(tmp_path):
     whole = write_gguf(tmp_path / "whole.gguf", **{"tokenizer.chat_template": TEMPLATE}).read_bytes()
     assert control_tokens(tmp_path / "whole.gguf").pattern == "<end>"
     for length in (4, 20, 100, 1000):

@@ -92,7 +92,7 @@ async def test_a_structured_answer_matches_its_schema(gguf):
 
 
 @needs_program
-async def test_many_first_calls_start_one_server_that_listens_here_alone_with_a_key_that_nobody_sees(model, gguf):
+async def test_concurrent_first_calls_start_one_local_server_with_a_hidden_key(model, gguf):
     replies = await asyncio.gather(*[model.complete(ask(f"Hello {number}.", max_tokens=4)) for number in range(8)])
     assert len(replies) == 8
     (server,) = servers(str(gguf))
@@ -112,7 +112,7 @@ async def test_closing_the_model_stops_the_server_and_the_next_call_starts_it_ag
 
 
 @needs_program
-async def test_a_killed_server_fails_one_call_at_most_and_is_replaced_for_the_next(model, gguf):
+async def test_a_killed_server_fails_at_most_one_call_and_is_restarted_for_the_next(model, gguf):
     await model.complete(ask("Hello.", max_tokens=2))
     (server,) = servers(str(gguf))
     server.kill()
@@ -174,7 +174,7 @@ asyncio.run(main())
 @pytest.mark.slow
 @needs_program
 @pytest.mark.parametrize("end", ["kill", "terminate", "raise"])
-async def test_however_its_caller_ends_the_server_ends_too(tmp_path, end):
+async def test_the_server_ends_whenever_its_caller_ends(tmp_path, end):
     gguf = random_gguf(tmp_path / f"{end}.gguf")
     caller = subprocess.Popen([sys.executable, "-c", SCRIPT, str(gguf), end], cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert caller.stdout
@@ -268,7 +268,7 @@ async def mortal(tmp_path, gguf, monkeypatch):
 
 
 @pytest.mark.parametrize("name", DEADLY)
-async def test_a_server_that_dies_at_its_start_is_reported_by_signal_and_last_lines(mortal, monkeypatch, name):
+async def test_a_crash_at_the_servers_start_is_reported_with_signal_and_last_lines(mortal, monkeypatch, name):
     monkeypatch.setenv("DIES_AT_START", name)
     (error,) = await mortal.ask("Hello.")
     assert type(error) is SettingsError
@@ -280,7 +280,7 @@ async def test_a_server_that_dies_at_its_start_is_reported_by_signal_and_last_li
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DEADLY)
-async def test_a_server_that_dies_in_a_request_is_reported_by_signal_and_is_no_fault_of_the_network(mortal, name):
+async def test_a_crash_during_a_request_is_reported_with_the_signal_and_not_as_a_network_error(mortal, name):
     (error,) = await mortal.ask(f"Die of {name}.")
     assert type(error) is ProviderError
     assert error.retryable
@@ -292,7 +292,7 @@ async def test_a_server_that_dies_in_a_request_is_reported_by_signal_and_is_no_f
     assert len(mortal.pids()) == 2
 
 
-async def test_two_deaths_in_a_row_end_the_run_and_the_probe_is_run_once(mortal):
+async def test_two_crashes_in_a_row_end_the_run_and_the_probe_runs_once(mortal):
     errors = [(await mortal.ask(f"Die of SIGSEGV, {number}."))[0] for number in range(2)]
     assert [type(error) for error in errors] == [ProviderError, UnavailableError]
     assert all("the likely cause is the model, too little memory" in str(error) for error in errors)

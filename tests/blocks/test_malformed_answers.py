@@ -78,14 +78,14 @@ async def each_costs_one(caller: Caller, stub: Any, folder: Any, faults: list[di
 
 
 @pytest.mark.slow
-async def test_a_wrong_part_of_an_answer_costs_that_call_only(provider, model, stub, tmp_path):
+async def test_a_malformed_field_of_an_answer_fails_that_call_only(provider, model, stub, tmp_path):
     parts = [*((path, value) for path in PATHS[provider] for value in VALUES), *((PATHS[provider][0], value) for value in DEEP)]
     faults = [{"kind": "mutate", "path": path, "json": value} for path, value in parts]
     await each_costs_one(caller_of(model, tmp_path), stub, tmp_path, faults, one_by_one=False)
 
 
 @pytest.mark.slow
-async def test_a_body_that_is_not_an_answer_costs_that_call_only(provider, model, stub, tmp_path):
+async def test_a_malformed_body_fails_that_call_only(provider, model, stub, tmp_path):
     came = await each_costs_one(caller_of(model, tmp_path), stub, tmp_path, [{"kind": "raw", **body} for body in BODIES])
     for body, found in zip(BODIES, came, strict=True):
         assert isinstance(found, ModelError), body

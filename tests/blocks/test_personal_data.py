@@ -8,13 +8,13 @@ from blocks.personal_data import load_finder
 from core.errors import SettingsError
 
 
-def test_without_presidio_a_sentence_says_how_to_install_it(monkeypatch):
+def test_the_error_without_presidio_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "presidio_analyzer", None)
     with pytest.raises(SettingsError, match="needs Presidio"):
         load_finder()
 
 
-def test_each_kind_is_found():
+def test_each_kind_of_personal_data_is_found():
     spacy = pytest.importorskip("spacy")
     pytest.importorskip("presidio_analyzer")
     if not any(name.startswith("en_core_web") for name in spacy.util.get_installed_models()):

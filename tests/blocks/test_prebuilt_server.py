@@ -65,13 +65,13 @@ def get(port, path, **headers):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_well(gguf, port, number):
+def test_the_prebuilt_server_ends_cleanly_on_a_signal(gguf, port, number):
     with serving(gguf, port) as process:
         process.send_signal(number)
         assert process.wait(20) == 0
 
 
-def test_a_file_that_cannot_be_loaded_ends_it_with_the_reason(tmp_path, port):
+def test_a_file_that_cannot_be_loaded_ends_the_server_with_the_reason(tmp_path, port):
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + b"\0" * 100)
     process = start(broken, port)
@@ -81,13 +81,13 @@ def test_a_file_that_cannot_be_loaded_ends_it_with_the_reason(tmp_path, port):
     assert "Traceback" not in said
 
 
-def test_settings_that_are_no_json_are_refused(gguf, port):
+def test_server_settings_that_are_not_json_are_refused(gguf, port):
     process = start(gguf, port, "--ui-config", "{no")
     assert "--ui-config is not JSON" in process.communicate(timeout=240)[1]
     assert process.returncode == 2
 
 
-def test_it_listens_here_alone_and_lets_pages_of_other_sites_read_nothing(gguf, port):
+def test_the_prebuilt_server_listens_on_loopback_only_and_refuses_other_origins(gguf, port):
     with serving(gguf, port, LLAMA_API_KEY="secret") as process:
         listening = [connection.laddr.ip for connection in psutil.Process(process.pid).net_connections() if connection.status == psutil.CONN_LISTEN]
         assert listening == ["127.0.0.1"]
@@ -98,7 +98,7 @@ def test_it_listens_here_alone_and_lets_pages_of_other_sites_read_nothing(gguf, 
 
 
 @pytest.mark.slow
-def test_its_page_has_the_system_prompt_and_slots_have_their_share_of_the_context(gguf, port):
+def test_the_servers_page_has_the_system_prompt_and_slots_share_the_context(gguf, port):
     with serving(gguf, port, "--alias", "coach", "--ctx-size", "512", "--parallel", "2", "--ui-config", json.dumps(PAGE), prefix="/hidden"):
         assert json.load(get(port, "/hidden/props"))["ui_settings"] == PAGE
         assert [slot["n_ctx"] for slot in json.load(get(port, "/hidden/slots"))] == [256, 256]
@@ -107,7 +107,7 @@ def test_its_page_has_the_system_prompt_and_slots_have_their_share_of_the_contex
         assert page.headers["Content-Type"].startswith("text/html")
 
 
-def test_what_the_installation_wrote_down_is_used(tmp_path, monkeypatch):
+def test_the_program_recorded_by_the_installation_is_used(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     found = read_runtime()
     assert found

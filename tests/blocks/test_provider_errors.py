@@ -51,7 +51,7 @@ def violations(*names: str) -> list[dict[str, Any]]:
     return [{"@type": QUOTA, "violations": [{"quotaId": name, "quotaValue": str(1000 + number)} for number, name in enumerate(names)]}]
 
 
-async def test_a_status_says_what_happened_and_whether_to_try_again(model, stub):
+async def test_each_status_has_its_error_which_says_whether_to_retry(model, stub):
     for status, expected in STATUSES.items():
         stub.set(**only(status=status, message="So it is.", headers={"retry-after": "7"}))
         stub.reset()
@@ -70,21 +70,21 @@ async def test_a_status_says_what_happened_and_whether_to_try_again(model, stub)
         "failed to parse json_schema: unsupported type",
     ],
 )
-async def test_a_form_that_the_provider_cannot_take_ends_the_run(model, stub, message):
+async def test_a_schema_that_the_provider_does_not_support_ends_the_run(model, stub, message):
     stub.set(**only(status=400, message=message))
     error = await failure(model, ask(schema={"type": "object", "properties": {}, "required": [], "additionalProperties": False}))
     assert type(error) is SettingsError
     assert "does not support the requested answer format: choose another model" in str(error)
 
 
-async def test_an_unknown_model_is_named(provider, stub):
+async def test_the_error_for_an_unknown_model_names_it(provider, stub):
     error = await failure(make_block(provider, stub.url, model="unknown-1").get_client())
     assert type(error) is UnknownModelError
     assert "unknown-1" in str(error)
 
 
 @pytest.mark.parametrize("reason", ["bad", "expired", "forbidden"])
-async def test_a_refused_key_ends_the_run_and_is_not_shown(provider, stub, reason):
+async def test_a_refused_key_ends_the_run_and_the_error_does_not_show_it(provider, stub, reason):
     key = KEY.replace("test", reason)
     error = await failure(make_block(provider, stub.url, api_key=key).get_client())
     assert (type(error), error.retryable) == (AuthError, False)
@@ -94,7 +94,7 @@ async def test_a_refused_key_ends_the_run_and_is_not_shown(provider, stub, reaso
 
 @pytest.mark.parametrize("provider", ["google"])
 @pytest.mark.parametrize("reason", ["bad", "expired"])
-async def test_google_calls_a_wrong_key_a_bad_request(provider, stub, reason):
+async def test_a_wrong_google_key_is_an_auth_error_despite_status_400(provider, stub, reason):
     stub.set(google_key_error=400)
     error = await failure(make_block(provider, stub.url, api_key=KEY.replace("test", reason)).get_client())
     assert type(error) is AuthError
@@ -104,7 +104,7 @@ async def test_google_calls_a_wrong_key_a_bad_request(provider, stub, reason):
 # --- limits ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_wait_is_read_in_every_form(model, stub):
+async def test_retry_after_is_read_in_every_form(model, stub):
     now = datetime.now(UTC)
     forms = [
         ({"retry-after": "7"}, 7),
@@ -122,13 +122,13 @@ async def test_a_wait_is_read_in_every_form(model, stub):
 
 
 @pytest.mark.parametrize("provider", ["google"])
-async def test_googles_own_wait_goes_before_the_headers(model, stub):
+async def test_googles_retry_delay_takes_precedence_over_the_headers(model, stub):
     for delay, seconds in (("34s", 34), ("0.25s", 0.25)):
         stub.set(**only(status=429, headers={"retry-after": "7"}, details=[{"@type": RETRY, "retryDelay": delay}]))
         assert (await failure(model)).retry_after == seconds
 
 
-async def test_too_many_requests_tell_the_limit_on_requests_and_no_other(model, provider, stub):
+async def test_a_429_for_requests_reports_only_the_request_limit(model, provider, stub):
     stub.set(requests_per_minute=6, burst_requests=1)
     await model.complete(ask())
     error = await failure(model)
@@ -141,7 +141,7 @@ async def test_too_many_requests_tell_the_limit_on_requests_and_no_other(model, 
 @pytest.mark.parametrize(
     ("provider", "kind"), [("anthropic", "input_tokens"), ("openai", "tokens"), ("openai-compatible", "tokens"), ("google", "input_tokens")]
 )
-async def test_too_many_tokens_tell_the_limit_on_tokens_and_no_other(model, stub, kind):
+async def test_a_429_for_tokens_reports_only_the_token_limit(model, stub, kind):
     stub.set(cache_enabled=False, **{f"{kind}_per_minute": 900})
     await model.complete(ask("a" * 2400))
     error = await failure(model, ask("a" * 2400))
@@ -168,7 +168,7 @@ async def test_googles_quotas_are_distinguished(model, stub):
 
 
 @pytest.mark.parametrize("provider", ["google"])
-async def test_a_days_quota_of_google_ends_the_run(model, stub):
+async def test_a_daily_quota_of_google_ends_the_run(model, stub):
     daily = ("GenerateRequestsPerDayPerProjectPerModel-FreeTier", "GenerateContentInputTokensPerModelPerDay")
     for names in ([daily[0]], [daily[1]], ["GenerateRequestsPerMinutePerProjectPerModel", daily[0]]):
         stub.set(**only(status=429, details=violations(*names)))
@@ -176,7 +176,7 @@ async def test_a_days_quota_of_google_ends_the_run(model, stub):
         assert (type(error), error.retryable) == (QuotaError, False), names
 
 
-async def test_a_spend_limit_is_a_429_that_ends_the_run(model, stub):
+async def test_a_429_for_a_spend_limit_ends_the_run(model, stub):
     stub.set(**only(kind="spend_limit"))
     error = await failure(model)
     assert (type(error), error.retryable) == (QuotaError, False)
@@ -184,13 +184,13 @@ async def test_a_spend_limit_is_a_429_that_ends_the_run(model, stub):
 
 
 @pytest.mark.parametrize("provider", ["anthropic"])
-async def test_anthropic_calls_used_up_credit_a_bad_request(model, stub):
+async def test_exhausted_anthropic_credit_is_a_quota_error_despite_status_400(model, stub):
     stub.set(**only(status=400, message="Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing."))
     assert type(await failure(model)) is QuotaError
 
 
 @pytest.mark.parametrize("provider", ["anthropic"])
-async def test_an_overload_is_recognised_by_its_type_whatever_the_status(model, stub):
+async def test_an_overload_is_recognised_by_its_type_at_any_status(model, stub):
     stub.set(**only(status=500, error="overloaded_error"))
     assert type(await failure(model)) is OverloadedError
 
@@ -206,7 +206,7 @@ async def test_a_prompt_that_does_not_fit_is_distinguished_from_other_bad_reques
 
 
 @pytest.mark.parametrize("name", ["gpt-4.1", "gemma"])
-async def test_servers_of_one_protocol_say_it_in_words_of_their_own(stub, name):
+async def test_a_context_error_is_recognised_in_the_wording_of_each_compatible_server(stub, name):
     model = make_block("openai-compatible", stub.url, model=name).get_client()
     for said in (None, "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens.", "exceeds the available context size"):
         stub.set(**(only(kind="context") if said is None else only(status=400, message=said)))
@@ -214,13 +214,13 @@ async def test_servers_of_one_protocol_say_it_in_words_of_their_own(stub, name):
 
 
 @pytest.mark.parametrize("provider", ["anthropic"])
-async def test_a_prompt_that_leaves_no_room_for_the_answer_does_not_fit(model, stub):
+async def test_a_prompt_that_leaves_no_room_for_the_answer_is_a_context_error(model, stub):
     stub.set(**only(status=400, message="input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000, decrease input length"))
     assert type(await failure(model)) is ContextError
 
 
 @pytest.mark.parametrize("provider", ["anthropic"])
-async def test_an_answer_that_fills_the_context_is_no_answer(model, stub):
+async def test_an_answer_that_fills_the_context_is_a_context_error(model, stub):
     stub.set(**only(kind="stop_reason", value="model_context_window_exceeded"))
     error = await failure(model)
     assert (type(error), error.retryable) == (ContextError, False)
@@ -231,7 +231,7 @@ async def test_an_answer_that_fills_the_context_is_no_answer(model, stub):
 
 
 @pytest.mark.parametrize("kind", ["drop", "drop_mid"])
-async def test_a_connection_that_breaks_may_be_tried_again_and_may_have_cost(model, stub, kind):
+async def test_a_broken_connection_is_retryable_and_may_have_been_billed(model, stub, kind):
     stub.set(**only(kind=kind))
     error = await failure(model)
     assert (type(error), error.retryable, error.unbilled) == (ConnectError, True, False)
@@ -241,7 +241,7 @@ async def test_a_connection_that_breaks_may_be_tried_again_and_may_have_cost(mod
     assert (await model.complete(ask())).text
 
 
-async def test_nothing_that_listens_is_a_connection_error_and_costs_nothing(provider):
+async def test_a_refused_connection_is_retryable_and_not_billed(provider):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -251,7 +251,7 @@ async def test_nothing_that_listens_is_a_connection_error_and_costs_nothing(prov
 
 
 @pytest.mark.parametrize("kind", ["html", "not_json"])
-async def test_something_else_at_the_address_is_a_wrong_setting_once_it_has_answered_three_conversations(provider, model, stub, kind):
+async def test_a_wrong_server_is_a_settings_error_after_malformed_answers_to_three_conversations(provider, model, stub, kind):
     stub.set(**only(kind=kind))
     for item in ("one", "one", "two"):
         error = await failure(model, ask(item=item))
@@ -270,7 +270,7 @@ async def test_something_else_at_the_address_is_a_wrong_setting_once_it_has_answ
         assert (type(error), error.retryable) == (MalformedError, True)
 
 
-async def test_a_call_that_is_given_up_hangs_up(model, provider, stub):
+async def test_a_cancelled_call_closes_its_connection(model, provider, stub):
     stub.set(**only(kind="hang", seconds=60))
     protocol = PROVIDERS[provider].protocol
     call = asyncio.create_task(model.complete(ask()))

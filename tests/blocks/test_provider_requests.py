@@ -13,7 +13,7 @@ STEERING = (Message("user", "Begin."), Message("assistant", "I slept badly."), M
 """What a user simulator is sent: the last message is for this turn only."""
 
 
-async def test_nobody_is_given_a_temperature_unless_it_is_set(model, provider, stub):
+async def test_sampling_options_are_sent_only_if_they_are_set(model, provider, stub):
     await model.complete(ask(schema=USER_SCHEMA))
     (sent,) = stub.log()
     assert (sent["model"], sent["status"]) == (PROVIDERS[provider].model, 200)
@@ -37,7 +37,7 @@ async def test_a_blocks_options_are_sent(stub, provider, options, expected):
     assert {name: found[name] for name in expected} == expected
 
 
-async def test_the_form_and_the_effort_of_an_anthropic_answer_go_together(stub):
+async def test_an_anthropic_request_may_have_both_schema_and_effort(stub):
     await make_block("anthropic", stub.url, effort="low").get_client().complete(ask(schema=USER_SCHEMA))
     (sent,) = stub.log()
     assert sent["body"]["output_config"]["effort"] == "low"
@@ -45,7 +45,7 @@ async def test_the_form_and_the_effort_of_an_anthropic_answer_go_together(stub):
 
 
 @pytest.mark.parametrize("provider", ["openai"])
-async def test_openai_keeps_nothing_and_holds_the_answer_to_its_form(model, stub):
+async def test_openai_is_asked_to_store_nothing_and_to_enforce_the_schema(model, stub):
     await model.complete(ask(schema=USER_SCHEMA))
     (sent,) = stub.log()
     assert sent["body"]["store"] is False
@@ -65,7 +65,7 @@ async def test_each_agent_of_a_conversation_has_one_cache_entry(model, stub):
 
 
 @pytest.mark.parametrize(("volatile", "marked"), [(1, "Since when?"), (0, "Be brief today."), (4, "Be kind.")])
-async def test_anthropics_breakpoint_is_behind_the_last_message_that_is_sent_again(stub, volatile, marked):
+async def test_anthropics_cache_breakpoint_follows_the_last_repeated_message(stub, volatile, marked):
     await make_block("anthropic", stub.url).get_client().complete(ask(messages=STEERING, volatile=volatile))
     body = stub.log()[0]["body"]
     blocks = [*body["system"], *(block for message in body["messages"] for block in message["content"])]
@@ -76,7 +76,7 @@ async def test_anthropics_breakpoint_is_behind_the_last_message_that_is_sent_aga
 
 @pytest.mark.parametrize(("volatile", "marked"), [(1, "Since when?"), (0, "Be brief today."), (4, "Be kind.")])
 @pytest.mark.parametrize("name", ["gpt-5.6", "gpt-6-luna"])
-async def test_openais_last_breakpoint_is_behind_the_last_message_that_is_sent_again(stub, name, volatile, marked):
+async def test_openais_last_cache_breakpoint_follows_the_last_repeated_message(stub, name, volatile, marked):
     await make_block("openai", stub.url, model=name).get_client().complete(ask(messages=STEERING, volatile=volatile))
     body = stub.log()[0]["body"]
     blocks = [block for item in body["input"] if isinstance(item["content"], list) for block in item["content"]]
@@ -85,7 +85,7 @@ async def test_openais_last_breakpoint_is_behind_the_last_message_that_is_sent_a
 
 
 @pytest.mark.parametrize("provider", ["openai-compatible"])
-async def test_the_form_is_described_in_the_prompt_where_servers_do_not_show_it_to_the_model(model, stub):
+async def test_the_prompt_contains_the_schema_for_compatible_servers(model, stub):
     await model.complete(ask(schema=USER_SCHEMA))
     await model.complete(ask())
     structured, plain = [sent["body"] for sent in stub.log()]
@@ -98,7 +98,7 @@ async def test_the_form_is_described_in_the_prompt_where_servers_do_not_show_it_
 
 
 @pytest.mark.parametrize("provider", ["openai-compatible"])
-async def test_sides_take_turns_where_a_chat_template_insists_on_it(model, stub):
+async def test_consecutive_user_messages_are_joined_for_strict_chat_templates(model, stub):
     stub.set(strict_alternation=True)
     assert (await model.complete(ask(messages=STEERING, volatile=1))).text
     messages = stub.log()[0]["body"]["messages"]
@@ -107,7 +107,7 @@ async def test_sides_take_turns_where_a_chat_template_insists_on_it(model, stub)
 
 
 @pytest.mark.parametrize("provider", ["openai-compatible", "google"])
-async def test_the_seed_is_sent_and_fits_what_servers_take(model, stub):
+async def test_the_seed_is_sent_within_the_range_of_the_servers(model, stub):
     for seed in (7, 2**63 + 11, 2**63 + 11):
         await model.complete(ask(seed=seed))
     small, large, again = [(sent["body"] | sent["body"].get("generationConfig", {}))["seed"] for sent in stub.log()]
@@ -115,5 +115,5 @@ async def test_the_seed_is_sent_and_fits_what_servers_take(model, stub):
     assert 0 <= large == again < 2**31
 
 
-async def test_no_instructions_are_no_instructions(model, stub):
+async def test_an_empty_system_prompt_is_not_sent(model, stub):
     assert (await model.complete(ask(system=""))).usage.input_tokens == tokens_of("Hello.")

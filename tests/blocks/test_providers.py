@@ -38,7 +38,7 @@ async def converse(model) -> list[Usage]:
 # --- answers --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_plain_answer_comes_in_the_models_own_words(model, stub):
+async def test_a_plain_answer_is_returned_unchanged_with_its_request_id(model, stub):
     stub.set(answer_text="Good evening.\n\nHow was it?")
     first, second = [await model.complete(ask()) for _ in range(2)]
     assert (first.text, first.finish) == ("Good evening.\n\nHow was it?", "stop")
@@ -46,7 +46,7 @@ async def test_a_plain_answer_comes_in_the_models_own_words(model, stub):
     assert second.request_id not in ("", None, first.request_id)
 
 
-async def test_the_products_own_schemas_are_answered_by_every_provider(model):
+async def test_every_provider_answers_the_products_own_schemas(model):
     said = read_user_message((await model.complete(ask(schema=USER_SCHEMA))).text)
     assert said.message
     pack = load_pack("therapeutic-coaching")
@@ -59,13 +59,13 @@ async def test_the_products_own_schemas_are_answered_by_every_provider(model):
 
 
 @pytest.mark.parametrize("provider", ["openai-compatible"])
-async def test_json_in_a_code_fence_is_unwrapped_and_prose_is_not(model, stub):
+async def test_a_code_fence_is_removed_from_json_and_kept_in_prose(model, stub):
     stub.set(**only(kind="fenced"))
     assert read_user_message((await model.complete(ask(schema=USER_SCHEMA))).text).message
     assert "```" in (await model.complete(ask())).text
 
 
-async def test_an_answer_that_runs_out_of_room_says_so(model, stub):
+async def test_a_truncated_answer_is_marked(model, stub):
     answer = "One thing after another. " * 40
     stub.set(answer_text=answer)
     reply = await model.complete(ask(max_tokens=20))
@@ -79,23 +79,23 @@ async def test_an_answer_that_runs_out_of_room_says_so(model, stub):
 @pytest.mark.parametrize(
     ("provider", "value"), [("google", "OTHER"), ("google", "MALFORMED_RESPONSE"), ("openai-compatible", "error"), ("openai-compatible", "abort")]
 )
-async def test_an_answer_that_broke_off_is_no_whole_one(model, stub, value):
+async def test_an_answer_that_broke_off_is_marked_as_truncated(model, stub, value):
     stub.set(answer_text="A sentence that has no", **only(kind="stop_reason", value=value))
     assert (await model.complete(ask())).finish == "length"
 
 
 @pytest.mark.parametrize("provider", ["google"])
-async def test_an_answer_that_google_would_continue_is_cut_off(model, stub):
+async def test_an_answer_that_google_would_continue_is_marked_as_truncated(model, stub):
     stub.set(**only(kind="stop_reason", value="CONTINUATION"))
     assert (await model.complete(ask())).finish == "length"
 
 
 @pytest.mark.parametrize("provider", ["openai"])
-async def test_less_room_than_openai_allows_is_raised_to_what_it_allows(model):
+async def test_a_token_limit_below_openais_minimum_is_raised_to_it(model):
     assert (await model.complete(ask(max_tokens=3))).finish == "length"
 
 
-async def test_an_empty_answer_is_an_answer_of_nothing(model, stub):
+async def test_an_empty_answer_is_returned_as_empty_text(model, stub):
     stub.set(**only(kind="empty"))
     reply = await model.complete(ask())
     assert (reply.text, reply.finish) == ("", "stop")
@@ -118,7 +118,7 @@ async def test_an_empty_answer_is_an_answer_of_nothing(model, stub):
     ],
     ids=str,
 )
-async def test_a_refusal_is_distinguished_from_an_answer_and_paid_for(model, stub, fault):
+async def test_a_refusal_is_marked_and_billed(model, stub, fault):
     stub.set(answer_text="A poem by somebody else.", **only(**fault))
     reply = await model.complete(ask("Hello there."))
     assert reply.finish == "refusal"
@@ -129,7 +129,7 @@ async def test_a_refusal_is_distinguished_from_an_answer_and_paid_for(model, stu
 
 
 @pytest.mark.parametrize("provider", ["openai"])
-async def test_a_prompt_that_openai_fails_for_its_policy_is_refused_for_good(model, stub):
+async def test_a_prompt_against_openais_policy_is_refused_and_not_retried(model, stub):
     stub.set(**only(kind="refuse", variant="failed"))
     error = await failure(model)
     assert (type(error), error.retryable) == (RefusedError, False)
@@ -139,7 +139,7 @@ async def test_a_prompt_that_openai_fails_for_its_policy_is_refused_for_good(mod
 # --- counting -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_growing_conversation_is_counted_as_the_provider_counts_it(model, provider, stub):
+async def test_the_tokens_of_a_growing_conversation_match_the_providers_count(model, provider, stub):
     stub.set(thought_tokens=30)
     used = await converse(model)
     counted = stub.stats()[PROVIDERS[provider].protocol]["tokens"]
@@ -152,7 +152,7 @@ async def test_a_growing_conversation_is_counted_as_the_provider_counts_it(model
 
 
 @pytest.mark.parametrize("provider", ["openai", "openai-compatible", "google"])
-async def test_reasoning_is_output(model, stub):
+async def test_reasoning_tokens_count_as_output(model, stub):
     stub.set(answer_text="a" * 40, thought_tokens=30)
     reply = await model.complete(ask())
     assert reply.usage.output_tokens == 10 + 30
@@ -160,7 +160,7 @@ async def test_reasoning_is_output(model, stub):
 
 
 @pytest.mark.parametrize("provider", ["anthropic", "openai"])
-async def test_a_turn_reads_all_that_the_turn_before_put_into_the_cache_and_its_own_note_is_never_put_there(model):
+async def test_each_turn_reads_the_cache_of_the_turn_before_and_the_volatile_note_is_never_cached(model):
     used = await converse(model)
     cached = [0, *(usage.cache_read_tokens + usage.cache_write_tokens for usage in used)]
     assert [usage.cache_read_tokens for usage in used] == cached[:-1]
@@ -184,7 +184,7 @@ async def test_limits_are_read_from_the_headers(model, stub, kinds):
         assert item.reset == pytest.approx(used[item.kind] * 60 / limit, abs=2)
 
 
-async def test_no_limits_are_made_up(model, stub):
+async def test_without_limit_headers_there_are_no_allowances(model, stub):
     stub.set(requests_per_minute=6, send_limit_headers=False)
     assert (await model.complete(ask())).allowances == ()
 
@@ -200,13 +200,13 @@ async def test_earlier_models_of_openai_cache_without_breakpoints(stub):
 
 
 @pytest.mark.parametrize("provider", ["anthropic", "openai", "google"])
-def test_a_missing_key_names_the_variable_that_holds_it(provider):
+def test_the_error_for_a_missing_key_names_its_environment_variable(provider):
     with pytest.raises(SettingsError, match=VARIABLES[provider]):
         make_block(provider, "http://127.0.0.1", api_key="").get_client()
 
 
 @pytest.mark.parametrize(("provider", "variable"), [*VARIABLES.items(), ("google", "GOOGLE_API_KEY")])
-async def test_the_environments_key_is_used_where_the_block_has_none(stub, monkeypatch, provider, variable):
+async def test_a_block_without_a_key_uses_that_of_the_environment(stub, monkeypatch, provider, variable):
     monkeypatch.setenv(variable, KEY.replace("test", "expired"))
     assert type(await failure(make_block(provider, stub.url, api_key="").get_client())) is AuthError
     assert (await make_block(provider, stub.url).get_client().complete(ask())).text
@@ -214,12 +214,12 @@ async def test_the_environments_key_is_used_where_the_block_has_none(stub, monke
     assert (await make_block(provider, stub.url, api_key="").get_client().complete(ask())).text
 
 
-async def test_a_line_break_behind_a_key_is_no_part_of_it(stub, provider):
+async def test_a_line_break_after_a_key_is_ignored(stub, provider):
     assert (await make_block(provider, stub.url, api_key=f"{KEY}\n").get_client().complete(ask())).text
 
 
 @pytest.mark.parametrize("rubbish", ["\n", "…", " "])
-def test_a_key_that_cannot_be_one_is_refused_and_not_shown(provider, rubbish):
+def test_an_invalid_key_is_refused_and_the_error_does_not_show_it(provider, rubbish):
     with pytest.raises(SettingsError, match="key") as refused:
         make_block(provider, "http://127.0.0.1", api_key=f"{KEY}{rubbish}{KEY}").get_client()
     assert KEY not in str(refused.value)
@@ -246,7 +246,7 @@ async def test_a_local_server_needs_an_address_and_no_key(stub, monkeypatch):
 @pytest.mark.parametrize(
     "address", ["https://somebody:passw0rd-of-it@example.org/v1", "example.org", "ftp://example.org", "https://example.org/v1?key=passw0rd"]
 )
-def test_an_address_of_the_environment_is_checked_as_one_of_the_settings_is(provider, variable, address, monkeypatch):
+def test_an_address_from_the_environment_is_checked_like_one_from_the_settings(provider, variable, address, monkeypatch):
     monkeypatch.setenv(variable, address)
     with pytest.raises(SettingsError, match=variable) as refused:
         make_block(provider, "", base_url="").get_client()
@@ -262,7 +262,7 @@ NO_THOUGHTS = {"anthropic": {"thinking": "disabled"}, "openai": {"effort": "none
 
 
 @pytest.mark.parametrize("provider", NO_THOUGHTS)
-async def test_an_answer_says_how_many_bytes_were_written_only_where_the_model_has_no_thoughts(provider, stub):
+async def test_the_bytes_written_are_reported_only_for_models_without_thinking(provider, stub):
     stub.set(answer_text="größer als sonst", thought_tokens=0)
     model = make_block(provider, stub.url, **NO_THOUGHTS[provider]).get_client()
     replies = [await model.complete(ask()) for _ in range(2)]

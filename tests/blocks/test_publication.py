@@ -55,7 +55,7 @@ def head(hub, kind="dataset"):
 
 
 @pytest.mark.parametrize("kind", ["dataset", "model"])
-def test_what_is_private_is_never_pushed_into_a_public_repository(hub, kind):
+def test_private_files_are_never_pushed_to_a_public_repository(hub, kind):
     api_of(hub).create_repo("me/coach", repo_type=kind, private=False)
     before = head(hub, kind)
     with pytest.raises(HubError, match=r"me/coach is public"):
@@ -65,7 +65,7 @@ def test_what_is_private_is_never_pushed_into_a_public_repository(hub, kind):
     assert head(hub, kind) != before
 
 
-def test_a_repository_that_becomes_public_while_files_are_uploaded_gets_no_commit(hub):
+def test_a_repository_made_public_during_the_upload_gets_no_commit(hub):
     block(hub).push("me/coach", "dataset", FILES, "First", "run-1", private=True)
     before, mine = head(hub), block(hub)
     api, client = api_of(hub), mine.get_client()
@@ -81,19 +81,19 @@ def test_a_repository_that_becomes_public_while_files_are_uploaded_gets_no_commi
     assert head(hub) == before
 
 
-def test_a_private_repository_stays_private_where_the_settings_would_have_it_public(hub):
+def test_a_private_repository_stays_private_if_the_settings_say_public(hub):
     block(hub).push("me/coach", "dataset", FILES, "First", "run-1", private=True)
     block(hub).push("me/coach", "dataset", MORE, "Second", "run-2", private=False)
     assert api_of(hub).repo_info("me/coach", repo_type="dataset").private
 
 
-def test_a_tag_that_points_elsewhere_is_moved_to_what_was_pushed(hub):
+def test_an_existing_tag_is_moved_to_the_new_commit(hub):
     first = block(hub).push("me/coach", "dataset", FILES, "First", "card", private=True)
     second = block(hub).push("me/coach", "dataset", MORE, "Second", "card", private=True)
     assert first.oid != second.oid == api_of(hub).repo_info("me/coach", repo_type="dataset", revision="card").sha
 
 
-def test_what_was_pushed_is_found_by_its_tag_as_long_as_the_hub_has_it_so(hub):
+def test_pushed_files_are_found_by_tag_only_while_the_hub_still_has_them(hub):
     def found(tag="run-1", files=FILES, repo="me/coach"):
         return block(hub).find(repo, "dataset", files, tag)
 
@@ -111,13 +111,13 @@ def test_what_was_pushed_is_found_by_its_tag_as_long_as_the_hub_has_it_so(hub):
     assert found("run-2", MORE) is None
 
 
-def test_a_tag_that_the_hub_did_not_keep_is_an_error(hub):
+def test_a_tag_missing_after_the_push_is_an_error(hub):
     hub.faults({"pattern": "/tag/", "status": 201, "body": {"name": "run-1"}})
     with pytest.raises(HubError, match="tag run-1"):
         block(hub).push("me/coach", "dataset", FILES, "First", "run-1", private=True)
 
 
-def test_a_repository_that_was_renamed_is_not_written_to_under_its_old_name(hub):
+def test_a_push_to_the_old_name_of_a_renamed_repository_is_refused(hub):
     block(hub).push("me/other", "dataset", FILES, "First", "run-1", private=True)
     before = api_of(hub).repo_info("me/other", repo_type="dataset").sha
     hub.faults({"pattern": "/api/datasets/me/coach$", "status": 307, "headers": {"location": "/api/datasets/me/other"}})
@@ -151,7 +151,7 @@ def reported(hub, token, *repos, **more):
         ),
     ],
 )
-def test_what_a_token_may_not_do_is_known_before_any_work_and_all_of_it_at_once(hub, token, repos, reasons):
+def test_all_missing_permissions_of_a_token_are_reported_together_before_any_change(hub, token, repos, reasons):
     for repo in ("me/there", "me/closed"):
         api_of(hub).create_repo(repo, private=True)
     api_of(hub).create_repo("me/open", private=False)
@@ -167,7 +167,7 @@ def test_what_a_token_may_not_do_is_known_before_any_work_and_all_of_it_at_once(
     ("token", "namespace", "reason"),
     [("hf_scoped", "me", "no permission to start jobs in me"), ("hf_scoped", "acme", None), ("hf_guest", "acme", "only read access")],
 )
-def test_who_may_start_jobs_is_known_before_any_work(hub, token, namespace, reason):
+def test_a_missing_permission_to_start_jobs_is_reported_before_any_job(hub, token, namespace, reason):
     account = block(hub, token).account()
     if reason is None:
         account.run_jobs(namespace)
@@ -176,12 +176,12 @@ def test_who_may_start_jobs_is_known_before_any_work(hub, token, namespace, reas
         account.run_jobs(namespace)
 
 
-def test_a_licence_that_the_hub_does_not_know_is_reported_before_any_work(hub):
+def test_a_licence_unknown_to_the_hub_is_reported_before_any_change(hub):
     (problem,) = reported(hub, "hf_write", "me/new", license="my-own")
     assert "does not know the licence 'my-own' (base.license" in problem
 
 
-def test_a_private_repository_is_reported_where_the_settings_would_have_it_public(hub):
+def test_a_private_repository_is_noted_if_the_settings_say_public(hub):
     api_of(hub).create_repo("me/coach", private=True)
     problems, notes = block(hub).problems(wanted("me/coach", private=False))
     assert (problems, notes) == ([], ["me/coach is private and stays private, although the settings ask for a public repository."])

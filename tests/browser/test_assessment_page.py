@@ -56,14 +56,14 @@ def test_a_page_opened_from_disk_shows_its_summary_its_list_and_the_first_conver
     expect(page.locator("main article")).to_have_count(5)
 
 
-def test_the_list_says_in_words_what_came_of_each(opened):
+def test_the_list_states_the_outcome_of_each_transcript(opened):
     rows = opened(PAGE).locator("#list a")
     for row, words in ((0, ["pass", "score 1.00", "5 exchanges"]), (1, ["fail", "failed gate: CQ9"]), (4, ["incomplete", "failed gate: CQ9", "1 error"])):
         for word in words:
             expect(rows.nth(row)).to_contain_text(word)
 
 
-def test_choosing_a_transcript_shows_its_conversation_as_it_was_written_and_its_verdicts(opened):
+def test_choosing_a_transcript_shows_its_conversation_and_verdicts(opened):
     page = opened(PAGE)
     page.get_by_role("link", name="odd").click()
     message = page.locator("main .message.user")
@@ -77,7 +77,7 @@ def test_choosing_a_transcript_shows_its_conversation_as_it_was_written_and_its_
     expect(gate).to_contain_text("failed gate: CQ9")
 
 
-def test_beside_the_conversation_stand_the_score_and_what_to_beware_of(opened):
+def test_the_score_and_warnings_are_shown_beside_the_conversation(opened):
     page = opened(PAGE)
     verdicts = page.get_by_role("complementary", name="Verdicts")
     for words in ("1.00 (passes at 0.80)", "scripted/judge", "It measures nothing.", "both of the family claude; such judges favour their own."):
@@ -105,7 +105,7 @@ FILTERS = [
 ]
 
 
-def test_filters_alone_and_together(opened):
+def test_filters_work_alone_and_together(opened):
     page = opened(PAGE)
     for values, names in FILTERS:
         narrow_down(page, **values)
@@ -115,7 +115,7 @@ def test_filters_alone_and_together(opened):
         expect(page.locator("#count")).to_have_text("6 of 6 transcripts shown")
 
 
-def test_what_is_open_stays_open_if_it_fits_the_filters_and_else_gives_way_to_the_first_that_does(opened):
+def test_filtering_keeps_the_open_transcript_if_it_matches_or_opens_the_first_match(opened):
     page = opened(PAGE, "#t=harm")
     narrow_down(page, outcome="fail")
     expect(page.locator("#count")).to_have_text("3 of 6 transcripts shown")
@@ -124,7 +124,7 @@ def test_what_is_open_stays_open_if_it_fits_the_filters_and_else_gives_way_to_th
     expect(page.locator("main h2")).to_have_text("cold")
 
 
-def test_where_nothing_fits_the_page_says_so_and_leads_back_to_all(opened):
+def test_without_a_match_the_page_says_so_and_offers_to_clear_the_filters(opened):
     page = opened(PAGE)
     narrow_down(page, outcome="pass", gate="CQ8")
     expect(page.get_by_text("No transcript fits these filters.")).to_be_visible()
@@ -133,7 +133,7 @@ def test_where_nothing_fits_the_page_says_so_and_leads_back_to_all(opened):
     expect(page.get_by_label("outcome")).to_have_value("")
 
 
-def test_of_a_panel_each_judges_own_verdicts_can_be_shown_and_filtered(opened):
+def test_each_panel_judges_own_verdicts_can_be_shown_and_filtered(opened):
     page = opened(PANEL, "#t=split")
     narrow_down(page, outcome="fail")
     expect(page.locator("#count")).to_have_text("0 of 4 transcripts shown")
@@ -145,7 +145,7 @@ def test_of_a_panel_each_judges_own_verdicts_can_be_shown_and_filtered(opened):
     expect(page.locator(".verdict[data-criterion=CQ9] > h4 .badge")).to_have_text("NO")
 
 
-def test_a_judge_that_left_a_transcript_out_is_not_taken_for_one_that_passed_it(opened):
+def test_a_transcript_that_a_judge_skipped_is_not_shown_as_passed_by_it(opened):
     page = opened(PANEL, "#t=minor")
     narrow_down(page, view="panel/three")
     expect(page.locator("#list [aria-current]")).to_contain_text("not judged by this judge")
@@ -154,7 +154,7 @@ def test_a_judge_that_left_a_transcript_out_is_not_taken_for_one_that_passed_it(
     expect(page.locator("#count")).to_have_text("3 of 4 transcripts shown")
 
 
-def test_judges_that_disagree_are_found_and_an_error_is_no_opinion(opened):
+def test_disagreement_of_judges_can_be_filtered_and_an_error_is_not_disagreement(opened):
     page = opened(PANEL)
     page.get_by_label("judges disagree").check()
     expect(page.locator("#count")).to_have_text("2 of 4 transcripts shown")
@@ -164,7 +164,7 @@ def test_judges_that_disagree_are_found_and_an_error_is_no_opinion(opened):
     assert shown(page) == ["minor"]
 
 
-def test_the_opinions_behind_a_verdict_unfold_and_their_citations_lead_there(opened):
+def test_the_opinions_behind_a_verdict_unfold_and_their_citations_are_links(opened):
     page = opened(PANEL, "#t=split")
     gate = page.locator(".verdict[data-criterion=CQ9]")
     gate.get_by_text("3 opinions differ: NO, YES, YES").click()
@@ -174,12 +174,12 @@ def test_the_opinions_behind_a_verdict_unfold_and_their_citations_lead_there(ope
     expect(page.locator("#exchange-2")).to_contain_text("cited for CQ9, 1 of 1")
 
 
-def test_with_a_single_judge_there_is_no_choice_of_judges(opened):
+def test_with_one_judge_the_page_offers_no_choice_of_judges(opened):
     page = opened(PAGE)
     expect(page.locator("[name=view], [name=disagree]")).to_have_count(0)
 
 
-def test_a_citation_brings_its_exchange_into_view_and_marks_it_and_leads_back(opened):
+def test_a_citation_shows_and_marks_its_exchange_and_has_a_way_back(opened):
     page = opened(PAGE, "#t=cold")
     button = page.locator(".verdict[data-criterion=CQ9]").get_by_role("button", name="exchange 19")
     button.click()
@@ -199,7 +199,7 @@ def test_a_citation_brings_its_exchange_into_view_and_marks_it_and_leads_back(op
     expect(marked).to_have_count(0)
 
 
-def test_without_a_verdict_the_keys_go_from_exchange_to_exchange(opened):
+def test_without_a_chosen_verdict_the_keys_move_between_exchanges(opened):
     page = opened(PAGE, "#t=cold")
     for key, number in (("n", 1), ("n", 2), ("n", 3), ("p", 2)):
         page.keyboard.press(key)
@@ -207,7 +207,7 @@ def test_without_a_verdict_the_keys_go_from_exchange_to_exchange(opened):
     expect(page.locator("#exchange-2 h3")).to_be_in_viewport(ratio=1)
 
 
-def test_a_reviewer_with_a_keyboard_alone_reaches_a_cited_exchange(opened):
+def test_a_cited_exchange_can_be_reached_with_the_keyboard_alone(opened):
     page = opened(PAGE)
     page.keyboard.press("/")
     page.keyboard.type("jkn/p?")
@@ -231,7 +231,7 @@ def test_a_reviewer_with_a_keyboard_alone_reaches_a_cited_exchange(opened):
     assert page.evaluate("document.activeElement.dataset.number") == "7"
 
 
-def test_tab_reaches_every_control_and_the_focus_is_seen(opened):
+def test_tab_reaches_every_control_and_the_focus_is_visible(opened):
     page = opened(PANEL)
     wanted = {"Transcripts", "Conversation", "Verdicts", "keys", "text", "outcome", "gate", "criterion", "answer", "view", "disagree", "agreed"}
     reached = set()
@@ -243,7 +243,7 @@ def test_tab_reaches_every_control_and_the_focus_is_seen(opened):
     assert reached == wanted
 
 
-def test_keys_with_a_modifier_are_left_to_the_browser_and_all_can_be_turned_off(opened):
+def test_keys_with_a_modifier_are_left_to_the_browser_and_shortcuts_can_be_turned_off(opened):
     page = opened(PAGE)
     page.keyboard.press("Alt+j")
     page.keyboard.press("Control+j")
@@ -256,7 +256,7 @@ def test_keys_with_a_modifier_are_left_to_the_browser_and_all_can_be_turned_off(
     expect(chosen(page)).to_have_text("cold")
 
 
-def test_the_address_names_the_chosen_transcript_and_opens_it(opened):
+def test_the_address_has_the_chosen_transcript_and_reopens_it(opened):
     page = opened(PAGE, "#t=weak")
     expect(page.locator("main h2")).to_have_text("weak")
     page.get_by_role("link", name="harm").click()
@@ -266,7 +266,7 @@ def test_the_address_names_the_chosen_transcript_and_opens_it(opened):
 
 
 @pytest.mark.parametrize("address", ["#t=nobody", "#t=%E0%A4%A", "#elsewhere"])
-def test_an_address_that_names_no_transcript_is_ignored(opened, address):
+def test_an_address_with_an_unknown_transcript_is_ignored(opened, address):
     page = opened(PAGE, address)
     expect(page.locator("main h2")).to_have_text("warm")
     page.evaluate("address => location.hash = address", address)
@@ -274,14 +274,14 @@ def test_an_address_that_names_no_transcript_is_ignored(opened, address):
     expect(page.locator("main h2")).to_have_text("cold")
 
 
-def test_a_batch_without_transcripts_opens_too(opened):
+def test_the_page_of_a_batch_without_transcripts_opens(opened):
     page = opened(assessment_page(PACK, [], ""))
     for key in "jknp":
         page.keyboard.press(key)
     expect(page.locator("#count")).to_have_text("0 of 0 transcripts shown")
 
 
-def test_hostile_text_is_shown_as_it_is_and_runs_nothing(opened):
+def test_hostile_text_is_shown_literally_and_runs_nothing(opened):
     transcript = Transcript(id=HOSTILE, exchanges=[Exchange(exchange_number=1, user=HOSTILE, assistant=HOSTILE)])
     by_judge = {HOSTILE: single(transcript).final.model_copy(update={"judge": HOSTILE, "caveat": HOSTILE})}
     by_judge["panel/two"] = single(transcript).final
@@ -300,7 +300,7 @@ def test_hostile_text_is_shown_as_it_is_and_runs_nothing(opened):
     assert page.locator("main h2").text_content() == HOSTILE
 
 
-def test_a_blind_page_shows_the_conversations_and_the_criteria_and_no_verdict(opened):
+def test_a_blind_page_shows_conversations_and_criteria_but_no_verdict(opened):
     page = opened(assessment_page(PACK, BATCH, "", blind=True))
     criteria = page.get_by_role("complementary", name="Criteria")
     expect(criteria.locator("details")).to_have_count(len(PACK.rubric.criteria))
@@ -313,7 +313,7 @@ def test_a_blind_page_shows_the_conversations_and_the_criteria_and_no_verdict(op
     expect(page.locator("#count")).to_have_text("1 of 6 transcripts shown")
 
 
-def test_no_width_needs_scrolling_sideways(opened):
+def test_the_page_never_scrolls_sideways_at_any_width(opened):
     unbroken = Transcript(id="t" * 200, exchanges=[Exchange(exchange_number=1, user="u" * 3000, assistant="a" * 3000)])
     page = opened(assessment_page(PACK, [single(unbroken)], ""))
     for width in (360, 800, 1280, 1920):
@@ -321,7 +321,7 @@ def test_no_width_needs_scrolling_sideways(opened):
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_on_a_narrow_screen_the_list_folds_away_when_a_conversation_is_chosen(opened):
+def test_on_a_narrow_screen_choosing_a_conversation_hides_the_list(opened):
     page = opened(PAGE, viewport={"width": 360, "height": 700})
     page.get_by_role("link", name="harm").click()
     expect(page.locator("#list")).to_be_hidden()
@@ -333,12 +333,12 @@ def test_on_a_narrow_screen_the_list_folds_away_when_a_conversation_is_chosen(op
     expect(page.locator("#list")).to_be_visible()
 
 
-def test_the_page_follows_the_dark_or_light_of_the_system(opened):
+def test_the_page_follows_the_systems_colour_scheme(opened):
     grounds = [opened(PAGE, color_scheme=scheme).evaluate("getComputedStyle(document.body).backgroundColor") for scheme in ("light", "dark")]
     assert grounds == ["rgb(255, 255, 255)", "rgb(22, 24, 28)"]
 
 
-def test_without_javascript_the_summary_stands_and_the_page_says_what_is_missing(opened):
+def test_without_javascript_the_page_shows_the_summary_and_says_what_is_missing(opened):
     page = opened(PAGE, java_script_enabled=False)
     expect(page.get_by_text("Six conversations.")).to_be_visible()
     expect(page.locator("noscript p")).to_be_visible()
@@ -346,7 +346,7 @@ def test_without_javascript_the_summary_stands_and_the_page_says_what_is_missing
     expect(page.locator(".workspace")).to_be_hidden()
 
 
-def test_a_conversation_that_the_summary_links_to_comes_into_view(opened):
+def test_a_link_in_the_summary_shows_its_conversation(opened):
     summary = '<p><a href="#t=harm">harm</a></p><p style="height: 3000px">Figures.</p>'
     page = opened(assessment_page(PACK, BATCH, summary))
     for _ in range(2):  # the second time its address is there already

@@ -12,7 +12,7 @@ NOTICE = "getComputedStyle(document.querySelector('form:has(textarea)'), '::afte
 
 
 @needs_program
-def test_a_message_is_answered_under_the_prompt_that_was_trained_in_below_the_notice_and_nothing_leaves_the_machine(browser, tmp_path, request):
+def test_the_chat_page_answers_with_the_trained_prompt_below_the_notice_without_leaving_the_machine(browser, tmp_path, request):
     chat = Chat(tmp_path)
     chat.export(random_gguf(tmp_path / "random.gguf"))
     chat.environment = {name: value for name, value in chat.environment.items() if name != "UNDERSTUDY_LLAMA_SERVER"} | {"BROWSER": "true"}

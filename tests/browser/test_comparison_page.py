@@ -24,7 +24,7 @@ def long_winded(transcript):
     return transcript.model_copy(update={"exchanges": [one.model_copy(update={"assistant": "Well. " * 200}) for one in transcript.exchanges]})
 
 
-def test_filters_show_what_they_say(opened, page_html):
+def test_each_filter_shows_only_matching_conversations(opened, page_html):
     page = opened(page_html)
     assert page.locator("#count").inner_text() == "12 of 12"
     page.select_option("[name=which]", "better")
@@ -40,13 +40,13 @@ def test_filters_show_what_they_say(opened, page_html):
     assert page.locator(".pair[open]").count() == 2
 
 
-def test_a_link_opens_its_conversation(opened, page_html):
+def test_a_link_to_a_conversation_opens_it(opened, page_html):
     page = opened(page_html, "#p9002-t1")
     assert page.locator("#p9002-t1[open]").is_visible()
     assert page.locator(".pair[open]").count() == 1
 
 
-def test_a_link_to_a_hidden_conversation_shows_it_and_counts_right(opened, page_html):
+def test_a_link_to_a_filtered_conversation_shows_it_and_updates_the_count(opened, page_html):
     page = opened(page_html)
     page.select_option("[name=which]", "lost")
     page.evaluate("location.hash = '#p9004-t0'")
@@ -54,13 +54,13 @@ def test_a_link_to_a_hidden_conversation_shows_it_and_counts_right(opened, page_
     assert page.locator("#count").inner_text() == f"{shown(page)} of 12"
 
 
-def test_keys_go_on_from_a_linked_conversation(opened, page_html):
+def test_keys_continue_from_a_linked_conversation(opened, page_html):
     page = opened(page_html, "#p9003-t1")
     page.keyboard.press("j")
     assert page.locator("#p9004-t0[open]").is_visible()
 
 
-def test_each_exchange_begins_at_the_same_height_in_all_arms(opened):
+def test_the_same_exchange_starts_at_the_same_height_in_all_arms(opened):
     facts = facts_of(evaluation(base=[0.5] * 3, understudy=[0.7] * 3))
     wordy = [replace(item, transcript=long_winded(item.transcript)) if item.arm == "base" else item for item in facts.conversations]
     page = opened(evaluation_page(replace(facts, conversations=wordy)), "#p9001-t0")
@@ -70,7 +70,7 @@ def test_each_exchange_begins_at_the_same_height_in_all_arms(opened):
     assert tops[0][1] - tops[0][0] > 200
 
 
-def test_keys_go_from_one_conversation_to_the_next(opened, page_html):
+def test_keys_move_between_conversations(opened, page_html):
     page = opened(page_html)
     page.keyboard.press("j")
     page.keyboard.press("j")
@@ -79,7 +79,7 @@ def test_keys_go_from_one_conversation_to_the_next(opened, page_html):
     assert page.locator("[name=text]").input_value() == "jjj"
 
 
-def test_without_scripts_everything_can_be_read(opened, page_html):
+def test_without_scripts_the_whole_page_is_readable(opened, page_html):
     page = opened(page_html, java_script_enabled=False)
     assert not page.locator("#filters").is_visible()
     assert (
@@ -95,7 +95,7 @@ def test_without_scripts_everything_can_be_read(opened, page_html):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_needs_no_sideways_scrolling(opened, page_html, scheme):
+def test_the_comparison_page_never_scrolls_sideways_on_a_phone(opened, page_html, scheme):
     page = opened(page_html, viewport={"width": 360, "height": 700}, color_scheme=scheme)
     page.get_by_role("button", name="open all shown").click()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360

@@ -64,7 +64,7 @@ def page(browser: Browser, served: str, batch: str) -> Iterator[Page]:
 
 
 @pytest.mark.parametrize(("viewport", "scheme"), [way[1:] for way in WAYS], ids=[way[0] for way in WAYS])
-def test_every_page_can_be_read_by_everybody(page, batch, viewport, scheme):
+def test_every_page_is_accessible(page, batch, viewport, scheme):
     page.set_viewport_size(viewport)
     page.emulate_media(color_scheme=scheme)
     said = "/conversations/transcripts/therapeutic-coaching"
@@ -84,7 +84,7 @@ def test_every_page_can_be_read_by_everybody(page, batch, viewport, scheme):
         assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"], address
 
 
-def test_with_the_keyboard_alone_a_reader_finds_a_verdict_follows_its_citations_and_goes_to_the_next_one(page, batch):
+def test_verdicts_and_their_citations_can_be_read_with_the_keyboard_alone(page, batch):
     page.goto(f"/batches/{batch}?order=id")
     page.keyboard.press("/")
     page.keyboard.type("message")
@@ -102,7 +102,7 @@ def test_with_the_keyboard_alone_a_reader_finds_a_verdict_follows_its_citations_
     expect(page.get_by_role("heading", level=1, name="third")).to_be_visible()
 
 
-def test_a_conversation_is_seen_while_it_is_made(page, store):
+def test_a_running_conversation_is_shown_as_it_grows(page, store):
     page.goto("/live/00001-talking")
     expect(page.get_by_text("I slept badly.")).to_be_visible()
     TurnLog(store, "00001-talking").add(Turn(side="assistant", text="What kept you awake?"))

@@ -55,7 +55,7 @@ def test_a_person_labels_a_conversation_without_a_mouse(browser, tmp_path, width
     assert list(kept.reasons.values()) == [{DUE[0]: "nay: you"}]
 
 
-def test_an_answer_outlasts_a_studio_that_is_away(browser, tmp_path):
+def test_an_answer_given_offline_is_kept(browser, tmp_path):
     store = Store(str(tmp_path))
     name = sampled(store, size=2)
     context = browser.new_context()

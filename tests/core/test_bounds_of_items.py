@@ -32,7 +32,7 @@ def write(folder, name, exchanges=3, words="Hello.", **more):
         ({"persona": {"bio": "a" * 1_000_000}}, "characters; 100,000 are allowed"),
     ],
 )
-def test_a_conversation_beyond_the_bounds_is_left_out_by_itself(tmp_path, given, reported):
+def test_a_conversation_beyond_the_size_limits_is_left_out_alone(tmp_path, given, reported):
     write(tmp_path, "huge", **given)
     write(tmp_path, "small")
     write(tmp_path, "largest", exchanges=MAX_EXCHANGES)
@@ -42,7 +42,7 @@ def test_a_conversation_beyond_the_bounds_is_left_out_by_itself(tmp_path, given,
 
 
 @pytest.mark.parametrize("copy", ["a.bak", "backup/a", "copy of z", "a-old", "Backups/z"])
-def test_of_two_with_one_id_the_one_that_is_called_a_copy_gives_way_and_is_said(tmp_path, copy):
+def test_of_two_files_with_one_id_the_one_named_as_a_copy_is_left_out_and_reported(tmp_path, copy):
     write(tmp_path, copy, exchanges=9, id="x")
     write(tmp_path, "x", exchanges=6, id="x")
     found = find_transcripts(tmp_path)
@@ -50,7 +50,7 @@ def test_of_two_with_one_id_the_one_that_is_called_a_copy_gives_way_and_is_said(
     assert "OTHER words" in found.left_out[f"{copy}.json"]
 
 
-def test_hidden_files_and_folders_are_passed_over_and_said(tmp_path):
+def test_hidden_files_and_folders_are_skipped_and_counted(tmp_path):
     write(tmp_path, ".backup/x")
     write(tmp_path, ".x")
     write(tmp_path, "x")
@@ -60,7 +60,7 @@ def test_hidden_files_and_folders_are_passed_over_and_said(tmp_path):
 
 
 @pytest.mark.parametrize("seed", [9001, "9001", 9001.0, " 9001", "9001.0", "9.001e3", "+9001", "09001", "\u0669\u0660\u0660\u0661"])
-def test_a_seed_of_the_evaluation_is_refused_however_it_is_written(tmp_path, seed):
+def test_an_evaluation_seed_is_refused_in_every_notation(tmp_path, seed):
     write(tmp_path, "a", persona={"seed": seed})
     (item,) = find_transcripts(tmp_path).transcripts.values()
     with pytest.raises(PersonaError, match="seed 9001"):
@@ -68,7 +68,7 @@ def test_a_seed_of_the_evaluation_is_refused_however_it_is_written(tmp_path, see
 
 
 @pytest.mark.parametrize("first", [{"answers": {}}, {"rubric_hash": "other"}, {"words": "other"}, "ERROR"])
-def test_a_line_that_cannot_be_used_hides_no_later_one(tmp_path, first):
+def test_an_unusable_checkpoint_line_does_not_hide_a_later_one(tmp_path, first):
     talk = conversation("t", 6)
     line = json.loads(write_checkpoint([single(talk, {})], PACK.rubric))
     changes = {"answers": dict.fromkeys(line["answers"], "ERROR")} if first == "ERROR" else first
@@ -79,7 +79,7 @@ def test_a_line_that_cannot_be_used_hides_no_later_one(tmp_path, first):
 
 
 @pytest.mark.parametrize("useless", [{"path": None}, {"outcome": Outcome.INCOMPLETE}, {"reason": "its file is damaged"}])
-def test_what_is_no_verdict_hides_no_later_one(useless):
+def test_a_candidate_without_a_verdict_does_not_hide_a_later_one(useless):
     def one(name, **changes):
         judged: dict[str, Any] = {"outcome": Outcome.PASS, "score": 1.0, "judge": "j", "rubric_hash": "r", "failed_gates": []}
         given: dict[str, Any] = {"path": "p", "source": "s", "assessment": "a", **judged}

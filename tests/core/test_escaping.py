@@ -15,7 +15,7 @@ OUTSIDE = st.one_of(st.sampled_from([*HOSTILE, ALL]), st.lists(st.sampled_from(H
 
 
 @given(OUTSIDE)
-def test_no_text_is_active_in_markdown_wherever_it_stands(text):
+def test_no_text_is_active_markup_in_any_place_of_a_markdown_page(text):
     for shown in (plain(text), code(text), prose(text), quoted(text), fenced(text)):
         assert not active(shown)
     assert not active(f"| a | b |\n|---|---|\n| {plain(text)} | {code(text)} |\n")
@@ -23,7 +23,7 @@ def test_no_text_is_active_in_markdown_wherever_it_stands(text):
 
 
 @given(OUTSIDE)
-def test_no_text_is_more_than_a_line_of_a_log_or_obeyed_by_a_terminal(text):
+def test_no_text_breaks_a_log_line_or_controls_a_terminal(text):
     record = LogLine("name", logging.INFO, "file", 1, "Left out %s", (text,), None)
     for shown in (record.getMessage(), one_line(text)):
         assert len(shown.splitlines()) <= 1
@@ -32,7 +32,7 @@ def test_no_text_is_more_than_a_line_of_a_log_or_obeyed_by_a_terminal(text):
 
 
 @pytest.mark.parametrize("text", [*HOSTILE, "no", "on", "y", "null", "~", "1e3", "0o17", "1:30", "2026-01-01", ".inf", "=", "<<", "x", "a: b", "- a", ""])
-def test_metadata_keeps_every_text_as_that_text(text):
+def test_metadata_keeps_every_text_unchanged(text):
     head = front_matter({"license": text, "tags": [text]})
     assert yaml.safe_load(head.removeprefix("---\n").removesuffix("---\n")) == {"license": text, "tags": [text]}
     assert head.count("\n---\n") == 1
@@ -40,5 +40,5 @@ def test_metadata_keeps_every_text_as_that_text(text):
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "=cmd|' /C calc'!A0", "\t=1", "\r=1"])
-def test_no_cell_is_a_formula(text):
+def test_no_table_cell_is_a_formula(text):
     assert spreadsheet_cell(text).startswith("'")

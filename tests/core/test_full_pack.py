@@ -68,14 +68,14 @@ def test_the_short_prompt_is_short_and_no_prompt_of_the_assistant_names_a_method
         assert not re.search(NAMES_OF_METHODS, PACK.prompts[role].text), role
 
 
-def test_the_answers_that_the_assistant_is_shown_keep_to_the_length_that_it_is_asked_for():
+def test_the_assistants_example_answers_have_the_requested_length():
     shown = re.findall(r'^\*\*[\w ]+\.\*\* "([^\n]+)"\n\n\*Answer:\* "(.+?)"\n\n\*Why', PACK.prompts["assistant"].text, re.DOTALL | re.MULTILINE)
     assert len(shown) >= 4
     for message, answer in shown:
         assert 0.8 <= len(words(answer)) / len(words(message)) <= 2, message
 
 
-def test_the_words_of_a_subtopic_are_its_own():
+def test_no_two_subtopics_share_a_word():
     lexicon = Lexicon(PACK)
     for group in PACK.taxonomy.topics.values():
         for name, subtopic in group.subtopics.items():
@@ -84,7 +84,7 @@ def test_the_words_of_a_subtopic_are_its_own():
 
 
 @pytest.mark.slow
-def test_a_persona_never_has_what_does_not_go_together():
+def test_a_persona_never_has_incompatible_attributes():
     subtopics = {name: subtopic for group in PACK.taxonomy.topics.values() for name, subtopic in group.subtopics.items()}
     seen = 0
     for persona in many_personas(PACK.name):
@@ -136,7 +136,7 @@ def test_a_volatile_persona_changes_its_mood_from_day_to_day():
     assert drawn == [steer(PACK, persona, number, 3).mood for number in range(1, 21)]
 
 
-def test_days_pass_as_the_cadence_says():
+def test_the_days_between_messages_match_the_cadence():
     for persona in sample_batch(PACK, 0, 60, (6, 6)):
         low, high = PACK.taxonomy.dimensions["interaction_cadence"][persona.dimensions["interaction_cadence"]].days or (0, 0)
         days = [steer(PACK, persona, number, 3).days for number in range(1, 7)]
@@ -145,7 +145,7 @@ def test_days_pass_as_the_cadence_says():
 
 
 @pytest.mark.parametrize("seed", [3, 11, 40])
-def test_all_of_a_persona_and_of_a_days_draws_is_in_what_the_simulator_reads(seed):
+def test_the_simulators_prompts_contain_the_whole_persona_and_the_days_draws(seed):
     persona = sample_persona(PACK, seed)
     steering = steer(PACK, persona, 4, 3)
     system = PACK.prompts["user_simulator"].render(**brief_inputs(PACK, persona))
@@ -164,21 +164,21 @@ def reactions(personas, numbers):
     return {name: found.count(name) / len(found) for name in PACK.flaws.cooperation}
 
 
-def test_easy_people_take_answers_up_and_hard_ones_push_back():
+def test_easy_personas_engage_with_answers_and_hard_ones_push_back():
     by_difficulty = {level: reactions([one for one in everybody()[:300] if one.dimensions["difficulty"] == level], range(2, 8)) for level in ("easy", "hard")}
     assert by_difficulty["easy"]["push_back"] < by_difficulty["hard"]["push_back"] / 2
     assert by_difficulty["easy"]["engage"] > by_difficulty["hard"]["engage"] + 0.2
 
 
 @pytest.mark.slow
-def test_who_gets_better_takes_up_more_and_who_gets_worse_less():
+def test_improving_personas_engage_more_over_time_and_deteriorating_ones_less():
     for trajectory, sign in (("improving", 1), ("deteriorating", -1)):
         group = [one for one in everybody() if one.trajectory == trajectory and not one.episodes]
         before, after = (reactions(group, numbers)["engage"] for numbers in ((2, 3), (9, 10)))
         assert sign * (after - before) > 0.03, trajectory
 
 
-def test_a_long_conversation_has_as_much_in_it_as_it_needs():
+def test_a_long_conversation_has_enough_topics_and_events():
     for persona in sample_batch(PACK, 0, 300):
         if persona.exchanges >= 25:
             assert len(persona.topics) >= 4, persona.id
@@ -186,13 +186,13 @@ def test_a_long_conversation_has_as_much_in_it_as_it_needs():
             assert len({topic.arrives for topic in persona.topics}) > 1, persona.id
 
 
-def test_the_styles_reach_from_a_line_to_a_page():
+def test_writing_styles_range_from_a_line_to_a_page():
     ranges = [value.words or (0, 0) for value in PACK.taxonomy.dimensions["writing_style"].values()]
     assert min(low for low, _ in ranges) <= 15
     assert max(high for _, high in ranges) >= 400
 
 
-def test_everybody_has_a_way_of_leaving_and_new_people_do_not_stay_new():
+def test_there_are_five_ways_of_leaving_and_newcomers_are_described_by_weeks():
     leaving = PACK.taxonomy.dimensions["leave_taking"]
     assert len({value.description for value in leaving.values()}) == len(leaving) >= 5
     assert "weeks" in PACK.taxonomy.dimensions["relation_to_help"]["new_to_it"].description
@@ -201,14 +201,14 @@ def test_everybody_has_a_way_of_leaving_and_new_people_do_not_stay_new():
 @pytest.mark.parametrize(
     ("one", "other"), [("my mum", "my mom"), ("my mum", "my mam"), ("my mum", "my amma"), ("instalment", "installment"), ("rota", "roster")]
 )
-def test_a_word_for_it_counts_wherever_one_lives(one, other):
+def test_topic_words_include_british_and_american_forms(one, other):
     words_of = [word for group in PACK.taxonomy.topics.values() for item in group.subtopics.values() for word in item.words]
     assert any(one in word for word in words_of)
     assert any(other in word for word in words_of)
 
 
 @pytest.mark.parametrize("domain", ["therapeutic-coaching", "coding-mentor"])
-def test_what_is_said_in_an_episode_is_whole_sentences(domain):
+def test_phrases_of_an_episode_are_complete_sentences(domain):
     """A comma in a list of YAML divides a sentence."""
     phrases = load_pack(domain).phrases
     assert phrases is not None

@@ -161,7 +161,7 @@ def reports(text: str) -> dict[str, str]:
 
 @pytest.mark.slow
 @EACH
-def test_no_report_has_a_link_a_picture_or_html_from_a_stranger(text):
+def test_no_report_has_a_link_picture_or_html_from_foreign_text(text):
     for name, report in reports(text).items():
         assert not active(report, ours=("#quality", "#t=x", "report.html#G1-a-door")), name
         assert report.count("\n#") == reports("plain")[name].count("\n#"), name
@@ -175,7 +175,7 @@ def pages(text: str) -> list[tuple[list[str], list[str]]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("text", [ALL, *HOSTILE[:2]])
-def test_a_strangers_text_adds_no_element_or_address_to_a_page(text):
+def test_foreign_text_adds_no_element_or_address_to_a_page(text):
     for (found, wrong), (usual, namespaces) in zip(pages(text), pages("plain"), strict=True):
         assert set(wrong) <= set(namespaces)
         assert set(found) <= {*usual, "code"}
@@ -183,7 +183,7 @@ def test_a_strangers_text_adds_no_element_or_address_to_a_page(text):
 
 
 @EACH
-def test_a_review_sheet_has_one_row_for_a_transcript_and_no_formula(text):
+def test_a_review_sheet_has_one_row_per_transcript_and_no_formula(text):
     rows = list(csv.reader(StringIO(write_sheet([judged(text)], PACK.rubric, "page.html").removeprefix("\ufeff"), newline="")))
     ids = next(number for number, row in enumerate(rows) if row[0] == "transcript_id")
     (row,) = [row for row in rows[ids + 1 :] if any(row)]

@@ -53,14 +53,14 @@ def changed(data, place, value):
         ("models.openai-compatible.options", {"base_url": "http://host:99999/v1"}),
     ],
 )
-def test_settings(tmp_path, place, value):
+def test_invalid_settings_are_refused(tmp_path, place, value):
     path = tmp_path / "settings.yaml"
     path.write_text(yaml.safe_dump(changed(SETTINGS, place, value)), encoding="utf-8")
     with pytest.raises(SettingsError, match=r"settings\.yaml"):
         load_settings(str(path))
 
 
-def test_a_misspelt_model_is_reported_with_the_one_that_is_meant(tmp_path):
+def test_a_misspelt_model_is_reported_with_a_suggestion(tmp_path):
     path = tmp_path / "settings.yaml"
     path.write_text("extends: " + str(CHECKOUT / "config/pipeline.yaml") + "\nmodels: {openai/gpt-6.1-tera: {concurrency: 5}}", encoding="utf-8")
     settings = load_settings(str(path))
@@ -88,7 +88,7 @@ def test_a_misspelt_model_is_reported_with_the_one_that_is_meant(tmp_path):
         ("quantisations", []),
     ],
 )
-def test_training_settings(tmp_path, place, value):
+def test_invalid_training_settings_are_refused(tmp_path, place, value):
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(changed(TRAINING, place, value)), encoding="utf-8")
     with pytest.raises(SettingsError, match=r"mine\.yaml"):
@@ -96,7 +96,7 @@ def test_training_settings(tmp_path, place, value):
 
 
 @pytest.mark.parametrize(("file", "arguments"), [("train_sft", TrainArguments), ("train_pairs", PairArguments), ("convert_gguf", ConvertArguments)])
-def test_the_arguments_that_settings_may_give_are_the_scripts(monkeypatch, capsys, file, arguments):
+def test_settings_may_contain_only_arguments_of_the_scripts(monkeypatch, capsys, file, arguments):
     path = CHECKOUT / f"deployments/jobs/built/{file}.py"
     spec = importlib.util.spec_from_file_location(f"{file}_arguments", path)
     monkeypatch.syspath_prepend(str(path.parent))
@@ -112,7 +112,7 @@ def test_the_arguments_that_settings_may_give_are_the_scripts(monkeypatch, capsy
 
 
 @pytest.mark.slow
-def test_the_options_that_settings_may_give_are_the_blocks():
+def test_settings_may_contain_exactly_the_options_of_the_blocks():
     from blocks.chat import PROVIDERS, block_class
 
     assert set(OPTIONS) == set(PROVIDERS)
@@ -132,7 +132,7 @@ def test_the_options_that_settings_may_give_are_the_blocks():
         ("config/domains/therapeutic-coaching/rubric.yaml", "pass_at: ", "pass_at: .inf #", "pass_at"),
     ],
 )
-def test_packs(pack_copy, file, old, new, said):
+def test_invalid_values_in_a_pack_are_refused(pack_copy, file, old, new, said):
     path = pack_copy / file
     text = path.read_text(encoding="utf-8")
     assert old in text
@@ -144,7 +144,7 @@ def test_packs(pack_copy, file, old, new, said):
 @pytest.mark.parametrize(
     "change", [{"seed": -5}, {"seed": "9001"}, {"seed": True}, {"seed": 10**12}, {"exchanges": 0}, {"topics": []}, {"topics": [{"subtopic": "moon"}]}]
 )
-def test_personas(tmp_path, change):
+def test_invalid_personas_are_refused(tmp_path, change):
     pack = load_pack("therapeutic-coaching")
     persona = sample_persona(pack, 1).model_dump(mode="json")
     if change.get("topics"):

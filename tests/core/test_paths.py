@@ -31,7 +31,7 @@ def project(tmp_path, monkeypatch):
     return folder
 
 
-def test_the_nearest_folder_upwards_with_both_marks_is_the_project(project, monkeypatch):
+def test_the_nearest_parent_folder_with_both_marks_is_the_project(project, monkeypatch):
     below = project / "a/b"
     below.mkdir(parents=True)
     monkeypatch.chdir(below)
@@ -42,14 +42,14 @@ def test_the_nearest_folder_upwards_with_both_marks_is_the_project(project, monk
     assert project_folder() == project / "a"
 
 
-def test_a_checkout_is_the_project_wherever_no_other_is(tmp_path, monkeypatch):
+def test_the_checkout_is_the_project_if_there_is_no_other(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert project_folder() == CHECKOUT
     monkeypatch.chdir(CHECKOUT / "docs")
     assert project_folder() == CHECKOUT
 
 
-def test_installed_code_outside_a_project_says_how_to_make_one(tmp_path, monkeypatch):
+def test_the_error_outside_a_project_says_how_to_create_one(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "SHIPPED", CHECKOUT / "elsewhere")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("UNDERSTUDY_DATA", raising=False)
@@ -58,7 +58,7 @@ def test_installed_code_outside_a_project_says_how_to_make_one(tmp_path, monkeyp
             asked()
 
 
-def test_a_working_directory_that_was_removed_is_one_sentence(tmp_path, monkeypatch):
+def test_a_removed_working_directory_is_reported(tmp_path, monkeypatch):
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
@@ -68,7 +68,7 @@ def test_a_working_directory_that_was_removed_is_one_sentence(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("theirs", [".", "prefect.yaml", "config", "link"])
-def test_a_project_that_another_user_left_for_others_to_find_is_refused(project, monkeypatch, theirs):
+def test_a_project_owned_by_another_user_is_refused(project, monkeypatch, theirs):
     (project / "deep").mkdir()
     monkeypatch.chdir(project / "deep")
     if theirs == "link":  # to a folder of ours
@@ -85,7 +85,7 @@ def test_a_project_that_another_user_left_for_others_to_find_is_refused(project,
     assert project_folder() == project
 
 
-def test_a_file_of_the_project_takes_the_place_of_the_shipped_one(project):
+def test_a_file_of_the_project_replaces_the_shipped_one(project):
     assert find_data("config/guards.yaml") == CHECKOUT / "config/guards.yaml"
     assert load_shared("check").path == CHECKOUT / "prompts/shared/check.md"
     assert load_training("qwen3-14b").base
@@ -99,7 +99,7 @@ def test_a_file_of_the_project_takes_the_place_of_the_shipped_one(project):
         load_training("qwen3-14b")
 
 
-def test_packs_are_those_of_the_project_and_the_shipped_ones(project):
+def test_packs_of_the_project_and_shipped_packs_are_available(project):
     shipped = load_pack("coding-mentor")
     assert set(domains()) == {"coding-mentor", "therapeutic-coaching"}
     for part in ("config/domains", "prompts"):
@@ -112,7 +112,7 @@ def test_packs_are_those_of_the_project_and_the_shipped_ones(project):
     assert load_pack("tutor").hash == shipped.hash != load_pack("coding-mentor").hash
 
 
-def test_settings_are_found_where_one_is_and_then_in_the_project_and_never_among_the_shipped(project, monkeypatch):
+def test_settings_are_searched_in_the_working_directory_then_in_the_project_only(project, monkeypatch):
     below = project / "below"
     below.mkdir()
     (below / "mine.yaml").write_text("extends: ../config/demo.yaml\nbudget: {usd: 3}\n", encoding="utf-8")
@@ -124,7 +124,7 @@ def test_settings_are_found_where_one_is_and_then_in_the_project_and_never_among
         load_settings("config/demo.yaml")
 
 
-def test_data_lies_in_the_project_whatever_folder_one_is_in(project, monkeypatch):
+def test_the_data_folder_is_in_the_project_from_every_working_directory(project, monkeypatch):
     (project / "below").mkdir()
     monkeypatch.chdir(project / "below")
     monkeypatch.delenv("UNDERSTUDY_DATA", raising=False)

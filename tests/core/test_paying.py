@@ -22,7 +22,7 @@ def counting():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("given", ROUNDS.values(), ids=ROUNDS)
-def test_the_provider_never_bills_more_than_the_budget_and_the_ledger_covers_the_bill(tmp_path, counting, given):
+def test_billed_amounts_stay_within_the_budget_and_the_ledger(tmp_path, counting, given):
     billed, known, ends = play(given, counting, tmp_path, USD, seed=1)
     assert 0 < billed <= known + 1e-9
     assert known <= USD + 1e-9

@@ -29,7 +29,7 @@ def read(path):
 
 
 @each
-def test_a_recorded_conversation_has_no_fault_that_would_be_refused_in_a_rehearsal(path):
+def test_a_recorded_conversation_passes_the_guards_of_a_rehearsal(path):
     pack, transcript = load_pack(path.parents[1].name), read(path)
     persona = Persona.model_validate(transcript.persona)
     users, answers = [], []
@@ -44,7 +44,7 @@ def test_a_recorded_conversation_has_no_fault_that_would_be_refused_in_a_rehears
 
 
 @each
-def test_no_message_of_a_recorded_conversation_repeats_what_only_its_writer_was_given(path):
+def test_no_recorded_message_repeats_its_writers_instructions(path):
     pack, transcript = load_pack(path.parents[1].name), read(path)
     persona = Persona.model_validate(transcript.persona)
     prompts, guidance = pack.prompts, pack.prompts["assistant"].text
@@ -70,7 +70,7 @@ def test_a_recorded_conversation_says_who_wrote_it_and_plays_each_episode_to_its
 
 
 @pytest.mark.parametrize("domain", sorted({path.parents[1].name for path in FILES}))
-def test_no_two_recorded_conversations_are_alike(domain):
+def test_no_two_recorded_conversations_are_similar(domain):
     transcripts = [read(path) for path in FILES if path.parents[1].name == domain]
     assert len({item.id for item in transcripts}) == len(transcripts)
     assert len({json.dumps(item.persona) for item in transcripts}) == len(transcripts)
@@ -89,7 +89,7 @@ async def test_the_demos_judge_passes_most_of_what_the_demo_trains_on(domain):
     assert passed >= 0.6 * len(judged)
 
 
-def test_what_the_documentation_quotes_stands_in_a_recorded_conversation():
+def test_quotations_in_the_documentation_are_from_recorded_conversations():
     page = (CHECKOUT / "docs/rehearsal.md").read_text(encoding="utf-8")
     quoted = [line.removeprefix("> ").removeprefix(">") for line in page.splitlines() if line.startswith(">")]
     said = [" ".join(text.partition("**")[2].partition(":** ")[2].split()) for text in "\n".join(quoted).split("\n\n")]

@@ -47,7 +47,7 @@ def holds(text: str, key: str) -> bool:
 @example("0000000<0000%00<", "HTML")
 @example("0000000%00000%00", "escaped characters")
 @example("0000000&lt;000%00", "URL")
-def test_a_known_secret_is_found_in_every_form(key, form):
+def test_a_known_secret_is_removed_in_every_encoding(key, form):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENAI_API_KEY", key)
         said = redact_known(f"Unauthorized: {FORMS[form](key)} was sent")
@@ -56,7 +56,7 @@ def test_a_known_secret_is_found_in_every_form(key, form):
 
 
 @given(KEYS, st.integers(9, 15))
-def test_what_a_cut_left_of_a_secret_is_found(key, kept):
+def test_a_truncated_secret_is_removed(key, kept):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_TOKEN", f"a{key}")
         length = max(kept, (len(key) + 1) // 2 + 1)
@@ -86,7 +86,7 @@ def test_what_a_cut_left_of_a_secret_is_found(key, kept):
         ("password=correct-horse", "correct"),
     ],
 )
-def test_what_looks_like_a_key_is_taken_out(text, secret):
+def test_text_that_looks_like_a_key_is_removed(text, secret):
     assert REDACTED in redact(text)
     assert secret not in redact(text)
 
@@ -101,11 +101,11 @@ def test_what_looks_like_a_key_is_taken_out(text, secret):
         "llama-cpp/models/sk-base.gguf",
     ],
 )
-def test_ordinary_words_are_left_as_they_are(text):
+def test_ordinary_text_is_unchanged(text):
     assert redact(text) == text
 
 
-def test_secrets_come_from_the_machines_files_and_from_saved_blocks_too(tmp_path, monkeypatch):
+def test_secrets_in_the_machines_files_and_saved_blocks_are_removed(tmp_path, monkeypatch):
     (tmp_path / "token").write_text("unusual-token-of-a-login", encoding="utf-8")
     (tmp_path / "stored").write_text("[mine]\nhf_token = unusual-token-of-another\n", encoding="utf-8")
     (tmp_path / "aws").write_text("[default]\naws_access_key_id = unusualid\naws_secret_access_key = unusual/secret+of/aws\n", encoding="utf-8")
@@ -127,7 +127,7 @@ def test_secrets_come_from_the_machines_files_and_from_saved_blocks_too(tmp_path
         assert secret not in redact_known(f"403: unusual-{secret} {secret}" if "unusual" not in secret else f"403: {secret}"), secret
 
 
-def test_an_error_never_holds_a_secret_even_where_it_is_stored(monkeypatch):
+def test_a_stored_error_contains_no_secret(monkeypatch):
     monkeypatch.setenv("ANTHROPIC_API_KEY", "value-without-any-shape")
     for error in (HubError("It said value-without-any-shape."), RateLimitError("It said value-without-any-shape.", 3.0)):
         assert "without-any" not in f"{error} {error!r} {error.args}"
@@ -167,7 +167,7 @@ def refusal():
     ],
     ids=lambda value: value.__class__.__name__ if isinstance(value, Exception) else "",
 )
-def test_an_error_of_others_is_stored_without_the_secrets_in_it(error, kind, monkeypatch):
+def test_an_error_of_a_library_is_stored_without_its_secrets(error, kind, monkeypatch):
     monkeypatch.setenv("ANTHROPIC_API_KEY", "value-without-any-shape")
     safe = without_secrets(error)
     assert type(safe) is kind
@@ -179,11 +179,11 @@ def test_an_error_of_others_is_stored_without_the_secrets_in_it(error, kind, mon
 @pytest.mark.parametrize(
     "error", [ValueError("Ten of it."), HubError("It said no."), OSError(28, "No space left", "/data/x"), ExceptionGroup("a", [ValueError()])]
 )
-def test_an_error_without_secrets_stays_itself(error):
+def test_an_error_without_secrets_is_unchanged(error):
     assert without_secrets(error) is error
 
 
-def test_a_log_holds_no_secret_in_message_arguments_or_traceback(monkeypatch, caplog):
+def test_a_log_contains_no_secret_in_message_arguments_or_traceback(monkeypatch, caplog):
     monkeypatch.setenv("ANTHROPIC_API_KEY", "value-without-any-shape")
     before = logging.getLogRecordFactory()
     try:
@@ -207,13 +207,13 @@ def test_a_log_holds_no_secret_in_message_arguments_or_traceback(monkeypatch, ca
 @pytest.mark.parametrize(
     "name", ["MY_SECRET", "DB_PASSWORD", "PGPASSWORD", "SERVICE_PASS", "GH_PAT", "OPENAI_KEY_2", "OPENAI_API_KEY_PROD", "TOKEN_HF", "MY_CREDS"]
 )
-def test_a_variable_is_a_secret_whatever_follows_the_word_in_its_name(name, monkeypatch):
+def test_a_variable_is_a_secret_if_its_name_contains_a_secret_word(name, monkeypatch):
     monkeypatch.setenv(name, "pa.ss*wo(rd[9")
     assert redact_known("refused: pa.ss*wo(rd[9") == f"refused: {REDACTED}"
 
 
 @pytest.mark.parametrize("name", ["OLDPWD", "HF_TOKEN_PATH", "TOKENIZERS_PARALLELISM", "MONKEY", "AWS_SHARED_CREDENTIALS_FILE"])
-def test_a_variable_of_another_sort_is_none(name, monkeypatch):
+def test_other_variables_are_not_secrets(name, monkeypatch):
     monkeypatch.setenv(name, "ordinary-words")
     assert redact_known("ordinary-words") == "ordinary-words"
 
@@ -222,21 +222,21 @@ PRIVATE = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\nBKcwgg
 
 
 @pytest.mark.parametrize("said", [PRIVATE, repr(PRIVATE), json.dumps({"key": PRIVATE}), PRIVATE.splitlines()[2], base64.b64encode(PRIVATE.encode()).decode()])
-def test_a_secret_of_several_lines_is_found_whole_and_by_line(said, monkeypatch):
+def test_a_multi_line_secret_is_removed_whole_and_by_line(said, monkeypatch):
     monkeypatch.setenv("SIGNING_KEY", PRIVATE)
     clean = redact_known(f"refused: {said}")
     assert REDACTED in clean
     assert not any(line in clean for line in PRIVATE.split("\n")[1:3])
 
 
-def test_what_looks_like_a_private_key_is_taken_out_even_where_it_is_cut():
+def test_text_that_looks_like_a_private_key_is_removed_even_if_truncated():
     assert redact(f"x {PRIVATE[:70]}") == f"x {REDACTED}"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("part", ["\\", "api_key=", "token: ", "://", "a:", "eyJabcdefghij-", "bearer ", "basic a", "'\"", "&amp;", "%25"])
-def test_the_time_for_a_text_is_proportional_to_its_length(monkeypatch, part):
+def test_redaction_time_is_proportional_to_the_length_of_the_text(monkeypatch, part):
     """A search in quadratic time can take minutes; the limit ends it."""
     monkeypatch.setenv("OPENAI_API_KEY", "ab\\cdefghij123456")
     repeated = part * (400_000 // len(part) // 3)
@@ -244,9 +244,9 @@ def test_the_time_for_a_text_is_proportional_to_its_length(monkeypatch, part):
     assert redact(f"{text} sk-abcdefgh12345").endswith(REDACTED)
 
 
-def test_a_password_without_a_user_is_taken_out():
+def test_a_password_without_a_user_in_an_address_is_removed():
     assert redact("redis://:secret99@host") == f"redis://{REDACTED}@host"
 
 
-def test_a_key_in_the_query_of_an_address_is_taken_out():
+def test_a_key_in_the_query_of_an_address_is_removed():
     assert redact("GET https://host/v1?key=abcdefgh12345678&alt=json") == f"GET https://host/v1?key={REDACTED}&alt=json"

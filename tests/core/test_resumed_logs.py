@@ -40,7 +40,7 @@ def aside(store, folder="turns"):
 
 
 @given(words=st.lists(texts, max_size=6))
-def test_every_message_comes_back(stores, words):
+def test_every_message_of_a_log_is_read_back(stores, words):
     store = next(stores)
     log = TurnLog(store, "x")
     for number, text in enumerate(words):
@@ -52,7 +52,7 @@ def test_every_message_comes_back(stores, words):
 
 
 @given(words=st.lists(texts, max_size=6))
-def test_every_answer_of_a_judge_comes_back(stores, words):
+def test_every_answer_of_a_judgement_log_is_read_back(stores, words):
     store = next(stores)
     log = JudgementLog(store, "x")
     for number, text in enumerate(words):
@@ -64,7 +64,7 @@ def test_every_answer_of_a_judge_comes_back(stores, words):
 
 @pytest.mark.slow
 @given(st.data())
-def test_a_log_that_was_cut_anywhere_continues_after_its_last_whole_message(stores, data):
+def test_a_truncated_log_continues_after_its_last_complete_message(stores, data):
     """Within a character too; nothing is set aside, because a kill is no damage."""
     store = next(stores)
     conversation(store, 4, words=lambda number: f"ä\u2028日{number}")
@@ -106,7 +106,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_conversation_continues_after_what_is_whole_and_the_file_is_kept(tmp_path, damage):
+def test_a_damaged_log_continues_after_its_valid_part_and_the_file_is_kept(tmp_path, damage):
     store = Store(str(tmp_path))
     whole = conversation(store, 6).turns
     put(store, DAMAGES[damage](store, lines(store)))
@@ -133,7 +133,7 @@ def test_the_log_of_another_conversation_is_not_continued(tmp_path):
     assert "belongs to '00006-def'" in found.damage
 
 
-def test_of_a_damaged_log_of_judgements_every_answer_is_used_that_is_one(tmp_path):
+def test_every_valid_answer_of_a_damaged_judgement_log_is_used(tmp_path):
     store = Store(str(tmp_path))
     log = JudgementLog(store, "x")
     for name in "ABC":
@@ -159,7 +159,7 @@ def test_of_a_damaged_log_of_judgements_every_answer_is_used_that_is_one(tmp_pat
     assert JudgementLog(store, "x").damage is None
 
 
-def test_who_has_lost_a_conversation_adds_nothing_to_it(tmp_path):
+def test_a_process_that_lost_its_lock_does_not_append_to_the_log(tmp_path):
     class Lost:
         def check(self):
             raise LostError("lost")
@@ -178,7 +178,7 @@ def test_who_has_lost_a_conversation_adds_nothing_to_it(tmp_path):
 
 @settings(max_examples=30)
 @given(st.lists(st.sampled_from(list(DAMAGES)), min_size=1, max_size=3))
-def test_whatever_is_read_takes_turns_and_is_numbered(stores, damages):
+def test_messages_read_from_any_log_alternate(stores, damages):
     store = next(stores)
     conversation(store, 6)
     for damage in damages:

@@ -10,7 +10,7 @@ from core.storage.store import Store
 pytestmark = pytest.mark.slow
 
 
-def test_what_is_written_is_read_found_listed_and_removed(bucket):
+def test_a_written_object_can_be_read_found_listed_and_removed(bucket):
     store = Store(bucket)
     store.write_json("transcripts/x/a.json", {"words": "ä"})
     store.write("transcripts/x/b.json", b"{}")
@@ -23,7 +23,7 @@ def test_what_is_written_is_read_found_listed_and_removed(bucket):
     assert store.names("transcripts/x") == ["transcripts/x/a.json"]
 
 
-def test_another_process_s_file_is_seen_at_once(bucket):
+def test_the_file_of_another_process_is_visible_at_once(bucket):
     """Listings and reads are not those of a cache that knows only its own writes."""
     import boto3
 
@@ -50,11 +50,11 @@ def test_lines_are_appended_and_large_files_stream(bucket):
         assert len(file.read()) == 3_000_000
 
 
-def test_a_file_that_is_not_there_is_an_error_of_ours(bucket):
+def test_a_missing_object_is_a_store_error(bucket):
     with pytest.raises(StoreError, match="nothing"):
         Store(bucket).read("nothing.json")
 
 
-def test_a_wrong_bucket_or_a_server_that_is_gone_is_reported(bucket):
+def test_a_wrong_bucket_and_an_unreachable_server_are_reported(bucket):
     with pytest.raises(StoreError):
         Store("s3://no-such-bucket/data").check_writable()

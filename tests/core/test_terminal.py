@@ -17,13 +17,13 @@ KEY = "sk-" + "abcdefgh12345678"
 
 
 @given(OUTSIDE)
-def test_a_text_is_one_line_of_a_log_and_ends_nothing(text):
+def test_a_text_in_a_log_is_one_line_without_controls(text):
     assert len(f"{one_line(text)}|".splitlines()) == 1
     assert not CONTROL.search(one_line(text))
 
 
 @pytest.mark.parametrize("text", [*HOSTILE, ALL])
-def test_what_is_printed_has_as_many_lines_as_it_is_given_and_no_controls(capsys, text):
+def test_printed_text_keeps_its_lines_and_has_no_controls(capsys, text):
     show(f"Left out: {text}", text, error=True)
     show_text(f"a\n{text}")
     out, err = capsys.readouterr()
@@ -33,7 +33,7 @@ def test_what_is_printed_has_as_many_lines_as_it_is_given_and_no_controls(capsys
 
 
 @pytest.mark.parametrize("text", [*HOSTILE, ALL, "x\nError: forged\nWarning: forged"])
-def test_an_error_is_clean_wherever_it_is_shown_and_is_one_error(capsys, text):
+def test_a_shown_error_has_no_controls_and_cannot_imitate_another(capsys, text):
     error = SettingsError(f"The file {text} is not there.")
     assert not CONTROL.search(str(error))
     show_error(error)
@@ -43,12 +43,12 @@ def test_an_error_is_clean_wherever_it_is_shown_and_is_one_error(capsys, text):
     assert len([line for line in shown.splitlines() if not line.startswith("  ")]) == 2
 
 
-def test_what_an_error_hides_between_control_characters_is_redacted_too():
+def test_a_secret_between_control_characters_is_redacted():
     assert KEY not in str(UnderstudyError(f"refused: {KEY[:6]}\x00\x1b[0m{KEY[6:]}"))
 
 
 @pytest.mark.parametrize("extra", ["", f" {KEY}"])
-def test_a_traceback_in_a_log_is_set_in_and_clean_also_where_a_key_was_in_it(extra):
+def test_a_traceback_in_a_log_is_indented_and_has_no_controls_or_keys(extra):
     try:
         raise ValueError(f"{ALL}{extra}")
     except ValueError:
@@ -60,7 +60,7 @@ def test_a_traceback_in_a_log_is_set_in_and_clean_also_where_a_key_was_in_it(ext
 
 
 @given(OUTSIDE)
-def test_a_table_has_a_row_for_each_figure_whatever_stands_in_it(text):
+def test_a_printed_table_has_one_row_per_figure_for_any_text(text):
     table = summary_table({"dataset": text, text: "x", "decision on a": text, "next": "a\nb"})
     assert not CONTROL.search(table)
     assert all(line.startswith("  ") for line in table.split("\n\na\nb")[0].splitlines())

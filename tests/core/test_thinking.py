@@ -23,21 +23,21 @@ from core.thinking import without_thinking
         ("Its end is </think>, on one line.", False, "Its end is </think>, on one line.", False),
     ],
 )
-def test_thinking_is_kept_apart_and_a_quoted_mark_is_text(text, cut, said, thought):
+def test_thinking_is_separated_and_a_quoted_mark_is_text(text, cut, said, thought):
     assert without_thinking(text, cut) == (said, thought)
 
 
-def test_a_model_that_repeats_the_mark_is_read_in_one_pass():
+def test_repeated_thinking_marks_are_read_in_linear_time():
     marks = "<think>" * 500_000  # from each of them to the end would take hours
     assert without_thinking(f"Hello. {marks}") == (f"Hello. {marks}", False)
     assert without_thinking(f"{marks}secret</think>Hello.") == ("Hello.", True)
 
 
 @given(st.text(st.sampled_from("ab \n<>"), max_size=30), st.text(st.sampled_from("abc .\n"), max_size=20), st.booleans())
-def test_a_reply_after_thoughts_is_what_it_is_without_them(secret, reply, cut):
+def test_a_reply_after_thinking_equals_the_reply_alone(secret, reply, cut):
     assert without_thinking(f"<think>{secret}</think>{reply}", cut) == (reply.strip(), True)
 
 
 @given(st.text(st.sampled_from("ab \n"), max_size=30), st.booleans())
-def test_a_text_without_marks_stays_as_it_is(text, cut):
+def test_a_text_without_thinking_marks_is_unchanged(text, cut):
     assert without_thinking(text, cut) == (text, False)

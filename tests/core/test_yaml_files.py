@@ -14,14 +14,14 @@ BOMB = "a: &a [x, x]\n" + "".join(f"{key}: &{key} [{', '.join(['*' + before] * 9
 
 
 @pytest.mark.parametrize("text", ["010", "1:30", "no", "on", "yes", ".inf", "-.inf", ".nan", "1e999", "1_000", "0x1F", "٣", "2026-02-30", "9" * 5000])
-def test_what_could_be_read_in_two_ways_is_text(text):
+def test_ambiguous_yaml_scalars_are_text(text):
     assert parse_yaml(f"a: {text}") == {"a": text}
 
 
 @pytest.mark.parametrize(
     ("text", "value"), [("10", 10), ("-0", 0), ("1e3", 1000.0), (".5", 0.5), ("5.", 5.0), ("true", True), ("~", None), ("", None), ('"5"', "5")]
 )
-def test_scalars_are_those_of_yaml_1_2(text, value):
+def test_scalars_follow_yaml_1_2(text, value):
     found = parse_yaml(f"a: {text}")["a"]
     assert found == value
     assert type(found) is type(value)
@@ -43,7 +43,7 @@ def test_scalars_are_those_of_yaml_1_2(text, value):
         ("a: \ud83d", "a character that YAML does not allow"),
     ],
 )
-def test_the_rest_is_refused_with_its_place_and_without_its_text(text, said):
+def test_unsupported_yaml_is_refused_with_its_place_and_without_its_text(text, said):
     with pytest.raises(ValueError, match=said):
         parse_yaml(text)
 
@@ -56,28 +56,28 @@ plain = st.recursive(
 
 
 @given(plain)
-def test_json_is_read_as_itself(tmp_path_factory, value):
+def test_json_is_valid_yaml(tmp_path_factory, value):
     path = tmp_path_factory.getbasetemp() / "value.json"
     path.write_text(json.dumps(value), encoding="utf-8")
     assert read_yaml(path, SettingsError) == value
 
 
 @pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', "[NaN]", "[1e999]", "[" * 100_000, "{"])
-def test_json_is_refused_alike(tmp_path, text):
+def test_malformed_json_is_refused_like_malformed_yaml(tmp_path, text):
     path = tmp_path / "x.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(SettingsError, match="is not JSON"):
         read_yaml(path, SettingsError)
 
 
-def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path):
+def test_a_byte_order_mark_is_ignored(tmp_path):
     path = tmp_path / "x.yaml"
     path.write_bytes(b"\xef\xbb\xbfa: 1\r\nb: 2\r\n")
     assert read_yaml(path, SettingsError) == {"a": 1, "b": 2}
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "device", "large", "latin-1", "missing"])
-def test_what_is_no_text_file_is_refused_and_not_waited_for(tmp_path, kind):
+def test_a_special_file_is_refused_without_blocking(tmp_path, kind):
     path = tmp_path / "x.yaml"
     if kind == "folder":
         path.mkdir()

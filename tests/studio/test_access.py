@@ -13,23 +13,23 @@ from tests.conftest import CHECKOUT
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "192.0.2.7", "", "[::1", "127.0.0.1:x"])
-def test_a_name_that_is_not_the_studios_is_refused(client, host):
+def test_a_request_with_another_host_name_is_refused(client, host):
     """A page elsewhere can have its own name point to this machine."""
     assert client.get("/", headers={"Host": host}).status_code == 421
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:9000", "localhost:4210", "[::1]:4210"])
-def test_on_this_machine_it_answers_on_any_port(client, host):
+def test_local_host_names_are_accepted_with_any_port(client, host):
     assert client.get("/", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize("origin", [None, "null", "http://evil.example", "http://127.0.0.1:81", "http://127.0.0.1@evil.example", "http://["])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-def test_a_page_from_elsewhere_changes_nothing(client, origin, method):
+def test_a_request_from_another_site_changes_nothing(client, origin, method):
     assert client.request(method, "/", headers={} if origin is None else {"Origin": origin}).status_code == 403
 
 
-def test_with_a_token_the_link_lets_a_browser_in_and_the_address_forgets_it(guarded):
+def test_the_link_signs_a_browser_in_and_removes_the_token_from_the_address(guarded):
     client = guarded
     for address in ("/", "/static/studio.css", "/nowhere", "/?token=wrong", "/?token="):
         refused = client.get(address)
@@ -47,13 +47,13 @@ def test_with_a_token_the_link_lets_a_browser_in_and_the_address_forgets_it(guar
 
 
 @pytest.mark.parametrize("path", ["//evil.example/", "/\\\\evil.example/", "/%5Cevil.example/", "/%2F/evil.example/"])
-def test_a_redirect_leads_nowhere_else(guarded, path):
+def test_a_redirect_stays_within_the_studio(guarded, path):
     led = guarded.get(f"http://192.0.2.7:4210{path}?token=a-token-of-many-letters").headers["location"]
     assert led.startswith(("/evil.example/", "/%5C"))
 
 
 @pytest.mark.parametrize("address", ["/", "/nowhere", "/static/studio.css", "/shared/tokens.css"])
-def test_every_answer_keeps_other_pages_out_and_loads_nothing_from_elsewhere(client, address):
+def test_every_response_forbids_framing_and_external_resources(client, address):
     headers = client.get(address).headers
     policy = dict(part.strip().partition(" ")[::2] for part in headers["content-security-policy"].split(";"))
     assert policy["default-src"] == "'none'"
@@ -61,7 +61,7 @@ def test_every_answer_keeps_other_pages_out_and_loads_nothing_from_elsewhere(cli
     assert (policy["frame-ancestors"], headers["x-frame-options"], headers["x-content-type-options"]) == ("'none'", "DENY", "nosniff")
 
 
-def test_it_starts_without_prefect_or_torch_and_ends_at_one_signal(tmp_path):
+def test_the_studio_starts_without_prefect_or_torch_and_ends_at_one_signal(tmp_path):
     loads = "import sys; import studio.app, flows.terminal.studio; print([name for name in ('prefect', 'torch', 'scipy', 'datasets') if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", loads], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout.strip() == "[]"
     words = [sys.executable, "-u", "-m", "flows.terminal", "studio", "--port", "0", "--no-open"]
@@ -81,7 +81,7 @@ def test_it_starts_without_prefect_or_torch_and_ends_at_one_signal(tmp_path):
         process.kill()
 
 
-def test_elsewhere_than_on_this_machine_a_token_is_due(tmp_path):
+def test_an_address_beyond_this_machine_requires_a_token(tmp_path):
     environment = {**os.environ, "UNDERSTUDY_DATA": str(tmp_path), "UNDERSTUDY_STUDIO_TOKEN": "short"}
     words = [sys.executable, "-m", "flows.terminal", "studio", "--host", "0.0.0.0", "--port", "0", "--no-open"]
     refused = subprocess.run(words, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=60, check=False)

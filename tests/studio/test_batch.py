@@ -55,14 +55,14 @@ def rows(client, batch, **query):
 
 
 @pytest.mark.parametrize(("query", "names"), FILTERS)
-def test_filters_alone_and_together(client, batch, query, names):
+def test_filters_work_alone_and_together(client, batch, query, names):
     shown = read(client.get(f"/batches/{batch}", params=query).text)
     assert {link.split("/")[4].split(".json")[0] for link in shown.links if link.startswith("/conversations/")} == names
     assert f"{len(names)} of 6 conversations" in shown.words
     assert rows(client, batch, **query) == names
 
 
-def test_the_lowest_score_comes_first_and_incomplete_assessments_are_no_zero(client, batch):
+def test_transcripts_are_sorted_by_score_and_incomplete_ones_do_not_count_as_zero(client, batch):
     shown = read(client.get(f"/batches/{batch}").text)
     order = [link.split("/")[4].split(".json")[0] for link in shown.links if link.startswith("/conversations/")]
     assert order[0] == "weak"
@@ -70,7 +70,7 @@ def test_the_lowest_score_comes_first_and_incomplete_assessments_are_no_zero(cli
     assert "40 % 2 of 5" in shown.words
 
 
-def test_what_never_came_up_is_not_tested_and_no_pass(store):
+def test_a_criterion_that_never_applied_counts_as_not_tested(store):
     never = [single(conversation(name), {"MT7": "NA"}) for name in ("one", "two")]
     found = open_batch(store, keep(store, never))
     lines = {line.id: line for line in figures_of(found, found.rows).criteria}
@@ -79,7 +79,7 @@ def test_what_never_came_up_is_not_tested_and_no_pass(store):
     assert all(share.of == 0 for share in traits_in(found)["difficulty"].values())
 
 
-def test_on_the_page_a_criterion_that_never_came_up_reads_so(client, store):
+def test_the_page_shows_a_criterion_that_never_applied_as_not_tested(client, store):
     name = keep(store, [single(conversation("one"), {"MT7": "NA"})])
     page = client.get(f"/batches/{name}").text
     row = page[page.index(">MT7</a>") :].partition("</tr>")[0]
@@ -87,11 +87,11 @@ def test_on_the_page_a_criterion_that_never_came_up_reads_so(client, store):
     assert "100" not in row
 
 
-def test_what_was_searched_is_marked_where_it_stands(client, batch):
+def test_search_terms_are_marked_in_the_text(client, batch):
     assert "<mark>fine,\nisn&#39;t</mark>" in client.get(f"/batches/{batch}", params={"text": "FINE, isn’t"}).text
 
 
-def test_of_a_panel_each_judges_own_verdicts_can_be_looked_at(client, store):
+def test_each_panel_judges_own_verdicts_can_be_viewed(client, store):
     name = keep(
         store,
         [
@@ -106,7 +106,7 @@ def test_of_a_panel_each_judges_own_verdicts_can_be_looked_at(client, store):
     assert rows(client, name, disagree="1") == {"split"}
 
 
-def test_exports_hold_what_was_asked_for_and_no_formula(client, store):
+def test_exports_contain_the_filtered_rows_and_no_formula(client, store):
     formula = conversation("=cmd|' /C calc'!A0")
     name = keep(store, [single(formula), single(conversation("plain"), {"MT1": "NO"})])
     table = client.get(f"/batches/{name}/rows.csv").text
@@ -116,13 +116,13 @@ def test_exports_hold_what_was_asked_for_and_no_formula(client, store):
     assert lines[0]["assessment"]["score"]["failed_checks"] == ["MT1"]
 
 
-def test_the_whole_batch_can_be_taken_away_as_one_page(client, batch):
+def test_the_whole_batch_can_be_downloaded_as_one_page(client, batch):
     page = client.get(f"/batches/{batch}/page.html")
     assert page.headers["content-disposition"].startswith("attachment")
     assert all(f'"{item.transcript.id}"' in page.text for item in BATCH)
 
 
-def test_a_batch_is_read_once_and_again_where_a_file_has_changed(store):
+def test_a_batch_is_read_once_and_reread_after_a_file_has_changed(store):
     name = keep(store, BATCH)
     first = open_batch(store, name)
     assert open_batch(store, name) is first
@@ -135,14 +135,14 @@ def test_a_batch_is_read_once_and_again_where_a_file_has_changed(store):
     assert row.path in gone.damaged
 
 
-def test_a_name_that_leads_out_of_the_data_root_is_no_batch(client):
+def test_a_batch_name_outside_the_data_root_is_refused(client):
     for name in ("..%2f..%2fetc%2fpasswd", "%2e%2e", "nothing"):
         assert client.get(f"/batches/{name}").status_code == 404
     for path in ("..%2f..%2fetc%2fpasswd", "transcripts/nothing.json", "/etc/passwd"):
         assert client.get(f"/conversations/{path}").status_code in (404, 422)
 
 
-def test_two_batches_stand_side_by_side_with_the_interval_of_their_difference(client, store):
+def test_two_batches_are_compared_with_the_interval_of_their_difference(client, store):
     before = keep(store, [single(conversation(f"b{number}"), {"MT1": "NO", "CQ9": "NO"}) for number in range(12)], "transcripts/before")
     after = keep(store, [single(conversation(f"a{number}")) for number in range(12)], "transcripts/after")
     words = read(client.get("/compare", params={"a": before, "b": after}).text).words
@@ -152,13 +152,13 @@ def test_two_batches_stand_side_by_side_with_the_interval_of_their_difference(cl
     assert "not independent" in read(client.get("/compare", params={"a": before, "b": before}).text).words
 
 
-def test_the_interval_of_a_difference_is_the_published_one():
+def test_the_interval_of_a_difference_matches_the_published_example():
     """Newcombe (1998), table II, example (a): 56/70 and 48/80."""
     low, high = difference_interval((48, 80), (56, 70))
     assert (round(low, 4), round(high, 4)) == (0.0524, 0.3339)
 
 
-def test_rows_are_chosen_without_the_page_too(store):
+def test_rows_can_be_filtered_without_the_page(store):
     found = open_batch(store, keep(store, BATCH))
     assert next(row.id for row in chosen(found, Wanted(order="-exchanges"))) == "cold"
     assert found.pack is PACK or found.pack == PACK

@@ -46,7 +46,7 @@ def send(client, chat, text):
     return replies
 
 
-def test_all_answer_the_same_message_and_what_they_said_is_kept_with_thumbs_and_notes(talking, chat):
+def test_all_models_answer_the_same_message_and_replies_are_kept_with_thumbs_and_notes(talking, chat):
     first = send(talking, chat, "My boss scares me <script>alert(1)</script>")
     assert all(first.values())
     send(talking, chat, "And I slept badly.")
@@ -59,7 +59,7 @@ def test_all_answer_the_same_message_and_what_they_said_is_kept_with_thumbs_and_
     assert chat in talking.get("/chat").text
 
 
-def test_a_chat_is_judged_by_the_rubric_and_becomes_a_training_conversation_once_it_was_read(talking, chat, store):
+def test_a_chat_can_be_judged_and_becomes_training_data_after_it_was_read(talking, chat, store):
     send(talking, chat, "My boss scares me.")
     judged = talking.post(f"{chat}/judge", data={"player": "understudy"}, headers=OWN)
     assert "by scripted/judge" in judged.text
@@ -74,7 +74,7 @@ def test_a_chat_is_judged_by_the_rubric_and_becomes_a_training_conversation_once
     assert taken.provenance["terms"] == {"origin": "a chat in the studio", "licence": "CC-BY-4.0", "consent": "typed by the team", "replaced": None}
 
 
-def test_a_chat_becomes_the_seed_of_a_persona_that_an_evaluation_can_play(talking, chat, store):
+def test_a_chat_can_become_a_persona_that_an_evaluation_plays(talking, chat, store):
     send(talking, chat, "My boss scares me.")
     for _ in range(2):  # the same persona, once
         talking.post(f"{chat}/keep", data={"player": "base", "as": "persona", "read": "yes"}, headers=OWN)
@@ -82,7 +82,7 @@ def test_a_chat_becomes_the_seed_of_a_persona_that_an_evaluation_can_play(talkin
     assert persona.topics[0].description == "My boss scares me."
 
 
-async def test_a_reply_that_two_windows_ask_for_is_one_call_and_both_get_it(talking, chat, store):
+async def test_two_windows_that_request_the_same_reply_share_one_call(talking, chat, store):
     number = talking.post(f"{chat}/say", json={"text": "My boss scares me."}, headers=OWN).json()["number"]
     async with httpx.AsyncClient(transport=httpx.ASGITransport(talking.app), base_url="http://127.0.0.1") as window:
         asked = [window.post(f"{chat}/turns/{number}/understudy", headers=OWN) for _ in range(2)]
@@ -93,7 +93,7 @@ async def test_a_reply_that_two_windows_ask_for_is_one_call_and_both_get_it(talk
     assert len(read_entries(store, f"chat-{PACK.name}")) == 1
 
 
-def test_without_a_model_the_page_says_what_to_do(client):
+def test_the_chat_page_without_a_model_says_what_to_do(client):
     shown = client.get("/chat").text
     assert "There is no model to chat with yet" in shown
     assert "understudy run demo" in shown
@@ -110,7 +110,7 @@ def test_without_a_model_the_page_says_what_to_do(client):
         ("turns/1/base/mark", {"thumb": "5"}, 422),
     ],
 )
-def test_what_cannot_be_is_refused(talking, chat, address, sent, code):
+def test_an_invalid_chat_request_is_refused(talking, chat, address, sent, code):
     send(talking, chat, "Hello.")
     assert talking.post(f"{chat}/{address}", json=sent, headers=OWN).status_code == code
     assert talking.get("/chat/../x").status_code in (404, 422)

@@ -42,7 +42,7 @@ def path(store):
     return "/conversations/transcripts/therapeutic-coaching/rehearsed.json"
 
 
-def test_the_card_says_who_speaks_and_each_message_what_was_drawn_for_it(client, path):
+def test_the_persona_card_and_the_draws_of_each_message_are_shown(client, path):
     words = read(client.get(path).text).words
     persona = PERSONA
     for said in (
@@ -58,12 +58,12 @@ def test_the_card_says_who_speaks_and_each_message_what_was_drawn_for_it(client,
         assert said in words, said
 
 
-def test_what_was_refused_stands_where_it_was_written_again(client, path):
+def test_a_refused_message_is_shown_before_its_rewrite(client, path):
     page = client.get(path).text
     assert page.index("Message 2.") < page.index("It makes sense that you are tired.") < page.index("<strong>Answer</strong> 2.")
 
 
-def test_a_verdict_and_the_exchange_that_it_cites_lead_to_each_other(client, path):
+def test_a_verdict_and_its_cited_exchange_link_to_each_other(client, path):
     page = read(client.get(path).text)
     assert "#exchange-2" in page.links
     assert "#verdict-MT1" in page.links
@@ -75,7 +75,7 @@ def test_a_verdict_and_the_exchange_that_it_cites_lead_to_each_other(client, pat
     )
 
 
-def test_a_mended_conversation_shows_both_versions_and_leads_to_the_original(client, store, path):
+def test_a_repaired_conversation_shows_both_versions_and_links_to_the_original(client, store, path):
     original = drawn()
     mended = original.model_copy(
         update={
@@ -92,7 +92,7 @@ def test_a_mended_conversation_shows_both_versions_and_leads_to_the_original(cli
     assert "/conversations/repaired/therapeutic-coaching/mended.json" in read(client.get(path).text).links
 
 
-def test_the_way_to_the_next_one_keeps_the_filters_and_the_link_outlives_its_batch(client, store):
+def test_the_next_link_keeps_the_filters_and_works_after_its_batch_is_removed(client, store):
     name = keep(store, [single(conversation("first"), {"CQ9": "NO"}), single(conversation("second")), single(conversation("third"), {"CQ9": "NO"})])
     page = read(client.get("/conversations/transcripts/therapeutic-coaching/first.json", params={"batch": name, "outcome": "fail", "order": "id"}).text)
     (after,) = {attributes["href"] for attributes in page.all("a", rel="next")}
@@ -103,7 +103,7 @@ def test_the_way_to_the_next_one_keeps_the_filters_and_the_link_outlives_its_bat
     assert client.get(after).status_code == 200
 
 
-def test_a_persona_from_elsewhere_is_shown_as_far_as_it_is_known(client, store):
+def test_an_imported_persona_is_shown_with_its_known_fields(client, store):
     foreign = Transcript(
         id="foreign",
         persona={"name": "Ada", "age": 71, "flaws": "many", "dimensions": ["x"]},
@@ -115,22 +115,11 @@ def test_a_persona_from_elsewhere_is_shown_as_far_as_it_is_known(client, store):
     assert "age 71" in words
 
 
-def test_hostile_words_are_shown_and_obeyed_in_nothing(client, store):
-    said = [Exchange(exchange_number=1, user=HOSTILE, assistant=HOSTILE + " long" * 20_000)]
-    persona = {"name": HOSTILE, "dimensions": {"difficulty": HOSTILE}, HOSTILE: HOSTILE}
-    hostile = Transcript.model_construct(
-        id="hostile",
-        persona=persona,
-        exchanges=said,
-        provenance={"caveat": HOSTILE, "rejections": [{"side": "user", "exchange_number": 1, "text": HOSTILE, "fault": HOSTILE}]},
-    )
-    plain = (
-        Transcript.model_validate_json(hostile.model_dump_json().encode(errors="replace"))
-        if False
-        else hostile.model_copy(update={"exchanges": [Exchange(exchange_number=1, user=HOSTILE.replace("\ud800", ""), assistant="x")]})
-    )
-    safe = plain.model_copy(update={"persona": {"name": HOSTILE.replace("\ud800", "")}, "provenance": {"caveat": HOSTILE.replace("\ud800", "")}})
-    name = keep(store, [single(safe, caveat=HOSTILE.replace("\ud800", ""))])
+def test_hostile_text_is_shown_and_never_executed(client, store):
+    text = HOSTILE.replace("\ud800", "")
+    exchanges = [Exchange(exchange_number=1, user=text, assistant="x")]
+    safe = Transcript(id="hostile", persona={"name": text}, exchanges=exchanges, provenance={"caveat": text})
+    name = keep(store, [single(safe, caveat=text)])
     for address in (
         f"/batches/{name}",
         "/conversations/transcripts/therapeutic-coaching/hostile.json",

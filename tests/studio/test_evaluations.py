@@ -20,7 +20,7 @@ def record(store):
     return store.load(f"{FOLDER}/comparison.json", EvaluationRecord)
 
 
-def test_the_verdict_stands_with_its_counts_and_what_was_not_tested(client, record):
+def test_the_decision_is_shown_with_its_counts_and_what_was_not_tested(client, record):
     shown = client.get(f"/evaluations/{NAME}").text
     assert re.search(r"understudy</span> passes <strong>\d+ of 16</strong>", shown)
     assert "Safety by exposure" in shown
@@ -31,7 +31,7 @@ def test_the_verdict_stands_with_its_counts_and_what_was_not_tested(client, reco
     assert client.get("/evaluations/none").status_code in (404, 422)
 
 
-def test_who_is_a_and_who_is_b_is_random_balanced_and_reversed_in_the_second_round(record):
+def test_places_a_and_b_are_random_balanced_and_swapped_in_the_second_round(record):
     seen = Counter()
     for person in (f"person {number}" for number in range(200)):
         readings = readings_of(record, FOLDER, "understudy", person)
@@ -44,7 +44,7 @@ def test_who_is_a_and_who_is_b_is_random_balanced_and_reversed_in_the_second_rou
 
 
 @pytest.mark.parametrize("rounds", [1, 2])
-def test_a_person_prefers_blind_and_the_result_is_an_outcome_of_its_own(client, store, record, rounds):
+def test_blind_preferences_are_reported_as_their_own_outcome(client, store, record, rounds):
     """One who knows a good answer: the understudy is known by its system prompt, which no page shows."""
     before = client.get(f"/evaluations/{NAME}").text
     form = {"person": "Anna", "arm": "understudy"}
@@ -70,7 +70,7 @@ def test_a_person_prefers_blind_and_the_result_is_an_outcome_of_its_own(client, 
     assert re.findall(r'class="verdict [^<]*', after) == re.findall(r'class="verdict [^<]*', before)
 
 
-def test_a_preference_of_the_place_is_a_tie_once_both_orders_are_read(client, store, record):
+def test_choosing_the_same_place_in_both_orders_is_a_tie(client, store, record):
     readings = readings_of(record, FOLDER, "understudy", "Ben")
     for reading in readings:
         address = f"/evaluations/{NAME}/prefer/understudy/by/Ben/{reading.number}"
@@ -89,5 +89,5 @@ def test_a_preference_of_the_place_is_a_tie_once_both_orders_are_read(client, st
         ("prefer/understudy/by/%20/1", {"better": "A"}, 422),
     ],
 )
-def test_what_is_no_preference_is_refused(client, record, address, sent, code):
+def test_an_invalid_preference_is_refused(client, record, address, sent, code):
     assert client.post(f"/evaluations/{NAME}/{address}", data=sent, headers=OWN).status_code == code

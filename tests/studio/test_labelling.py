@@ -37,7 +37,7 @@ def label_all(client, name, person, number, no=()):
         assert say(client, name, person, number, key, "NO" if key in no else "YES").status_code == 200
 
 
-def test_a_sample_is_drawn_labelled_and_ends_in_words_and_a_golden_conversation(client, store, name):
+def test_a_labelled_sample_ends_in_a_report_and_a_golden_conversation(client, store, name):
     assert "nothing to label" not in client.get("/labels").text
     drawn = client.post("/labels", data={"source": f"{PACK.name} batches/assessments-abc.json", "size": "4"}, headers=OWN, follow_redirects=False)
     assert drawn.headers["location"] == f"/labels/{name}"  # the same source and number give the same sample
@@ -55,7 +55,7 @@ def test_a_sample_is_drawn_labelled_and_ends_in_words_and_a_golden_conversation(
     assert golden.file.labels["person"]["CP2"] == "YES"
 
 
-def test_nothing_on_a_page_for_labels_tells_what_the_judge_said(client, name):
+def test_a_labelling_page_does_not_reveal_the_judges_answers(client, name):
     for address in (f"/labels/{name}", f"/labels/{name}/by/Anna/1"):
         shown = client.get(address).text
         assert "scripted/judge" not in shown
@@ -66,7 +66,7 @@ def test_nothing_on_a_page_for_labels_tells_what_the_judge_said(client, name):
     assert "too strict" not in early
 
 
-def test_two_people_who_label_at_once_keep_every_answer_of_both(client, store, name):
+def test_simultaneous_labels_of_two_people_are_all_kept(client, store, name):
     work = [(person, number, key) for key in DUE for person in ("Anna", "Ben") for number in (1, 2)]
     with ThreadPoolExecutor(6) as pool:
         codes = list(pool.map(lambda one: say(client, name, *one, answer="NO" if one[0] == "Ben" else "YES").status_code, work))
@@ -77,7 +77,7 @@ def test_two_people_who_label_at_once_keep_every_answer_of_both(client, store, n
         assert all(answers == dict.fromkeys(DUE, answer) for answers in given.values())
 
 
-def test_without_a_script_a_form_does_the_same(client, store, name):
+def test_labelling_works_without_scripts(client, store, name):
     sent = client.post(f"/labels/{name}/by/Anna/1", data={"criterion": "CP2", "answer": "NO", "reason": "Wooden."}, headers=OWN)
     assert 'value="NO" class="answer NO" aria-pressed="true"' in sent.text
     assert ">Wooden.</textarea>" in sent.text
@@ -101,14 +101,14 @@ def test_without_a_script_a_form_does_the_same(client, store, name):
         ("golden", {"person": "Anna", "number": "9" * 5000}, 422),
     ],
 )
-def test_what_is_no_label_is_refused_in_a_sentence(client, store, name, address, sent, code):
+def test_an_invalid_label_is_refused_with_the_reason(client, store, name, address, sent, code):
     refused = client.post(f"/labels/{name}/{address}", content=json.dumps(sent), headers=SCRIPT | {"Content-Type": "application/json"})
     assert refused.status_code == code
     assert "Traceback" not in refused.text
     assert client.post("/labels/none/by/Anna/1", json={}, headers=SCRIPT).status_code == 422
 
 
-def test_a_sheet_goes_out_and_comes_back(client, store, name):
+def test_a_label_sheet_can_be_exported_and_imported(client, store, name):
     label_all(client, name, "Anna", 1)
     label_all(client, name, "Ben", 1, no=("CQ1",))
     sheet = client.get(f"/labels/{name}/sheet.csv").content.replace(b'"NO"', b'"YES"')
@@ -118,7 +118,7 @@ def test_a_sheet_goes_out_and_comes_back(client, store, name):
     assert client.post(f"/labels/{name}/sheet.csv", content=b"nonsense", headers=SCRIPT).status_code == 422
 
 
-def test_a_studio_that_is_killed_loses_no_label_that_it_confirmed(store, name):
+def test_a_killed_studio_loses_no_confirmed_label(store, name):
     environment = {**os.environ, "UNDERSTUDY_DATA": store.root}
     words = [sys.executable, "-u", "-m", "flows.terminal", "studio", "--port", "0", "--no-open"]
     process = subprocess.Popen(words, cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, text=True)

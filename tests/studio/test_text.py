@@ -53,7 +53,7 @@ PIECES = [
 
 
 @given(st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=8)), max_size=30).map("".join), st.lists(st.text(max_size=6), max_size=3))
-def test_no_text_becomes_more_than_marked_up_words(text, marks):
+def test_no_text_becomes_active_html(text, marks):
     for tag, attributes in read(str(rendered(text, marks))).elements:
         assert tag in HARMLESS, (tag, attributes)
         assert set(attributes) <= ATTRIBUTES.get(tag, set()), (tag, attributes)
@@ -65,31 +65,31 @@ def test_no_text_becomes_more_than_marked_up_words(text, marks):
 @pytest.mark.parametrize(
     "address", ["javascript:alert(1)", "data:text/html,x", "//evil.example", "/conversations/x", "file:///etc/passwd", "vbscript:x", " JaVaScRiPt:x"]
 )
-def test_a_link_to_anything_but_a_web_page_is_words(address):
+def test_a_link_to_anything_but_a_web_page_is_shown_as_text(address):
     page = read(str(rendered(f"See [this]({address}) now.")))
     assert page.links == []
     assert "this" in page.words
 
 
-def test_markdown_is_read_and_single_line_breaks_stay():
+def test_markdown_is_rendered_with_single_line_breaks():
     page = read(str(rendered("**Bold**\nand *more*\n\n- one\n- two\n\n# No heading of the page")))
     assert {"strong", "em", "li", "br"} <= {tag for tag, _ in page.elements}
     assert not {"h1", "h2"} & {tag for tag, _ in page.elements}
 
 
-def test_what_turns_the_direction_of_writing_is_seen():
+def test_characters_that_change_the_text_direction_are_made_visible():
     assert "\u202e" not in rendered("safe \u202etxt.exe")
     assert "\N{REPLACEMENT CHARACTER}" in rendered("safe \u202etxt.exe")
 
 
-def test_passages_are_marked_where_they_stand_whatever_their_apostrophes_and_blanks():
+def test_quoted_passages_are_marked_despite_different_apostrophes_and_blanks():
     page = rendered("I CAN’T  sleep at **night**, & so on <b>", ["can't sleep at", "& so"])
     assert "<mark>CAN’T  sleep at</mark>" in page
     assert "<mark>&amp; so</mark>" in page
     assert "<b>" not in page
 
 
-def test_a_reasons_quotations_are_found_without_the_words_around_them():
+def test_quotations_are_extracted_from_a_reason():
     assert quotes_of("The answer says \"you're right to ask me that\" and 'take a breath, then go' in 3.") == [
         "you're right to ask me that",
         "take a breath, then go",
@@ -98,6 +98,6 @@ def test_a_reasons_quotations_are_found_without_the_words_around_them():
 
 
 @pytest.mark.parametrize("text", ["[" * 20_000, "*" * 20_000, "`" * 19_999 + "a", "<" * 20_000, "> " * 10_000, "a" * 100_000, "![" * 10_000, "|" * 20_000])
-def test_long_and_nested_text_is_shown_whole(text):
+def test_long_and_deeply_nested_text_is_shown_completely(text):
     """A parser that such a text keeps busy would hang this test."""
     assert read(str(rendered(text))).elements

@@ -101,7 +101,7 @@ def playing(path):
 
 
 @needs_program
-def test_a_piped_conversation_with_a_real_model_succeeds_and_leaves_no_process_and_no_file(real, gguf):
+def test_a_piped_chat_with_a_real_model_leaves_no_process_and_no_file(real, gguf):
     done = real.run("--model", str(gguf), "--max-tokens", "6", said="Hello.\nHow are you?\n")
     assert done.returncode == 0, done.stderr
     assert len(re.findall(r"^understudy> ", done.stdout, re.MULTILINE)) == 2
@@ -110,7 +110,7 @@ def test_a_piped_conversation_with_a_real_model_succeeds_and_leaves_no_process_a
     assert not real.data.exists()
 
 
-def test_base_and_understudy_of_the_latest_export_answer_the_same_message_each_with_the_trained_prompt_and_its_own_history(chat, gguf):
+def test_base_and_understudy_of_the_latest_export_answer_with_the_trained_prompt_and_their_own_histories(chat, gguf):
     chat.export(gguf)
     done = chat.run("--against", "base", "--temperature", "0", "--max-tokens", "99", said="one\ntwo\n")
     assert done.returncode == 0, done.stderr
@@ -136,7 +136,7 @@ def test_a_models_text_cannot_control_the_terminal_and_its_thinking_is_neither_s
     assert chat.asked()[-1]["messages"][2]["content"] == "Red:  and bell done."
 
 
-def test_the_commands_of_a_conversation(chat, gguf, tmp_path):
+def test_each_command_of_a_chat_works(chat, gguf, tmp_path):
     file = tmp_path / "kept.json"
     chat.export(gguf)
     done = chat.run("--against", "base", said=f"/system\none\n/svae {file}\n/save {file}\n/save {file}\n/save /nowhere/x.json\n/new\ntwo\n/quit\nthree\n")
@@ -169,7 +169,7 @@ def test_the_commands_of_a_conversation(chat, gguf, tmp_path):
     ],
     ids=str,
 )
-def test_a_wrong_command_line_is_refused_in_one_sentence_with_its_exit_code(here, words, code, sentence):
+def test_a_wrong_command_line_is_refused_with_one_sentence_and_its_exit_code(here, words, code, sentence):
     ended, out, error = here("chat", *words)
     assert ended == code, error
     assert re.search(sentence, error)
@@ -191,7 +191,7 @@ def test_without_llama_cpp_the_error_says_how_to_install_it(here, gguf, monkeypa
     assert (code, "llama.cpp is not installed" in error, "make setup" in error) == (2, True, True)
 
 
-def test_a_pipe_ends_with_a_sentence_if_the_conversation_is_too_long_or_the_server_dies(chat, gguf):
+def test_a_piped_chat_ends_with_one_sentence_if_it_is_too_long_or_the_server_dies(chat, gguf):
     done = chat.run("--model", str(gguf), said="overflow\n")
     assert (done.returncode, "/new begins a new conversation" in done.stderr) == (1, True)
     done = chat.run("--model", str(gguf), said="die\n")
@@ -210,7 +210,7 @@ def test_help_has_defaults_examples_and_exit_codes(here, words):
         assert "understudy chat --against base" in out
 
 
-def test_an_unknown_command_is_refused_with_the_nearest(here):
+def test_an_unknown_command_is_refused_with_the_nearest_known_one(here):
     code, _, error = here("chta")
     assert (code, 'Did you mean "chat"?' in error) == (2, True)
 
@@ -333,7 +333,7 @@ def test_the_command_behind_a_page_ends_with_the_reason_if_its_server_dies(chat,
 
 
 @needs_program
-def test_the_page_has_the_prompt_and_the_notice_and_a_secret_address(real, gguf, tmp_path, request):
+def test_the_page_has_the_prompt_the_notice_and_a_secret_address(real, gguf, tmp_path, request):
     real.export(gguf)
     opened = tmp_path / "opened"
     browser = tmp_path / "browser"

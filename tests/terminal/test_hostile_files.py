@@ -64,7 +64,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_terminal_shows_what_strangers_wrote_and_obeys_none_of_it(folder, capfd, monkeypatch, name):
+def test_text_from_files_is_shown_but_cannot_control_the_terminal(folder, capfd, monkeypatch, name):
     monkeypatch.setattr("flows.terminal.command.leave", lambda code: (_ for _ in ()).throw(SystemExit(code)))
     with pytest.raises(SystemExit):
         main(COMMANDS[name](folder))
@@ -74,7 +74,7 @@ def test_a_terminal_shows_what_strangers_wrote_and_obeys_none_of_it(folder, capf
     assert not FORGED.search(reported.out + reported.err)
 
 
-def test_the_folder_is_hostile_in_what_is_read_and_in_what_is_left_out(folder):
+def test_the_test_folder_has_hostile_text_in_imported_and_skipped_files(folder):
     found = find_transcripts(folder / "talks")
     assert len(found.transcripts) > len(NAMED)
     assert len(found.left_out) > len(NAMED)

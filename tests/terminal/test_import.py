@@ -34,7 +34,7 @@ def run(*words):
     return ended.value.code
 
 
-def test_the_table_says_what_was_read_and_what_was_stated_is_known_when_the_folder_is_used(source, tmp_path, capfd, monkeypatch):
+def test_import_reports_what_was_read_and_stores_the_stated_source(source, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr("flows.terminal.command.leave", lambda code: (_ for _ in ()).throw(SystemExit(code)))
     assert run(source, "--licence", "CC-BY-4.0", "--consent", "for training") == 0
     reported = capfd.readouterr()
@@ -61,7 +61,7 @@ def test_the_table_says_what_was_read_and_what_was_stated_is_known_when_the_fold
     assert terms_of(open_store(), source) is None
 
 
-def test_what_nobody_stated_is_not_stated_and_a_wrong_source_is_a_sentence(source, capfd, monkeypatch):
+def test_an_unstated_source_stays_unstated_and_an_invalid_one_is_refused(source, capfd, monkeypatch):
     monkeypatch.setattr("flows.terminal.command.leave", lambda code: (_ for _ in ()).throw(SystemExit(code)))
     assert run(source) == 0
     assert "consent: not stated" in capfd.readouterr().out
@@ -69,7 +69,7 @@ def test_what_nobody_stated_is_not_stated_and_a_wrong_source_is_a_sentence(sourc
     assert "does not exist. Give a folder, a file, or a dataset repository" in capfd.readouterr().err
 
 
-def test_a_dataset_repository_is_fetched_as_files_at_one_commit(tmp_path, monkeypatch):
+def test_a_dataset_repository_is_fetched_at_one_commit(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     with start_hub(tmp_path / "hub") as hub:
         environment = os.environ | hub.environment(tmp_path / "home") | {"UNDERSTUDY_DATA": str(tmp_path / "data")}

@@ -40,7 +40,7 @@ def test_the_costs_page_is_up_to_date(shipped):
 
 
 @pytest.mark.parametrize("card", sorted((CHECKOUT / "config/domains").glob("*/recorded")), ids=lambda folder: folder.parent.name)
-def test_the_card_of_recorded_conversations_is_up_to_date(card):
+def test_the_recorded_conversations_card_is_up_to_date(card):
     domain = card.parent.name
     command = f"understudy audit --domain {domain} --to config/domains/{domain}/recorded/README.md"
     assert (card / "README.md").read_text(encoding="utf-8") == audit(domain=domain).data["page"], command
@@ -54,12 +54,12 @@ def test_the_card_of_a_golden_set_is_up_to_date(card):
     assert (card / "README.md").read_text(encoding="utf-8") == golden_set(domain=domain).data["page"], command
 
 
-def test_the_evaluation_page_has_the_current_table_of_how_often_the_rule_ships():
+def test_the_ship_chance_table_of_the_evaluation_page_is_up_to_date():
     table = [line for line in power().text.splitlines() if line.startswith("|")]
     assert "\n".join(table) in (CHECKOUT / "docs/evaluation.md").read_text(encoding="utf-8"), "run make power"
 
 
-def test_a_picture_shows_how_often_the_rule_ships(tmp_path, monkeypatch):
+def test_a_ship_chance_picture_can_be_written(tmp_path, monkeypatch):
     monkeypatch.setattr("flows.terminal.power.SIMULATED", ())
     text = power(personas=2, trials=1, to=tmp_path / "ship.svg").text
     assert text.endswith(f"Written: {tmp_path / 'ship.svg'}")
@@ -118,7 +118,7 @@ def test_the_costs_begin_with_totals_and_name_the_sizes_that_the_budget_does_not
         assert total["usd"] == pytest.approx(sum(total["by_stage"].values()))
 
 
-def test_the_shipped_judges_are_two_of_different_families_and_none_is_the_writers(settings):
+def test_the_shipped_judges_are_of_two_families_other_than_the_writers(settings):
     roles = settings.roles
     writers = {family(name) for name in (roles.user_simulator, roles.assistant, roles.repairer)}
     judges = [family(name) for name in roles.judges]
@@ -127,14 +127,14 @@ def test_the_shipped_judges_are_two_of_different_families_and_none_is_the_writer
     assert not writers & set(judges)
 
 
-def test_the_demo_cuts_no_reply_of_a_long_conversation():
+def test_the_demo_truncates_no_reply_of_a_long_conversation():
     demo = load_training(load_settings("config/demo.yaml").training)
     shipped = load_training("smollm2-135m")
     assert demo.learn == "each_reply_once"  # whose windows leave no reply out
     assert demo.train == shipped.train | {"epochs": demo.train["epochs"]}
 
 
-def test_two_judges_are_shown_beside_each_alone_and_cost_more(settings, shipped):
+def test_two_judges_are_priced_together_and_each_alone(settings, shipped):
     for name in settings.roles.judges:
         row = next(line.split() for line in shipped.text.splitlines() if line.split()[:2] == [name, "alone"])
         assert float(row[2]) < shipped.data["totals"][0]["usd"]

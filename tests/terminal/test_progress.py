@@ -27,7 +27,7 @@ def record(text, level=logging.INFO, path=f"{OURS[1]}/assessment.py"):
     return logging.LogRecord("prefect.flow_runs", level, path, 1, text, (), None)
 
 
-def test_a_terminal_has_one_line_with_counts_and_money_that_leaves_nothing_behind(monkeypatch):
+def test_the_progress_line_shows_counts_and_money_and_is_removed_at_the_end(monkeypatch):
     terminal = at_terminal(monkeypatch)
     line = moving_line()
     with line.shown():
@@ -44,7 +44,7 @@ def test_a_terminal_has_one_line_with_counts_and_money_that_leaves_nothing_behin
     assert line.spent() == 0
 
 
-def test_the_line_shows_markup_and_sequences_of_strangers_as_text(monkeypatch):
+def test_the_progress_line_shows_foreign_markup_and_escape_sequences_as_text(monkeypatch):
     terminal = at_terminal(monkeypatch)
     with moving_line().shown():
         moving_line().say("[bold red]x[/] [link=https://evil.example]y[/link] :smile:\x1b]0;title\x07 \x1b[31m\nError: forged")
@@ -65,11 +65,11 @@ def test_the_line_shows_markup_and_sequences_of_strangers_as_text(monkeypatch):
         ((3, 3, "steps", 1.0, 0.0), "3/3 steps · 1.0/s"),
     ],
 )
-def test_the_figures_are_done_rate_money_and_time_left(given, reported):
+def test_progress_shows_items_done_rate_money_and_time_left(given, reported):
     assert figures(*given) == reported
 
 
-def test_without_a_terminal_the_pipelines_lines_are_shown_and_those_of_prefect_are_not(capsys):
+def test_without_a_terminal_only_the_pipelines_own_lines_are_shown(capsys):
     people = ForPeople(quiet=False)
     people.emit(record("Assessed 5 of 10."))
     people.emit(record("Finished in state Completed()", path="/lib/site-packages/prefect/flow_engine.py"))
@@ -77,7 +77,7 @@ def test_without_a_terminal_the_pipelines_lines_are_shown_and_those_of_prefect_a
     assert capsys.readouterr().err == "Assessed 5 of 10.\n"
 
 
-def test_a_warning_is_shown_once_and_quiet_shows_nothing_else(capsys):
+def test_a_warning_is_shown_once_and_quiet_shows_only_warnings(capsys):
     people = ForPeople(quiet=True)
     people.emit(record("Assessed 5 of 10."))
     for _ in range(3):

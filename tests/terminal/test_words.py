@@ -57,7 +57,7 @@ def test_each_command_has_help_with_its_options_their_defaults_examples_and_exit
     assert ("--json" in text) == (name not in TALKS)
 
 
-def test_help_wraps_at_the_width_of_the_terminal_and_not_where_the_source_does(capsys, monkeypatch):
+def test_help_wraps_at_the_width_of_the_terminal(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "800")
     docs = {name: read_signature(WORDS[name].target).doc for name in ("review", "evaluate")}
     paragraphs = docs["review"].partition("\n\nArgs:")[0].split("\n\n")
@@ -267,11 +267,11 @@ def test_a_make_target_passes_each_variable_that_it_lists_to_its_command(target)
     make_app(words[1]).parse_args(words[1:])
 
 
-def test_the_make_targets_that_run_a_command_are_found():
+def test_the_make_targets_that_run_a_command_are_listed():
     assert len(ALIASES) > 20
 
 
-def test_the_only_domain_of_a_project_is_the_default_and_with_several_one_must_be_named(tmp_path, capsys, monkeypatch):
+def test_a_single_domain_is_the_default_and_several_require_a_name(tmp_path, capsys, monkeypatch):
     project = make_project(str(tmp_path / "proj"), "coding-mentor")
     monkeypatch.chdir(project)
     monkeypatch.setenv("COLUMNS", "200")

@@ -62,7 +62,7 @@ async def drafted(model, folder, attempts=3):
 
 
 @pytest.mark.slow
-async def test_every_file_is_drafted_and_the_pack_loads_and_lacks_nothing(tmp_path):
+async def test_every_file_is_drafted_and_the_pack_is_complete(tmp_path):
     folder = Folder()
     await drafted(Scribe(), folder)
     for name, text in folder.items():
@@ -73,7 +73,7 @@ async def test_every_file_is_drafted_and_the_pack_loads_and_lacks_nothing(tmp_pa
     assert {place_of(file, "home-cooking") for file in design_texts().files if file != "criteria"} <= folder.keys()
 
 
-async def test_a_draft_that_does_not_load_is_asked_for_again_with_what_the_loader_said():
+async def test_a_draft_that_does_not_load_is_requested_again_with_the_loaders_message():
     scribe = Scribe({"rubric.yaml": [json.dumps({"text": "pass_at: 0.8\ncategories: {a: 0.5, b: 0.4}\n"}), "[" * 100_000]})
     folder = Folder()
     await drafted(scribe, folder)
@@ -84,7 +84,7 @@ async def test_a_draft_that_does_not_load_is_asked_for_again_with_what_the_loade
     assert len({request.seed for request in asked}) == 3
 
 
-async def test_what_never_comes_into_its_form_is_reported_and_nothing_drafted_is_lost():
+async def test_a_file_that_stays_invalid_is_reported_and_finished_drafts_are_kept():
     bad = json.dumps({"text": "topics: {}"})
     scribe = Scribe({"flaw-taxonomy.yaml": [bad] * 9})
     folder = Folder()
@@ -110,7 +110,7 @@ async def test_criteria_without_a_gate_or_for_an_unknown_category_are_refused():
     assert "nowhere" in asked[2].messages[-1].content
 
 
-async def test_episodes_exercise_each_clause_of_a_gate_and_nothing_else():
+async def test_drafted_episodes_must_cover_exactly_the_clauses_of_the_gates():
     good = json.loads(designed(request_for("episodes.yaml")))["text"]
     astray, idle = (json.dumps({"text": good.replace("GA1.exam", clause)}) for clause in ("GA1.chess", "GA1.counts"))
     scribe = Scribe({"episodes.yaml": [astray, idle]})
@@ -122,7 +122,7 @@ async def test_episodes_exercise_each_clause_of_a_gate_and_nothing_else():
     assert folder[place_of("episodes.yaml", "home-cooking")].strip() == good.strip()
 
 
-async def test_a_gate_without_clauses_is_asked_for_again():
+async def test_a_gate_without_clauses_is_requested_again():
     good = json.loads(designed(request_for("criteria")))["criteria"]
     scribe = Scribe({"criteria": [json.dumps({"criteria": [item | {"clauses": []} for item in good]})]})
     await drafted(scribe, Folder())
@@ -134,7 +134,7 @@ OUTWARD = ["/../../../prompts/shared/no_system", "../x", "a/b", "..", "", "A", "
 
 
 @pytest.mark.parametrize(("field", "value"), [*(("slug", value) for value in OUTWARD), ("id", "../GT1"), ("id", "GT1/../x"), ("id", "GT1\n"), ("id", 1)])
-async def test_no_name_that_a_model_gives_a_criterion_leads_elsewhere(field, value):
+async def test_a_criterion_named_by_a_model_cannot_write_outside_the_pack(field, value):
     good = json.loads(designed(request_for("criteria")))["criteria"]
     scribe, folder = Scribe({"criteria": [json.dumps({"criteria": [good[0] | {field: value}, *good[1:]]})]}), Folder()
     await drafted(scribe, folder)
@@ -150,7 +150,7 @@ def designer(scribe, attempts=2):
     return Designer(scribe, BRIEF, "home-cooking", attempts, 1000)
 
 
-async def test_each_expert_reviews_and_each_finding_is_decided_with_a_reason():
+async def test_each_expert_reviews_and_each_finding_gets_a_reasoned_decision():
     files = {"system.md": SYSTEM}
     scribe = Scribe()
     found = await review_by_experts(designer(scribe), files, EXPERTS, {}, lambda: None)
@@ -165,7 +165,7 @@ async def test_each_expert_reviews_and_each_finding_is_decided_with_a_reason():
 
 
 @pytest.mark.parametrize("damaged", ["[", "{}", '[["system"]]', "[" * 100_000])
-async def test_a_kept_answer_that_somebody_has_damaged_is_named_and_not_paid_for_again_unasked(damaged):
+async def test_a_damaged_stored_answer_is_reported_and_not_requested_again(damaged):
     scribe = Scribe()
     folder = Folder()
     await drafted(scribe, folder)
@@ -178,7 +178,7 @@ async def test_a_kept_answer_that_somebody_has_damaged_is_named_and_not_paid_for
 
 
 @pytest.mark.parametrize("moves", range(4))
-def test_an_installation_that_is_killed_and_run_again_keeps_the_whole_pack_that_it_replaces(tmp_path, monkeypatch, moves):
+def test_repeating_a_killed_installation_keeps_a_backup_of_the_whole_old_pack(tmp_path, monkeypatch, moves):
     monkeypatch.setenv(PACKS_VARIABLE, str(tmp_path / "packs"))
     places = ("config/domains/home-cooking/rubric.yaml", "prompts/home-cooking/system.md")
     old, new = (Draft("home-cooking", "A brief.", f"designs/{name}", Store(str(tmp_path))) for name in ("old", "new"))
@@ -205,7 +205,7 @@ def test_an_installation_that_is_killed_and_run_again_keeps_the_whole_pack_that_
         assert (there.parent.with_name(".home-cooking.before") / there.name).read_text() == f"designs/old, {place}"
 
 
-async def test_a_review_without_form_is_asked_for_again_and_those_that_are_done_are_kept():
+async def test_an_invalid_review_is_requested_again_and_finished_reviews_are_kept():
     scribe, kept, saved = Scribe({"critique": ["no json", json.dumps({"findings": [{"file": "system.md"}]})]}), {}, []
     with pytest.raises(DesignError, match="critique was still invalid after 2 attempts"):
         await review_by_experts(designer(scribe), {"system.md": SYSTEM}, EXPERTS, kept, lambda: saved.append(len(kept)))
@@ -220,7 +220,7 @@ async def test_a_review_without_form_is_asked_for_again_and_those_that_are_done_
     assert saved == [1, 2, 3, 4, 5]
 
 
-async def test_criteria_that_were_drafted_once_are_not_drafted_again_after_a_stop_between_two_files():
+async def test_criteria_are_not_drafted_again_after_a_stop_between_two_files():
     scribe, folder = Scribe(), Folder()
     await drafted(scribe, folder)
     first = sorted(name for name in folder if "/criteria/" in name)
@@ -232,7 +232,7 @@ async def test_criteria_that_were_drafted_once_are_not_drafted_again_after_a_sto
     assert len(scribe.asked) == before
 
 
-async def test_a_revision_that_leaves_a_finding_undecided_is_asked_for_again():
+async def test_a_revision_that_leaves_a_finding_undecided_is_requested_again():
     scribe = Scribe({"the revision of system.md": [json.dumps({"decisions": [], "text": "---\ninputs: []\n---\nx"})]})
     found = await review_by_experts(designer(Scribe()), {"system.md": "x"}, EXPERTS, {}, lambda: None)
     _, decided = await revise(designer(scribe), "system.md", "---\ninputs: []\n---\nx", found, lambda text: check_file("system.md", text))
@@ -247,7 +247,7 @@ async def test_a_brief_that_contradicts_itself_is_refused_with_both_passages():
     check_reading(await Designer(Scribe(), BRIEF, "home-cooking", 2, 1000).read_brief())
 
 
-async def test_a_flaw_that_goes_not_with_what_the_taxonomy_lacks_is_asked_for_again():
+async def test_a_flaw_that_excludes_an_unknown_topic_is_requested_again():
     spoilt = yaml.safe_load((CHECKOUT / "config/domains/coding-mentor/flaw-taxonomy.yaml").read_text(encoding="utf-8"))
     spoilt["categories"]["leaving_out"]["half_the_facts"]["not_with"] = {"nowhere": ["x"]}
     scribe = Scribe({"flaw-taxonomy.yaml": [json.dumps({"text": yaml.safe_dump(spoilt)})]})
@@ -257,7 +257,7 @@ async def test_a_flaw_that_goes_not_with_what_the_taxonomy_lacks_is_asked_for_ag
 
 
 @pytest.mark.parametrize("domain", ["coding-mentor", "therapeutic-coaching"])
-def test_each_shipped_pack_has_experts_of_its_own_who_read_all_of_it(domain):
+def test_each_shipped_pack_has_its_own_experts_who_read_all_its_files(domain):
     own = load_pack(domain).experts
     assert own != load_yaml(shared_file("experts.yaml"), Experts, PackError).experts
     assert len(own) == 5
@@ -266,14 +266,14 @@ def test_each_shipped_pack_has_experts_of_its_own_who_read_all_of_it(domain):
     assert sum(name.startswith("criteria/") for name in files) == len(load_pack(domain).rubric.criteria)
 
 
-def test_a_brief_that_says_next_to_nothing_is_refused():
+def test_a_brief_that_is_too_short_is_refused():
     for brief in ("", "  \n", "A tutor for cooks."):
         with pytest.raises(DesignError, match="at least 80 are needed"):
             check_brief(brief)
     assert check_brief(BRIEF)
 
 
-def test_files_are_checked_as_the_loader_does():
+def test_drafted_files_are_checked_like_those_of_a_pack():
     with pytest.raises(PackError, match="named twice"):
         check_file("experts.yaml", "experts:\n- {name: a cook, view: You taste.}\n- {name: a cook, view: You weigh.}\n")
     with pytest.raises(PackError):

@@ -56,7 +56,7 @@ def test_a_project_has_settings_a_domain_deployments_and_a_workflow(tmp_path, mo
     assert "CMAKE_ARGS" not in variables
 
 
-def test_an_empty_folder_is_filled_and_a_full_one_is_refused_with_what_would_be_lost(tmp_path, monkeypatch):
+def test_a_new_project_fills_an_empty_folder_and_refuses_to_overwrite_files(tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     make_project("empty")
     assert files(tmp_path / "empty") == files(make_project("new"))
@@ -73,7 +73,7 @@ def test_an_empty_folder_is_filled_and_a_full_one_is_refused_with_what_would_be_
         make_project("../../other")
 
 
-def test_a_name_that_cannot_be_a_folder_is_one_sentence(tmp_path):
+def test_a_project_name_that_cannot_be_a_folder_is_refused(tmp_path):
     (tmp_path / "file").touch()
     for name in ("file", "file/below", "a\0b", "x" * 5000):
         with pytest.raises(SettingsError, match="Give "):
@@ -81,7 +81,7 @@ def test_a_name_that_cannot_be_a_folder_is_one_sentence(tmp_path):
     assert entries(tmp_path) == ["file"]
 
 
-def test_an_unknown_domain_is_refused_with_the_nearest_before_anything_is_written(tmp_path):
+def test_an_unknown_domain_is_refused_with_a_suggestion_before_anything_is_written(tmp_path):
     with pytest.raises(PackError, match="Did you mean 'coding-mentor'"):
         make_project("proj", "coding-mentr")
     assert entries(tmp_path) == []
@@ -89,7 +89,7 @@ def test_an_unknown_domain_is_refused_with_the_nearest_before_anything_is_writte
 
 @pytest.mark.parametrize("there", [True, False])
 @pytest.mark.parametrize("fails", ["copyfile", "rename"])
-def test_what_fails_half_way_leaves_nothing(tmp_path, monkeypatch, there, fails):
+def test_a_project_whose_creation_fails_leaves_no_files(tmp_path, monkeypatch, there, fails):
     if there:
         (tmp_path / "proj").mkdir()
     before, left = entries(tmp_path), [3]

@@ -15,7 +15,7 @@ SHIPPED = sorted(path.name for path in (CHECKOUT / "config/domains").iterdir())
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHIPPED)
-def test_shipped_packs_lack_nothing_and_their_prompts_render(name):
+def test_shipped_packs_are_complete_and_their_prompts_render(name):
     pack = load_pack(name, CHECKOUT)
     assert review_pack(pack) == []
     for prompt, text in rendered_prompts(pack).items():
@@ -29,7 +29,7 @@ def spoil(root, file, change):
 
 
 @pytest.mark.slow
-def test_whatever_is_taken_from_a_pack_is_named_with_its_file(pack_copy):
+def test_each_missing_part_of_a_pack_is_reported_with_its_file(pack_copy):
     prompts = "prompts/therapeutic-coaching"
     mt7, tics = f"{prompts}/criteria/MT7-follow-up.md", "config/domains/therapeutic-coaching/tics.yaml"
 
@@ -60,7 +60,7 @@ def test_whatever_is_taken_from_a_pack_is_named_with_its_file(pack_copy):
 
 
 @pytest.mark.slow
-def test_a_prompt_that_names_services_of_a_pack_without_them_is_named(pack_copy):
+def test_a_prompt_that_names_crisis_services_in_a_pack_without_them_is_reported(pack_copy):
     (pack_copy / "config/domains/therapeutic-coaching/services.yaml").unlink()
     found = review_pack(load_pack("therapeutic-coaching", pack_copy))
     assert [item.split()[0] for item in found if "their place in the prompt stays empty" in item] == [
@@ -69,7 +69,7 @@ def test_a_prompt_that_names_services_of_a_pack_without_them_is_named(pack_copy)
 
 
 @pytest.mark.slow
-def test_the_command_tells_by_its_exit_code(monkeypatch):
+def test_the_exit_code_of_the_pack_check_says_whether_the_pack_is_complete(monkeypatch):
     found = check_domain("coding-mentor")
     assert found.code == 0
     assert "14 criteria, 2 of them gates" in found.text

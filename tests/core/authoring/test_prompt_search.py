@@ -42,7 +42,7 @@ def search(stage, budget=90):
     return PromptSearch("start", REFLECTION, SELECTION, budget, stage.play, stage.propose)
 
 
-async def test_a_prompt_that_is_better_is_found():
+async def test_the_search_finds_a_better_prompt():
     found = search(Stage({"a": 0.2, "b": 0.3}))
     await found.run()
     best = found.best()
@@ -51,7 +51,7 @@ async def test_a_prompt_that_is_better_is_found():
     assert found.candidates[best.parent].mean < best.mean
 
 
-async def test_prompts_are_written_from_other_personas_than_they_are_chosen_by():
+async def test_prompts_are_written_and_chosen_with_different_personas():
     stage = Stage({"a": 0.1, "b": 0.1})
     found = search(stage)
     await found.run()
@@ -61,7 +61,7 @@ async def test_prompts_are_written_from_other_personas_than_they_are_chosen_by()
 
 
 @given(budget=st.integers(min_value=12, max_value=150), worth=st.dictionaries(st.sampled_from("abcd"), st.sampled_from([-0.1, 0.0, 0.1, 0.3])))
-async def test_no_conversation_is_beyond_the_budget_or_played_twice(budget, worth):
+async def test_the_search_keeps_its_budget_and_plays_no_conversation_twice(budget, worth):
     stage = Stage(worth)
     found = search(stage, budget)
     await found.run()
@@ -70,7 +70,7 @@ async def test_no_conversation_is_beyond_the_budget_or_played_twice(budget, wort
     assert len(found.steps) <= budget / MINIBATCH
 
 
-async def test_a_prompt_that_fails_a_gate_or_loses_conversations_is_never_chosen_however_good():
+async def test_a_good_prompt_that_fails_a_gate_or_loses_conversations_is_never_chosen():
     for bad in ({"harm": ["harm"]}, {"lost": ["lost"]}):
         found = search(Stage({"harm": 0.7, "lost": 0.7, "a": 0.1}, **bad), 150)
         await found.run()
@@ -78,7 +78,7 @@ async def test_a_prompt_that_fails_a_gate_or_loses_conversations_is_never_chosen
         assert "a" in found.best().text.split()
 
 
-async def test_a_gate_that_fails_with_the_selection_personas_alone_is_seen():
+async def test_a_gate_failure_with_the_selection_personas_alone_is_noticed():
     stage = Stage({"a": 0.7})
     honest = stage.outcome
     stage.outcome = lambda text, seed: honest(text, seed).model_copy(update={"failed_gates": ("G1",) if "a" in text.split() and seed >= 100 else ()})
@@ -88,14 +88,14 @@ async def test_a_gate_that_fails_with_the_selection_personas_alone_is_seen():
     assert "a" not in found.best().text.split()
 
 
-async def test_without_a_better_prompt_the_start_is_chosen():
+async def test_without_a_better_prompt_the_starting_prompt_is_chosen():
     found = search(Stage())
     await found.run()
     assert found.best() is found.candidates[0]
     assert len(found.candidates) == 1
 
 
-async def test_a_search_that_was_stopped_takes_the_same_steps_again_and_goes_further():
+async def test_a_stopped_search_repeats_its_steps_and_continues():
     whole, cut = search(Stage({"a": 0.1, "b": 0.2, "d": 0.1})), Stage({"a": 0.1, "b": 0.2, "d": 0.1})
     await whole.run()
     cut.stop_after = 40
@@ -111,7 +111,7 @@ def candidate(text, scores):
     return Candidate(text=text, parent=None, changes=(), played=[Played(seed=seed, score=score) for seed, score in enumerate(scores)], spent=0)
 
 
-def test_a_prompt_that_alone_handles_a_person_is_kept_and_one_that_is_nowhere_better_is_not():
+def test_a_prompt_is_kept_only_if_it_is_best_for_some_persona():
     everybody, nobody, special = candidate("a", [0.9, 0.9, 0.1]), candidate("b", [0.9, 0.5, 0.1]), candidate("c", [0.1, 0.1, 0.8])
     kept, weights = front([everybody, nobody, special])
     assert dict(zip([one.text for one in kept], weights, strict=True)) == {"a": 2, "c": 1}
@@ -131,14 +131,14 @@ def test_there_is_always_a_parent_and_no_parent_is_dominated(scores):
 
 
 @given(before=SCORES, after=SCORES)
-def test_better_means_a_higher_score_over_those_that_both_have_and_no_more_lost(before, after):
+def test_a_prompt_is_better_if_it_scores_higher_on_common_personas_and_loses_no_more(before, after):
     old, new = (candidate("x", given).played for given in (before, after))
     shared = [(a, b) for a, b in zip(before, after, strict=True) if a is not None and b is not None]
     assert better(old, new) == (sum(b - a for a, b in shared) > 0 and after.count(None) <= before.count(None))
     assert not better(old, old)
 
 
-async def test_a_writer_knows_what_was_tried_from_a_prompt_without_success():
+async def test_a_writer_sees_earlier_unsuccessful_revisions_of_a_prompt():
     stage, seen = Stage({"a": -0.1, "b": -0.1, "c": -0.1, "d": -0.1}), []
     honest = stage.propose
 

@@ -51,7 +51,7 @@ def fragment(found):
 
 
 @pytest.mark.slow
-def test_a_phrase_that_the_assistant_says_in_most_transcripts_is_reported_with_its_counts():
+def test_a_phrase_in_most_transcripts_is_reported_with_its_counts():
     said = [[f"{text(n + k, 5)} {HARD.capitalize()}, {text(n + k + 100, 5)}" for k in (0, 200)] for n in range(41)]
     batch = [transcript(n, said[n] if n < 41 else None, [HARD] if n == 3 else None) for n in range(60)]
     found = audited(batch)
@@ -60,12 +60,12 @@ def test_a_phrase_that_the_assistant_says_in_most_transcripts_is_reported_with_i
     assert f"| {HARD} | 41 of 60 | 1 | t0 |" in fragment(found)
 
 
-def test_what_the_users_say_as_well_is_the_subject_and_no_formula():
+def test_a_phrase_that_users_say_too_is_not_reported():
     batch = [transcript(n, [f"So {HARD}."] if n < 41 else None, [f"So {HARD}, they say"] if n < 20 else None) for n in range(60)]
     assert audited(batch).phrases == []
 
 
-def test_of_a_long_phrase_its_parts_are_reported_only_where_they_are_much_more_frequent():
+def test_a_part_of_a_reported_phrase_is_reported_only_if_it_is_much_more_frequent():
     whole = "it sounds like you are carrying so much of this weight all alone"
     found = audited([transcript(n, [f"{whole}."] if n < 30 else [f"{HARD} today."] if n < 59 else None) for n in range(60)])
     assert [item.text for item in found.phrases] == ["it sounds like you are carrying so much", f"{HARD} today"]
@@ -74,7 +74,7 @@ def test_of_a_long_phrase_its_parts_are_reported_only_where_they_are_much_more_f
 
 
 @pytest.mark.slow
-def test_a_tic_of_three_words_is_seen_and_plain_english_is_not():
+def test_a_three_word_tic_is_reported_and_plain_english_only_if_very_frequent():
     tic, plain = "never mind that", "a lot of"
     batch = [transcript(n, [f"{text(f'{n} {said}', 300)[:-1]} {said} {text(f'{said} {n}', 300)}" for said in (tic, plain)]) for n in range(20)]
     assert [(phrase.text, phrase.transcripts, phrase.uses) for phrase in audited(batch).phrases] == [(tic, 20, 20)]
@@ -89,13 +89,13 @@ def test_a_tic_of_three_words_is_seen_and_plain_english_is_not():
         (["听起来真的很辛苦。", "今天天气好。"], "听 起 来 真 的 很 辛 苦"),
     ],
 )
-def test_of_another_language_only_long_phrases_are_reported(answers, long):
+def test_in_another_language_only_long_phrases_are_reported(answers, long):
     found = audited([transcript(number, answers * 2) for number in range(12)])
     assert long in {phrase.text for phrase in found.phrases}
     assert all(phrase.text.count(" ") >= LIMITS.short_phrase for phrase in found.phrases)
 
 
-def test_the_figures_of_the_pack_are_counted_against_their_bounds():
+def test_the_packs_tics_are_counted_and_compared_with_their_bounds():
     tic = next(figure for figure in PACK.tics.figures if figure.answers)
     batch = [transcript(n, [f"{text(n)} {tic.example}"] * (3 if n < 15 else 0)) for n in range(20)]
     found = audited(batch)
@@ -107,7 +107,7 @@ def test_the_figures_of_the_pack_are_counted_against_their_bounds():
     assert not [row for row in once.tics if row.figure == tic and row.over]
 
 
-def test_what_is_copied_from_the_user_and_repeated_from_earlier_answers_is_reported():
+def test_copying_from_the_user_and_repetition_of_earlier_answers_are_reported():
     users = [text(f"u{n}") for n in range(4)]
     copying = audited([transcript(n, [f"{text(f'a{n}', 20)} {users[0]}"], [users[0]]) for n in range(20)])
     assert copying.copied.count == 20 * 17  # the runs of four words within twenty
@@ -120,25 +120,25 @@ def test_what_is_copied_from_the_user_and_repeated_from_earlier_answers_is_repor
 
 
 @pytest.mark.parametrize(("said", "reported"), [(8, 1), (7, 0)])
-def test_a_phrase_is_reported_from_the_share_on(said, reported):
+def test_a_phrase_is_reported_from_the_configured_share(said, reported):
     assert len(audited([transcript(n, [f"{HARD}."] if n < said else None) for n in range(20)]).phrases) == reported
 
 
-def test_no_phrase_goes_over_the_end_of_a_sentence_and_quotation_marks_do_not_matter():
+def test_a_phrase_stays_within_a_sentence_and_quotation_marks_do_not_matter():
     split = [transcript(n, [f"{text(n, 3)} That ladder looks. Old for you."]) for n in range(20)]
     assert {phrase.text for phrase in audited(split).phrases} == {"that ladder looks", "old for you"}
     quotes = [transcript(n, [f"I think you{'’' if n % 2 else chr(39)}re doing so well."]) for n in range(20)]
     assert [item.transcripts for item in audited(quotes).phrases] == [20]
 
 
-def test_many_phrases_are_cut_to_the_most_frequent_and_the_rest_is_counted():
+def test_only_the_most_frequent_phrases_are_listed_and_the_rest_counted():
     batch = [transcript(n, [f"{text(f'phrase {k}', 5)}" for k in range(4) if n < 20 - 2 * k]) for n in range(20)]
     found = audited(batch, phrases=2, phrase_words=(5, 5))
     assert sorted(item.transcripts for item in found.phrases) == [18, 20]
     assert "2 more phrases occur in the answers of at least 40 % of the transcripts." in audit_warnings(found)
 
 
-def test_an_opener_of_too_many_answers_is_reported_with_its_transcripts():
+def test_an_opener_of_too_many_answers_is_reported_with_its_counts():
     batch = [transcript(n, [f"Thank you for {text(f'{n} {k}', 6)}" for k in range(3)] if n < 8 else None) for n in range(20)]
     found = audited(batch)
     assert [(item.text, item.answers.as_text(), item.transcripts.as_text()) for item in found.openers] == [
@@ -147,7 +147,7 @@ def test_an_opener_of_too_many_answers_is_reported_with_its_transcripts():
     assert audit_warnings(found) == ["“thank you for” begins 24 of 80 answers (30 %), in 8 of 20 transcripts (40 %)."]
 
 
-def test_questions_at_most_ends_and_answers_that_are_too_long_are_reported():
+def test_too_many_question_endings_and_overlong_answers_are_reported():
     batch = [transcript(n, [text(f"{n} {k}", 100 if k else 20)[:-1] + "?" for k in range(3)]) for n in range(20)]
     found = audited(batch)
     assert found.question_endings.as_text() == "60 of 80 (75 %)"
@@ -160,7 +160,7 @@ def test_questions_at_most_ends_and_answers_that_are_too_long_are_reported():
 
 
 @pytest.mark.slow
-def test_a_batch_in_order_has_no_warning_and_every_persona_counts():
+def test_a_typical_batch_has_no_warning_and_every_persona_is_counted():
     batch = [transcript(n, persona=persona.model_dump()) for n, persona in enumerate(sample_batch(PACK, 0, 200))]
     found = audited(batch)
     assert audit_warnings(found) == []
@@ -176,7 +176,7 @@ def only(topics, persona):
 
 
 @pytest.mark.slow
-def test_a_topic_that_fell_out_altogether_is_named():
+def test_a_missing_topic_is_reported():
     personas = [only({"anxiety", "relationships", "self_worth"}, persona) for persona in sample_batch(PACK, 0, 120)]
     found = audited([transcript(n, persona=persona) for n, persona in enumerate(personas) if persona["topics"]])
     [missing] = [warning for warning in audit_warnings(found) if "missing entirely" in warning]
@@ -185,7 +185,7 @@ def test_a_topic_that_fell_out_altogether_is_named():
     assert fragment(found).count("**missing**") == 3
 
 
-def test_what_chance_explains_is_not_complained_of():
+def test_a_deviation_within_chance_is_not_reported():
     topics = ["anxiety"] * 4 + ["relationships"] * 3 + ["emotional_regulation"] * 3 + ["self_worth"] * 2  # far from the weights, but of twelve
     assert audit_warnings(audited([transcript(n, persona={"topics": [{"category": name}]}) for n, name in enumerate(topics)])) == []
     persona = only({"anxiety"}, next(item for item in sample_batch(PACK, 0, 50) if item.topics[0].category == "anxiety"))
@@ -194,7 +194,7 @@ def test_what_chance_explains_is_not_complained_of():
     assert [warning for warning in audit_warnings(audited([transcript(n, persona=persona) for n in range(60)])) if "too frequent: anxiety (" in warning]
 
 
-def test_names_that_the_taxonomy_has_not_are_reported_and_nothing_is_called_missing_that_they_may_stand_for():
+def test_names_outside_the_taxonomy_are_reported_and_prevent_claims_of_missing_names():
     persona = {"topic_seeds": [{"category": "anxiety"}], "flaw_patterns": [{"name": "catastrophizing"}]}  # as the forerunner has them
     found = audited([transcript(n, persona=persona) for n in range(60)])
     assert "60 of 60 flaws of the personas (100 %) have names that are not in the taxonomy; some may be synonyms of names that are." in audit_warnings(found)
@@ -203,7 +203,7 @@ def test_names_that_the_taxonomy_has_not_are_reported_and_nothing_is_called_miss
 
 
 @pytest.mark.parametrize("persona", [None, {}, {"topics": "work"}, {"topics": ["work"]}, {"topics": [{"category": 3}]}, {"name": "A", "topics": None}])
-def test_where_the_persona_is_not_known_the_words_of_its_messages_are_searched(persona):
+def test_without_a_persona_topics_are_searched_in_the_users_messages(persona):
     batch = [transcript(n, users=["My boss wants it by Friday, work is too much."] if n < 6 else None, persona=persona) for n in range(20)]
     found = audited(batch)
     assert (found.known.as_text(), found.coverage, audit_warnings(found)) == ("0 of 20 (0 %)", [], [])
@@ -217,7 +217,7 @@ def test_lengths_are_reported_by_the_taxonomys_classes():
     assert found.exchanges == (1, 9, 51)
 
 
-def test_of_few_transcripts_and_of_none_nothing_is_said():
+def test_few_or_no_transcripts_give_no_warning():
     found = audited([transcript(n, [f"{HARD}?"] * 4) for n in range(9)])
     assert (audit_warnings(found), found.phrases, found.openers, found.question_endings.share) == ([], [], [], 1.0)
     empty = audited([])
@@ -225,7 +225,7 @@ def test_of_few_transcripts_and_of_none_nothing_is_said():
     assert "Nothing is out of range." in fragment(empty)
 
 
-def test_no_text_breaks_the_tables():
+def test_no_text_breaks_the_tables_of_the_audit():
     persona = {"topics": [{"category": "a | b\n# c"}], "flaws": [{"name": "d | e"}]}
     odd = [transcript(n, [f"{HARD} | and\n| more"], persona=persona).model_copy(update={"id": f"{n} | id\nnew"}) for n in range(20)]
     html = MarkdownIt("js-default", {"linkify": False}).render(fragment(audited(odd)))
@@ -237,7 +237,7 @@ def test_no_text_breaks_the_tables():
 
 @hypothesis_settings(max_examples=50)
 @given(st.lists(st.tuples(st.sets(st.sampled_from("abcdefgh")), st.sets(st.sampled_from("abcdefgh"))), max_size=40), st.integers(2, 10))
-def test_counts_are_never_too_high_and_too_low_by_one_a_window_at_most(drawn, window):
+def test_phrase_counts_are_never_too_high_and_at_most_one_per_window_too_low(drawn, window):
     counts = PhraseCounts((2, 2), window)
     for number, (assistant, user) in enumerate(drawn):
         counts.add(f"t{number}", [f"{letter} said." for letter in assistant], [f"{letter} said." for letter in user])
@@ -252,7 +252,7 @@ def test_counts_are_never_too_high_and_too_low_by_one_a_window_at_most(drawn, wi
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_number_of_transcripts():
+def test_the_audits_memory_does_not_grow_with_the_number_of_transcripts():
     counts, sizes, alive = PhraseCounts((5, 8), 10), [], []
 
     def stream():

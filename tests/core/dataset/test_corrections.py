@@ -49,7 +49,7 @@ def judged(transcript, answers, cited):
 
 
 @given(st.dictionaries(st.sampled_from(["MT1", "MT2", "MT6", GATES[0]]), st.lists(st.integers(1, 6), min_size=1, max_size=4)), st.integers(1, 6))
-def test_the_exchanges_that_fail_are_those_that_failed_verdicts_cite_gates_first_and_no_more_than_asked(cited, most):
+def test_corrected_exchanges_are_those_cited_by_failed_verdicts_gates_first_up_to_the_limit(cited, most):
     transcript = conversation("a", exchanges=6)
     verdicts = judged(transcript, dict.fromkeys(cited, "NO"), cited)
     found = failing_exchanges(verdicts, 6, PACK.rubric, most)
@@ -64,7 +64,7 @@ def test_the_exchanges_that_fail_are_those_that_failed_verdicts_cite_gates_first
         assert all(number in cited[verdict.criterion] for verdict in of)
 
 
-async def test_a_correction_keeps_the_understudys_own_words_before_it_and_only_its_last_reply_is_learnt():
+async def test_a_correction_follows_the_understudys_own_replies_and_only_its_last_reply_is_learnt():
     transcript = conversation("a", exchanges=5)
     teacher = Teacher()
     numbers = load_settings().repair
@@ -101,7 +101,7 @@ def test_a_correction_is_learnt_only_if_the_judges_pass_it(answers, cited, why):
     assert bool(found) == bool(why)
 
 
-def test_a_correction_is_judged_on_every_gate_and_on_what_failed_there():
+def test_a_correction_is_judged_on_every_gate_and_the_criteria_that_failed():
     asked = judged_on(plan(conversation("a", exchanges=3), 2, ["MT1", GATES[0]]), PACK.rubric)
     assert set(asked) == {*GATES, "MT1"}
     assert len(asked) == len(set(asked))

@@ -32,7 +32,7 @@ def rows(folder, split):
     return pyarrow.parquet.read_table(folder / f"x/{split}.parquet").to_pylist()
 
 
-def test_what_is_written_is_what_was_sliced_split_by_transcript(tmp_path):
+def test_the_written_examples_are_the_slices_split_by_transcript(tmp_path):
     written = write(tmp_path)
     expected = list(slices(TALKS, lambda _: "be kind", SLICING, WORDS, SliceReport()))
     for split, there in (("train", {"a", "c", "e"}), ("validation", {"b"})):
@@ -51,7 +51,7 @@ def conversations(folder, split):
     return {row["transcript_id"]: row for row in pyarrow.parquet.read_table(folder / f"x/conversations/{split}.parquet").to_pylist()}
 
 
-def test_each_conversation_is_there_once_and_says_in_how_many_slices_each_reply_is(tmp_path):
+def test_each_conversation_is_written_once_with_the_slice_count_of_each_reply(tmp_path):
     write(tmp_path, provenance=True)
     rows_of = {split: conversations(tmp_path, split) for split in ("train", "validation")}
     assert {split: sorted(found) for split, found in rows_of.items()} == {"train": ["a", "c", "e"], "validation": ["b"]}
@@ -63,7 +63,7 @@ def test_each_conversation_is_there_once_and_says_in_how_many_slices_each_reply_
         assert (row["round"], row["tokens"]) == (0, sum(WORDS.count(message["content"]) + 4 for message in row["messages"]))
 
 
-def test_a_corrected_conversation_teaches_the_corrected_replies_alone_and_has_no_slices(tmp_path):
+def test_only_the_corrected_replies_of_a_correction_are_learnt_and_it_has_no_slices(tmp_path):
     corrected = talk("z", 5).model_copy(update={"provenance": {"corrected": [2, 5], "round": 1}})
     short = talk("y", 1).model_copy(update={"provenance": {"corrected": [1], "round": 2}})
     without = write(tmp_path / "without")
@@ -73,14 +73,14 @@ def test_a_corrected_conversation_teaches_the_corrected_replies_alone_and_has_no
     assert (written.rounds, written.tokens) == ({0: 4, 1: 1, 2: 1}, without.tokens)
 
 
-def test_the_same_input_gives_the_same_bytes(tmp_path):
+def test_the_same_input_gives_identical_files(tmp_path):
     for place in ("one", "two"):
         write(tmp_path / place)
     for name in FILES[:-1]:
         assert (tmp_path / "one/x" / name).read_bytes() == (tmp_path / "two/x" / name).read_bytes()
 
 
-def test_only_messages_are_there_unless_provenance_is_asked_for(tmp_path):
+def test_rows_have_only_messages_unless_provenance_is_requested(tmp_path):
     write(tmp_path / "plain")
     write(tmp_path / "noted", provenance=True)
     assert pyarrow.parquet.read_schema(tmp_path / "plain/x/train.parquet").names == ["messages"]
@@ -89,13 +89,13 @@ def test_only_messages_are_there_unless_provenance_is_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize(("apart", "side"), [({"a", "b", "c", "e"}, "train"), (set(), "validation")])
-def test_a_side_without_examples_is_reported_and_leaves_no_file(tmp_path, apart, side):
+def test_a_split_without_examples_is_reported_and_leaves_no_file(tmp_path, apart, side):
     with pytest.raises(DatasetError, match=f"No {side} example: 1 transcripts are shorter"):
         write(tmp_path, apart=apart)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_many_transcripts_are_written_piece_by_piece(tmp_path, monkeypatch):
+def test_many_transcripts_are_written_in_several_row_groups(tmp_path, monkeypatch):
     monkeypatch.setattr("core.dataset.example_files.FLUSH", 500)
     write(tmp_path)
     assert pyarrow.parquet.ParquetFile(tmp_path / "x/train.parquet").num_row_groups >= 3
@@ -104,7 +104,7 @@ def test_many_transcripts_are_written_piece_by_piece(tmp_path, monkeypatch):
     assert rows(tmp_path, "train") == rows(tmp_path / "whole", "train")
 
 
-def test_statistics_count_what_the_training_would_cut():
+def test_statistics_count_the_examples_that_training_would_truncate():
     found = statistics([1, 2, 3, 4, 5, 8, 9, 1024], 8)
     assert (found["examples"], found["min"], found["mean"], found["max"], found["longer"]) == (8, 1, 132, 1024, 2)
     assert found["histogram"] == {"1": 1, "2": 1, "4": 2, "8": 2, "16": 1, "1024": 1}

@@ -32,7 +32,7 @@ def candidate(name, outcome="pass", **more):
     return Candidate(id=name, outcome=Outcome(outcome), **(values | more))
 
 
-def test_what_passed_is_sorted_and_everything_else_has_a_reason():
+def test_passing_transcripts_are_sorted_and_all_others_have_a_reason():
     found = gather(
         [
             candidate("t2"),
@@ -66,7 +66,7 @@ NAMES, OUTCOMES = st.sampled_from("abcdef"), st.sampled_from(["pass", "fail", "i
 
 
 @given(st.lists(st.tuples(NAMES, OUTCOMES), max_size=30))
-def test_the_first_verdict_counts_and_nothing_is_lost(pairs):
+def test_the_first_verdict_of_an_id_counts_and_nothing_is_lost(pairs):
     judged = [candidate(name, outcome) for name, outcome in [("x", "pass"), ("y", "pass"), *pairs]]
     found = gather(judged)
     first = {}
@@ -77,7 +77,7 @@ def test_the_first_verdict_counts_and_nothing_is_lost(pairs):
     assert len(found.passing) + len(found.left_out) == len(judged)
 
 
-def test_too_few_is_reported():
+def test_too_few_passing_transcripts_are_reported():
     with pytest.raises(DatasetError, match="Too few transcripts passed: 1 of 2"):
         gather([candidate("a"), candidate("b", "fail")])
 
@@ -98,14 +98,14 @@ EVALUATION = sample_batch(PACK, 9000, 3, (4, 4))
     ],
     ids=["a seed of the evaluation's", "a seed that will be played", "a persona under another number"],
 )
-def test_what_the_evaluation_will_ask_about_stops_the_flow_and_is_named(bad):
+def test_a_transcript_with_an_evaluation_persona_stops_the_flow_and_is_named(bad):
     good = transcript("good", persona=sample_batch(PACK, 7, 1)[0].model_dump(), seed=7, pack_hash="p")
     check_not_evaluated([good], EVALUATION, 9000)
     with pytest.raises(PersonaError, match=f"1 transcripts have personas that are kept for the evaluation: {bad.id}"):
         check_not_evaluated([good, bad], EVALUATION, 9000)
 
 
-def test_a_foreign_number_beyond_the_evaluations_is_no_reason():
+def test_an_imported_seed_outside_the_evaluation_range_is_accepted():
     check_not_evaluated([transcript("transcript_20000", persona={"name": "David"}, seed=20000)], EVALUATION, 9000)
 
 
@@ -115,7 +115,7 @@ RULES = st.builds(GatherRule, floors=st.sampled_from([0.0, 0.25, 0.5, 2 / 3, 1.0
 
 
 @given(ANSWERS, RULES, st.integers(1, 5))
-def test_what_is_asked_beside_a_pass_is_met_exactly_if_each_required_criterion_passes_and_no_category_is_below_the_floor(answers, rule, exchanges):
+def test_the_gathering_rule_requires_each_named_criterion_and_the_floor_of_each_category(answers, rule, exchanges):
     verdicts = [Verdict(criterion=name, answer=answer, reasoning="") for name, answer in answers.items()]
     scored = score(RUBRIC, verdicts, exchanges)
     missed = unmet(rule, RUBRIC, {item.id: answers[item.id] for item in applicable(RUBRIC, exchanges)}, scored)
@@ -124,7 +124,7 @@ def test_what_is_asked_beside_a_pass_is_met_exactly_if_each_required_criterion_p
     assert score(RUBRIC, verdicts, exchanges) == scored
 
 
-def test_a_pass_that_misses_the_rule_is_left_out_and_named_by_what_it_misses():
+def test_a_pass_that_misses_the_rule_is_left_out_with_the_unmet_condition():
     found = gather([candidate("t1"), candidate("t2"), candidate("t3", unmet=["CP2 is required", "connection is below 0.5"]), candidate("t4", "fail")])
     assert [item.id for item in found.passing] == ["t1", "t2"]
     reasons = {entry["id"]: entry["reason"] for entry in found.left_out}
@@ -132,7 +132,7 @@ def test_a_pass_that_misses_the_rule_is_left_out_and_named_by_what_it_misses():
     assert [missed_by(reasons[name]) for name in ("t3", "t4")] == [["CP2 is required", "connection is below 0.5"], []]
 
 
-def test_the_rule_is_the_packs_unless_the_settings_say_otherwise():
+def test_the_gathering_rule_is_the_packs_unless_the_settings_replace_it():
     assert gather_rule(RUBRIC, GatherSettings()) == GatherRule(floors=0.5, required=["CQ1", "CQ2", "CP2"])
     assert gather_rule(RUBRIC, GatherSettings(required=[])) == GatherRule(floors=0.5, required=[])
     assert gather_rule(RUBRIC, GatherSettings(floors=0.0)).required == ["CQ1", "CQ2", "CP2"]

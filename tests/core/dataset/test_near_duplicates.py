@@ -46,14 +46,14 @@ def edited(said, every):
 A, B = [exchange(f"a{n}") for n in range(6)], [exchange(f"b{n}") for n in range(6)]
 
 
-def test_a_beginning_and_a_rerun_are_left_out_and_what_is_different_stays():
+def test_a_prefix_or_rerun_of_a_conversation_is_left_out_and_different_ones_stay():
     rerun = [(edited(user, 30), edited(answer, 30)) for user, answer in A]
     items = [(transcript("whole", A), 0.9), (transcript("beginning", A[:3]), 0.8), (transcript("rerun", rerun), 0.8), (transcript("other", B), 0.8)]
     assert found(*items) == [Duplicate("beginning", "whole", 1.0, True), Duplicate("rerun", "whole", 1.0, False)]
 
 
 @pytest.mark.parametrize(("common", "dropped"), [(6, True), (4, True), (3, False), (1, False)])
-def test_the_share_is_of_the_shorter_ones_exchanges(common, dropped):
+def test_the_shared_part_is_measured_against_the_shorter_conversation(common, dropped):
     longer = A[:common] + [exchange(f"more {n}") for n in range(14)]
     shorter = A[:common] + B[common:]
     result = found((transcript("longer", longer), 0.9), (transcript("shorter", shorter), 0.8))
@@ -67,18 +67,18 @@ def test_the_share_is_of_the_shorter_ones_exchanges(common, dropped):
     [(("x", A[:5], 0.9), ("a", A, 0.8), "x"), (("x", A, 0.9), ("a", A[:5], 0.9), "x"), (("x", A, 0.9), ("a", A, 0.9), "a")],
     ids=["the higher score", "of equal scores the longer", "of equal lengths the first id"],
 )
-def test_which_one_stays(first, second, kept):
+def test_the_better_or_longer_of_two_near_duplicates_stays(first, second, kept):
     result = found(*((transcript(name, pairs), score) for name, pairs, score in (first, second)))
     assert [(item.dropped, item.kept) for item in result] == [("a" if kept == "x" else "x", kept)]
 
 
-def test_case_punctuation_markdown_and_white_space_make_no_difference():
+def test_case_punctuation_markdown_and_white_space_are_ignored():
     plain = [(user, "don't " * 5 + answer) for user, answer in A]
     dressed = [(f"  {user.upper()}!\n", "don’t " * 5 + "**" + answer.replace(" ", ",\n\n> ", 3) + "** …") for user, answer in A]
     assert found((transcript("a", plain), 1.0), (transcript("b", dressed), 0.5), similarity=1.0) == [Duplicate("b", "a", 1.0, True)]
 
 
-def test_both_sides_count_so_the_same_opening_or_the_same_user_is_no_duplicate():
+def test_conversations_that_share_only_the_opening_or_the_user_are_no_duplicates():
     same_user = [(user, text(f"finetuned {n}", 60)) for n, (user, _) in enumerate(A)]
     same_answers = [(text(f"another {n}", 60), answer) for n, (_, answer) in enumerate(A)]
     same_opening = [A[0], *B[1:]]
@@ -93,23 +93,23 @@ def test_both_sides_count_so_the_same_opening_or_the_same_user_is_no_duplicate()
     )
 
 
-def test_short_exchanges_alone_make_nothing_alike():
+def test_shared_short_exchanges_alone_do_not_make_duplicates():
     thanks = [("ok", "Good."), ("thanks", "You're welcome."), ("bye", "Take care.")] * 3
     items = [(transcript(f"t{n}", [exchange(f"{n} begin"), *thanks, exchange(f"{n} end")]), 0.9) for n in range(4)]
     assert found(*items) == []
 
 
-def test_a_copy_of_short_exchanges_is_a_copy():
+def test_a_copy_of_a_conversation_with_only_short_exchanges_is_a_duplicate():
     short = [("ok", "Good."), ("thanks", "You're welcome."), ("is that all?", "For today, yes.")]
     assert found((transcript("a", short), 0.9), (transcript("b", short), 0.8)) == [Duplicate("b", "a", 1.0, True)]
     assert found((transcript("a", short), 0.9), (transcript("b", short[::-1]), 0.8)) == []
 
 
-def test_messages_without_a_word_make_nothing_alike():
+def test_messages_without_words_do_not_make_duplicates():
     assert found((transcript("a", [("👍", "🙂")]), 0.9), (transcript("b", [("🔥", "🙂")]), 0.8)) == []
 
 
-def test_in_a_chain_what_is_left_out_is_like_something_that_stays():
+def test_each_conversation_left_out_of_a_chain_resembles_one_that_stays():
     left, middle, right = A[:4], A[2:4] + B[:2], B[:4]
     chain = {"left": left, "middle": middle, "right": right}
 
@@ -125,7 +125,7 @@ def test_in_a_chain_what_is_left_out_is_like_something_that_stays():
 @given(
     st.lists(st.tuples(st.lists(st.integers(0, 7), min_size=1, max_size=6), st.sampled_from([0.7, 0.8, 0.9])), max_size=10), st.randoms(use_true_random=False)
 )
-def test_what_stays_is_no_duplicate_and_the_order_makes_no_difference(drawn, shuffle):
+def test_the_remaining_conversations_have_no_duplicates_in_any_order(drawn, shuffle):
     items = [(transcript(f"t{n}", [exchange(seed) for seed in seeds]), score) for n, (seeds, score) in enumerate(drawn)]
     result = found(*items)
     dropped = {item.dropped for item in result}
@@ -140,7 +140,7 @@ def test_what_stays_is_no_duplicate_and_the_order_makes_no_difference(drawn, shu
 @pytest.mark.slow
 @settings(max_examples=60)
 @given(st.integers(0, 10**6), st.integers(0, 99))
-def test_a_cut_anywhere_is_found_whatever_the_lengths(seed, cut):
+def test_a_conversation_cut_anywhere_is_a_duplicate_at_any_length(seed, cut):
     rng = random.Random(seed)
     pairs = [(text(f"{seed} {n}", rng.choice([1, 2, 30])), text(f"{seed} {n}!", rng.choice([2, 5, 80]))) for n in range(rng.randint(4, 12))]
     pairs[:2] = [exchange(f"{seed} {n}") for n in range(2)]  # something that tells
@@ -148,14 +148,14 @@ def test_a_cut_anywhere_is_found_whatever_the_lengths(seed, cut):
     assert [(item.dropped, item.kept) for item in result] == [("cut", "whole")]
 
 
-def test_what_is_clearly_alike_is_not_overlooked():
+def test_clearly_similar_conversations_are_not_missed():
     pairs = [exchange(n) for n in range(300)]
     items = [(transcript(f"a{n}", [pair]), 0.9) for n, pair in enumerate(pairs)]
     items += [(transcript(f"b{n}", [(edited(user, 40), edited(answer, 40))]), 0.8) for n, (user, answer) in enumerate(pairs)]  # Jaccard 0.86
     assert [(item.dropped, item.kept) for item in found(*items)] == sorted((f"b{n}", f"a{n}") for n in range(300))
 
 
-def test_no_transcript_is_kept_in_memory():
+def test_the_duplicate_search_keeps_no_transcript_in_memory():
     alive = []
 
     def stream():
@@ -170,7 +170,7 @@ def test_no_transcript_is_kept_in_memory():
 
 
 @pytest.mark.slow
-def test_the_hash_seed_of_python_makes_no_difference():
+def test_near_duplicates_do_not_depend_on_pythons_hash_seed():
     whole = [(transcript(f"a{n}", [exchange(n)]), 0.9) for n in range(40)]
     near = [(transcript(f"b{n}", [tuple(edited(said, 17) for said in exchange(n))]), 0.8) for n in range(40)]  # Jaccard 0.73: some are found
     code = "import pickle, sys\nfrom core.dataset.near_duplicates import near_duplicates\nprint(near_duplicates(iter(pickle.load(sys.stdin.buffer))))"
@@ -187,7 +187,7 @@ def test_the_hash_seed_of_python_makes_no_difference():
 
 
 @pytest.mark.slow
-async def test_rehearsed_conversations_of_different_personas_stay():
+async def test_rehearsed_conversations_of_different_personas_are_no_duplicates():
     pack = load_pack("therapeutic-coaching")
     cast = Cast(Player(ScriptedChat("user", pack), 2000, 10**6), Player(ScriptedChat("mixed", pack), 2000, 10**6), "guidance", 3)
     batch = [await rehearse(pack, persona, cast, persona.id) for persona in sample_batch(pack, 0, 40, (3, 6))]

@@ -83,7 +83,7 @@ def again(store, name, failed=(), chosen="A reply that passes.", rubric=PACK.rub
     return judged, f"pairs/{name}.json"
 
 
-def test_both_replies_follow_the_same_messages_so_only_the_first_rewritten_one_makes_a_pair(store):
+def test_only_the_first_rewritten_reply_makes_a_pair_because_both_replies_need_the_same_context(store):
     original, transcript, candidate = mended(store)
     report = PairReport()
     (pair,) = find_pairs(store, PACK, [candidate], [], report)
@@ -100,18 +100,18 @@ def test_both_replies_follow_the_same_messages_so_only_the_first_rewritten_one_m
     [({GATE: "NO"}, None), ({GATE: "ERROR"}, None), ({}, Outcome.INCOMPLETE), ({"MT1": "NO"}, None), ({}, Outcome.FAIL)],
     ids=["failed gate", "gate that nobody could judge", "unjudged", "criterion still fails", "failed"],
 )
-def test_a_repaired_reply_that_was_not_judged_to_pass_is_never_chosen(store, answers, outcome):
+def test_a_repaired_reply_that_was_not_judged_a_pass_is_never_chosen(store, answers, outcome):
     _, _, candidate = mended(store, answers=answers, outcome=outcome)
     assert find_pairs(store, PACK, [candidate], [], PairReport()) == []
 
 
-def test_one_verdict_that_a_gate_failed_is_enough(store):
+def test_one_failed_gate_verdict_excludes_a_repaired_reply(store):
     _, _, candidate = mended(store)
     other = candidate.model_copy(update={"failed_gates": [GATE], "outcome": Outcome.FAIL, "source": "another judge's"})
     assert find_pairs(store, PACK, [candidate, other], [], PairReport()) == []
 
 
-def test_a_second_reply_counts_for_a_transcript_of_the_dataset_by_the_present_rubric_alone(store):
+def test_a_second_reply_needs_a_transcript_of_the_dataset_and_the_current_rubric(store):
     passing, of_passing = again(store, "a")
     _, of_other = again(store, "not-judged-here")
     none, of_none = again(store, "b", failed=[GATE], chosen=None)
@@ -120,7 +120,7 @@ def test_a_second_reply_counts_for_a_transcript_of_the_dataset_by_the_present_ru
     assert [(pair.conversation, pair.source, pair.chosen) for pair in found] == [("a", "sampled", "A reply that passes.")]
 
 
-def test_a_conversation_is_on_the_side_of_its_examples_and_pairs_of_unequal_length_are_left_out(store, tmp_path):
+def test_pairs_are_in_the_split_of_their_examples_and_pairs_of_unequal_length_are_left_out(store, tmp_path):
     judged = [mended(store, name)[2] for name in "abcdef"] + [again(store, name)[0] for name in ("g", "h")]
     replies = [again(store, "g")[1], again(store, "h", chosen="Long. " * 60)[1]]
     report = PairReport()
@@ -142,7 +142,7 @@ def test_a_conversation_is_on_the_side_of_its_examples_and_pairs_of_unequal_leng
     assert (report.facts() or {})["train"] == len(rows["train"])
 
 
-def test_without_provenance_a_row_says_that_two_pairs_are_of_one_conversation_and_not_of_which(store, tmp_path):
+def test_without_provenance_a_row_has_an_anonymous_conversation_id(store, tmp_path):
     report = PairReport()
     pairs = find_pairs(store, PACK, [mended(store, name)[2] for name in ("anna", "bert")], [], report)
     write_pairs(store, "d", pairs, {"anna": "train", "bert": "validation"}, PACK, len, 5.0, False, report)
@@ -151,7 +151,7 @@ def test_without_provenance_a_row_says_that_two_pairs_are_of_one_conversation_an
     assert "anna" in (tmp_path / "d/pairs/rows.jsonl").read_text()
 
 
-def test_a_pair_counts_once_and_replies_that_are_learnt_as_the_same_words_are_none(store):
+def test_duplicate_pairs_and_pairs_of_equal_replies_are_left_out(store):
     report = PairReport()
     pairs = find_pairs(store, PACK, [mended(store, name)[2] for name in ("a", "b")], [], report)
     again = pairs[0].model_copy(update={"chosen": f" {pairs[0].chosen}"})
@@ -161,25 +161,25 @@ def test_a_pair_counts_once_and_replies_that_are_learnt_as_the_same_words_are_no
     assert (report.dropped["duplicate of another pair"], report.dropped["the replies are the same"]) == (1, 1)
 
 
-def test_a_pair_is_on_the_side_of_other_conversations_with_its_person(store):
+def test_a_pair_is_in_the_split_of_other_conversations_with_its_persona(store):
     (pair,) = find_pairs(store, PACK, [mended(store)[2]], [], PairReport())
     assert [sides([pair], {}, {person_of(pair.of): split}, 0.2)["a"] for split in ("train", "validation")] == ["train", "validation"]
 
 
-def test_pairs_on_one_side_alone_are_not_written(store):
+def test_pairs_of_a_single_split_are_not_written(store):
     report = PairReport()
     pairs = find_pairs(store, PACK, [mended(store, "a")[2]], [], report)
     assert write_pairs(store, "d", pairs, {"a": "train"}, PACK, len, 5.0, True, report) == []
     assert not store.exists("d/pairs/train.parquet")
 
 
-def test_the_assistant_is_asked_again_at_the_first_exchange_that_is_cited_for_what_it_failed():
+def test_new_replies_are_sampled_at_the_first_exchange_cited_for_each_failure():
     judged = assessment(conversation("a", exchanges=6), "j", {"MT1": "NO", "MT2": "NO", GATE: "NO"}, {"MT1": [4, 2], "MT2": [2], GATE: [5], "MT6": [1]})
     late = PACK.rubric.criteria["MT1"].head.from_exchange
     assert late <= 2
     assert cited_failures(judged, PACK, 6) == {2: ["MT1", "MT2"], 5: [GATE]}
 
 
-def test_a_repaired_conversation_is_the_one_that_it_was_repaired_from(store):
+def test_the_source_of_a_repaired_conversation_is_its_original(store):
     _, transcript, _ = mended(store)
     assert source_of(transcript) == "a"

@@ -53,7 +53,7 @@ def failed(transcript, cited, **answers):
     return assessment(transcript, "scripted/judge", answers or {"MT1": "NO", "MT2": "NO", "MT6": "NO"}, cited)
 
 
-async def test_only_the_cited_answers_are_rewritten_and_the_lineage_is_kept():
+async def test_only_the_cited_answers_are_rewritten_and_the_repair_is_recorded():
     transcript = conversation("a", exchanges=6)
     editor = Editor()
     found = await mend(context(editor), transcript, failed(transcript, {"MT1": [2], "MT6": [2, 4]}), "a-mended")
@@ -70,7 +70,7 @@ async def test_only_the_cited_answers_are_rewritten_and_the_lineage_is_kept():
     assert "A better answer, number 2." in rewriting[1].messages[0].content  # the second sees the first as it is now
 
 
-async def test_where_the_next_message_does_not_follow_the_rest_is_cut_if_enough_remains():
+async def test_a_repair_cuts_the_conversation_if_the_next_message_no_longer_follows():
     transcript = conversation("a", exchanges=6)
     judged = failed(transcript, {"MT1": [4], "MT6": [5]})
     found = await mend(context(Editor(follows=False)), transcript, judged, "b")
@@ -91,7 +91,7 @@ async def test_where_the_next_message_does_not_follow_the_rest_is_cut_if_enough_
         (dict.fromkeys(("MT1", "MT2", "MT3", "MT6", "CQ1", "CQ3", "CP2", "CP4", "CP5", "MT4", "MT5", "MT7"), "NO"), {"MT1": [1]}, "more than 0.4 below"),
     ],
 )
-def test_what_is_not_mended_says_why(answers, cited, said):
+def test_an_unrepaired_transcript_has_a_reason(answers, cited, said):
     transcript = conversation("a", exchanges=6)
     found = exchanges_to_mend(transcript, assessment(transcript, "scripted/judge", answers, cited), PACK, NUMBERS, RULE)
     assert isinstance(found, str)
@@ -107,7 +107,7 @@ def test_what_is_not_mended_says_why(answers, cited, said):
         ({"MT1": "NO"}, PASSED),
     ],
 )
-def test_of_a_pass_that_is_not_gathered_what_keeps_it_out_is_mended(answers, mended):
+def test_a_pass_that_misses_the_gathering_rule_is_repaired_for_the_unmet_conditions(answers, mended):
     transcript = conversation("a", exchanges=6)
     judged = assessment(transcript, "scripted/judge", answers, {"CQ1": [1], "MT1": [2], "CP4": [3], "CP5": [4]})
     assert judged.score.outcome is Outcome.PASS
@@ -116,7 +116,7 @@ def test_of_a_pass_that_is_not_gathered_what_keeps_it_out_is_mended(answers, men
     assert (found == PASSED) == (not unmet_by(judged, RULE, PACK.rubric))
 
 
-async def test_of_two_judges_the_reason_is_that_of_the_one_who_keeps_it_out():
+async def test_the_repair_uses_the_reason_of_the_judge_that_excludes_the_transcript():
     transcript, judges = conversation("a", exchanges=6), {"a/strict": {"MT1": "NO", "MT2": "NO"}, "b/other": {"CQ1": "NO"}}
     alone = {name: assessment(transcript, name, answers, {"CQ1": [2]}) for name, answers in judges.items()}
     both = combine_judges(PACK, alone, PanelSettings(criteria="strictest", gates="any_fail"), 6)
@@ -127,14 +127,14 @@ async def test_of_two_judges_the_reason_is_that_of_the_one_who_keeps_it_out():
     assert "b/other on CQ1." in editor.asked[0].messages[0].content
 
 
-async def test_what_was_mended_is_not_mended_again():
+async def test_a_repaired_transcript_is_not_repaired_again():
     transcript = conversation("a", exchanges=6)
     once = await mend(context(Editor()), transcript, failed(transcript, {"MT1": [2], "MT6": [2]}), "b")
     with pytest.raises(RepairError, match="repaired before"):
         await mend(context(Editor()), once, failed(once, {"MT1": [2], "MT6": [2]}), "c")
 
 
-async def test_an_answer_out_of_its_part_is_refused_and_an_unchanged_one_is_no_repair():
+async def test_an_unusable_rewrite_is_refused_and_an_unchanged_answer_is_no_repair():
     transcript = conversation("a", exchanges=6)
     judged = failed(transcript, {"MT1": [2], "MT6": [2]})
     with pytest.raises(InvalidOutputError, match="the rewritten answer 2 was refused"):

@@ -26,7 +26,7 @@ def transcript(name, sizes):
 
 
 @given(IDS, st.integers(0, 120))
-def test_slice_points_keep_the_designs_rules(name, length):
+def test_slice_points_follow_the_documented_rules(name, length):
     points = slice_points(name, length, DESIGN)
     if length < 3:
         assert points == []
@@ -39,7 +39,7 @@ def test_slice_points_keep_the_designs_rules(name, length):
     assert points == slice_points(name, length, DESIGN)
 
 
-def test_the_same_file_gives_the_forerunners_slices():
+def test_a_known_file_gives_the_same_slices_as_the_forerunner():
     # the rule of the design, written out a second time for a real id
     import hashlib
     import random
@@ -56,7 +56,7 @@ SIZES = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, 
 
 
 @given(IDS, SIZES, st.integers(60, 800))
-def test_no_example_is_over_the_limit_and_only_the_earliest_exchanges_go(name, sizes, limit):
+def test_examples_stay_below_the_token_limit_by_dropping_the_earliest_exchanges(name, sizes, limit):
     settings = Slicing(first=3, gap=(2, 5), max_tokens=limit)
     report = SliceReport()
     made = list(slices([transcript(name, sizes)], lambda _: "be kind", settings, WORDS, report))
@@ -76,25 +76,25 @@ def test_no_example_is_over_the_limit_and_only_the_earliest_exchanges_go(name, s
 
 
 @given(st.lists(IDS, min_size=2, max_size=60, unique=True), st.floats(0.05, 0.5))
-def test_the_split_is_by_transcript_and_leaves_no_side_empty(names, share):
+def test_the_split_is_by_transcript_and_neither_side_is_empty(names, share):
     chosen = split_off(names, share)
     assert 0 < len(chosen) < len(names)
     assert split_off(list(reversed(names)), share) == chosen
 
 
-def test_a_large_split_has_the_asked_share():
+def test_a_large_dataset_is_split_in_the_requested_proportion():
     names = [f"t{number}" for number in range(2000)]
     assert abs(len(split_off(names, 0.15)) / 2000 - 0.15) < 0.03
 
 
-def test_a_tokenizers_own_frames_count():
+def test_the_tokens_of_the_chat_template_are_counted():
     framed = Tokenizer("framed", count, system=10, user=3, assistant=7)
     (example,) = slices([transcript("t", [(1, 1)] * 3)], lambda _: "be kind", DESIGN, framed, SliceReport())
     # a message of the user has "u ?" and one of the assistant "a1"
     assert example.tokens == 2 + 10 + 3 * (2 + 3 + 1 + 7)
 
 
-def test_a_greeting_is_context_of_the_examples_that_begin_with_it_and_is_never_learnt():
+def test_a_greeting_is_context_and_is_never_learnt():
     greeted = transcript("greeted", [(5, 5)] * 12).model_copy(update={"opening": "Welcome back, friend."})
     whole, short = (
         list(slices([greeted], lambda _: "Be kind.", DESIGN.model_copy(update={"max_tokens": most}), WORDS, SliceReport())) for most in (9_000, 120)
@@ -109,7 +109,7 @@ def test_a_greeting_is_context_of_the_examples_that_begin_with_it_and_is_never_l
         assert example.tokens == sum(WORDS.count(message["content"]) + 4 for message in example.messages)
 
 
-def test_each_slice_has_the_crisis_services_of_its_personas_country_and_the_others_those_of_anywhere():
+def test_each_slice_names_the_crisis_services_of_its_personas_country_or_the_general_ones():
     pack = load_pack("therapeutic-coaching")
     assert pack.services
     countries = pack.services.countries

@@ -61,7 +61,7 @@ def test_an_arm_is_a_model_or_a_model_under_a_prompt(model, prompt):
         ("", "base", "'' is not a valid arm name"),
     ],
 )
-def test_a_bad_arm_is_refused_alike_in_the_settings_and_in_a_command(tmp_path, name, text, said):
+def test_an_invalid_arm_is_refused_in_settings_and_commands_alike(tmp_path, name, text, said):
     run = run_with(tmp_path)
     with pytest.raises(SettingsError, match=f"(?i){said}"):
         wanted_arms(run, None, {**MODELS, name: text})
@@ -69,7 +69,7 @@ def test_a_bad_arm_is_refused_alike_in_the_settings_and_in_a_command(tmp_path, n
         type(SETTINGS.evaluation).model_validate(SETTINGS.evaluation.model_dump() | {"arms": {name: text}})
 
 
-def test_by_default_the_base_also_plays_under_the_detailed_prompt_and_is_what_the_base_is(tmp_path):
+def test_by_default_the_base_also_plays_under_the_detailed_prompt(tmp_path):
     run = run_with(tmp_path)
     arms = arms_of(run, MODELS)
     assert [(arm.name, arm.choice.reference, arm.prompt) for arm in arms] == [
@@ -86,14 +86,14 @@ def test_by_default_the_base_also_plays_under_the_detailed_prompt_and_is_what_th
         assert texts["prompted base"] == PACK.instructions("assistant", persona.country)
 
 
-def test_a_command_s_arm_replaces_one_of_the_settings_of_the_same_name(tmp_path):
+def test_an_arm_of_a_command_replaces_the_arm_of_the_same_name_in_the_settings(tmp_path):
     run = run_with(tmp_path, arms={"prompted base": "base under assistant", "other": "openai-compatible/other"})
     arms = {arm.name: arm for arm in arms_of(run, {**MODELS, "other": "teacher", "prompted base": "understudy under assistant"})}
     assert arms["other"].choice.reference == SETTINGS.roles.assistant
     assert arms["prompted base"].choice.reference == "openai-compatible/tuned"
 
 
-def test_only_the_same_model_under_the_same_prompt_is_refused(tmp_path):
+def test_two_arms_with_the_same_model_and_prompt_are_refused(tmp_path):
     run, copy = run_with(tmp_path, arms={}), tmp_path / "copy.md"
     copy.write_text("---\ninputs: [services]\n---\n" + PACK.prompts["system"].text, encoding="utf-8")
     check_apart(run, arms_of(run, {**MODELS, "rich": "base under assistant"}))
@@ -102,7 +102,7 @@ def test_only_the_same_model_under_the_same_prompt_is_refused(tmp_path):
             check_apart(run, arms_of(run, {**MODELS, "twin": twin}))
 
 
-def test_a_prompt_file_counts_by_its_content_and_not_by_its_path(tmp_path):
+def test_a_prompt_file_is_identified_by_its_content_and_not_by_its_path(tmp_path):
     run, first, moved = run_with(tmp_path, arms={}), tmp_path / "mine.md", tmp_path / "moved.md"
     first.write_text(NOTHING_UNCOMMON, encoding="utf-8")
     moved.write_text(NOTHING_UNCOMMON, encoding="utf-8")
@@ -123,7 +123,7 @@ def test_a_prompt_file_counts_by_its_content_and_not_by_its_path(tmp_path):
     ("text", "said"),
     [(None, "mine.md"), ("No front matter.", "no front matter"), ("---\ninputs: [persona]\n---\nYou know {{ persona }}.", "unknown template variables")],
 )
-def test_a_prompt_file_that_cannot_be_used_is_named(tmp_path, text, said):
+def test_the_error_for_an_unusable_prompt_file_names_it(tmp_path, text, said):
     path = tmp_path / "mine.md"
     if text:
         path.write_text(text, encoding="utf-8")
@@ -131,7 +131,7 @@ def test_a_prompt_file_that_cannot_be_used_is_named(tmp_path, text, said):
         arms_of(run_with(tmp_path), {**MODELS, "mine": f"base under {path}"})
 
 
-def test_arms_are_played_as_deployed_and_the_teacher_as_it_wrote_the_data(tmp_path):
+def test_arms_are_played_without_notes_and_guards_and_the_teacher_with_them(tmp_path):
     """Nobody sends notes to a model in use, and nobody asks it again for a faulty answer."""
     run = run_with(tmp_path)
     found = plans(run, arms_of(run, {**MODELS, "teacher": "teacher under assistant", "api": f"{SETTINGS.roles.assistant} under assistant"}))
@@ -140,7 +140,7 @@ def test_arms_are_played_as_deployed_and_the_teacher_as_it_wrote_the_data(tmp_pa
     assert {arm: bool(cast.assistant.guards) for arm, cast in casts.items()} == {"base": False, "prompted base": False, "api": False, "teacher": True}
 
 
-def test_conversations_that_exist_keep_their_names_beside_new_arms(tmp_path):
+def test_a_new_arm_does_not_rename_existing_conversations(tmp_path):
     alone, beside = run_with(tmp_path, arms={}), run_with(tmp_path)
     before = {key: plan.name for key, plan in plans(alone, arms_of(alone, MODELS)).items()}
     after = {key: plan.name for key, plan in plans(beside, arms_of(beside, MODELS)).items()}
@@ -148,7 +148,7 @@ def test_conversations_that_exist_keep_their_names_beside_new_arms(tmp_path):
     assert len(set(after.values())) == len(after)
 
 
-def test_an_arm_s_words_say_its_prompt_and_show_no_path_of_the_machine():
+def test_the_description_of_an_arm_names_its_prompt_and_no_local_path():
     choice = ModelChoice(reference="llama-server//home/me/base-Q4.gguf")
     known = {"name": "mine", "choice": choice, "heldout": {"loss": None}}
     assert Arm.model_validate(known).shown == "llama-server/base-Q4.gguf"
@@ -158,7 +158,7 @@ def test_an_arm_s_words_say_its_prompt_and_show_no_path_of_the_machine():
     assert "/home/me" not in mine.shown
 
 
-def test_the_preferred_understudy_is_an_arm_beside_the_understudy_where_there_is_one(tmp_path):
+def test_an_existing_preferred_understudy_is_an_additional_arm(tmp_path):
     run = run_with(tmp_path, arms={})
     made = {name: ModelRef(path=f"models/gguf/{name}", name=name) for name in ("base", "understudy", "preferred")}
     for name, model in made.items():

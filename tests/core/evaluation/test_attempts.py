@@ -44,7 +44,7 @@ def attempts(store, number, personas=PERSONAS):
     return earlier_attempts(store, DOMAIN, models(number), personas)
 
 
-def test_every_other_model_that_met_these_personas_is_an_attempt(store):
+def test_every_earlier_evaluation_of_another_model_on_these_personas_is_an_attempt(store):
     assert attempts(store, 1) == []
     keep(store, "a", models(1))
     keep(store, "b", models(2), PERSONAS[:2] + OTHERS)
@@ -55,7 +55,7 @@ def test_every_other_model_that_met_these_personas_is_an_attempt(store):
     assert found["evaluations/therapeutic-coaching-a"].decisions == {"understudy": "iterate"}
 
 
-def test_a_repeated_evaluation_is_the_attempt_that_it_was(store):
+def test_a_repeated_evaluation_keeps_its_place_among_the_attempts(store):
     keep(store, "a", models(1))
     keep(store, "b", models(2), attempts=attempts(store, 2))
     assert attempts(store, 1) == []  # the second came after it
@@ -63,21 +63,21 @@ def test_a_repeated_evaluation_is_the_attempt_that_it_was(store):
     assert len(attempts(store, 3)) == 2
 
 
-def test_a_file_that_cannot_be_read_counts_for_nothing(store):
+def test_an_unreadable_evaluation_file_is_not_an_attempt(store):
     keep(store, "a", models(1))
     store.write("evaluations/therapeutic-coaching-b/comparison.json", "{")
     store.write("evaluations/transcripts/therapeutic-coaching/x.json", "{}")
     assert len(attempts(store, 2)) == 1
 
 
-def test_a_control_that_comes_later_makes_no_second_attempt(store):
+def test_adding_a_control_arm_is_not_a_second_attempt(store):
     keep(store, "a", models(1))
     assert earlier_attempts(store, DOMAIN, {**models(1), "opus": "anthropic/claude-opus-5-5"}, PERSONAS) == []
     keep(store, "b", {**models(2), "third": "llama-server/3.gguf"})
     assert [item.folder[-2:] for item in attempts(store, 2)] == ["-a", "-b"]  # of whose two the better would else be taken
 
 
-def test_only_the_first_on_a_block_of_personas_can_ship(store):
+def test_only_the_first_attempt_on_the_same_personas_can_ship(store):
     first = attempt_conditions(store, DOMAIN, models(1), attempts(store, 1), False)["understudy"]
     assert [item.holds for item in first] == [True]
     keep(store, "a", models(1))
@@ -91,7 +91,7 @@ def test_only_the_first_on_a_block_of_personas_can_ship(store):
         assert found.decided.decision == decision
 
 
-def test_a_confirmation_has_personas_that_nobody_has_met_and_keeps_them_when_it_is_repeated(store):
+def test_a_confirmation_has_unused_personas_and_keeps_them_when_repeated(store):
     with pytest.raises(EvaluationError, match=r"Nothing to confirm: llama-server/1.gguf of therapeutic-coaching has not been evaluated here"):
         confirmation_seed(store, DOMAIN, models(1), 9000, 6)
     keep(store, "a", models(1))
@@ -103,7 +103,7 @@ def test_a_confirmation_has_personas_that_nobody_has_met_and_keeps_them_when_it_
     assert confirmation_seed(store, DOMAIN, models(2), 9000, 4) == 9012  # 9004 to 9007 and 9008 to 9011 have been met
 
 
-def test_a_confirmation_ships_what_met_every_other_condition_before(store):
+def test_a_confirmation_ships_an_arm_that_had_met_every_other_condition(store):
     keep(store, "a", models(1))
     (failed,) = attempt_conditions(store, DOMAIN, models(1), [], True)["understudy"]
     assert not failed.holds
@@ -125,7 +125,7 @@ def test_other_confirmations_are_listed(store):
     assert "It is confirmation number 2 in this domain" in text
 
 
-def test_the_report_lists_the_attempts_and_says_what_they_do(store):
+def test_the_report_lists_the_attempts_and_explains_their_effect(store):
     keep(store, "a", models(1))
     text = evaluation_markdown(facts_of(usual(), attempts=attempts(store, 2)))
     assert "**The best of 2 evaluations on the same personas is overstated.**" in text

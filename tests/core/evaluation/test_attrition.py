@@ -22,7 +22,7 @@ def counted(planned, **counts):
     return count_missing({(item.persona, item.trial): item for item in rows}, planned)
 
 
-def test_what_was_planned_is_completed_incomplete_broken_or_lost():
+def test_each_planned_conversation_is_completed_incomplete_broken_or_lost():
     rows = evaluation(base=[0.5], arm=[[0.5] * 6])[1:]
     rows[0], rows[1] = lost(rows[0]), lost(rows[1], "no answer in time")
     rows[2] = incomplete(rows[2])
@@ -38,20 +38,20 @@ def test_what_was_planned_is_completed_incomplete_broken_or_lost():
     ]
 
 
-def test_a_judged_conversation_that_the_simulator_broke_is_not_completed():
+def test_a_judged_conversation_broken_by_the_simulator_is_not_completed():
     rows = [item.model_copy(update={"simulator_broke": True}) for item in evaluation(arm=[0.5])]
     found = count_missing({(item.persona, item.trial): item for item in rows}, 1)
     assert (found.completed, found.simulator_broke, found.lost) == (0, 1, 0)
 
 
 @given(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4))
-def test_the_parts_add_up(missing, part, broke):
+def test_the_counts_of_an_arm_add_up_to_the_planned_conversations(missing, part, broke):
     found = counted(15, lost=missing, incomplete=part, broke=broke)
     assert found.completed + found.incomplete + found.simulator_broke + found.lost == found.planned
     assert sum(found.reasons.values()) == missing + broke
 
 
-def test_what_is_missing_is_unequal_by_fishers_test_or_by_more_than_is_allowed():
+def test_missing_shares_are_unequal_by_fishers_test_or_beyond_the_allowed_difference():
     few, many = counted(40, lost=1), counted(40, lost=9)
     (found, *others) = missing_shares(few, many, 0.05, 1.0)
     assert found.p == pytest.approx(stats.hypergeom(80, 10, 40).cdf(1) * 2)  # both tails, which are alike for arms of one size
@@ -62,12 +62,12 @@ def test_what_is_missing_is_unequal_by_fishers_test_or_by_more_than_is_allowed()
     assert not missing_shares(counted(10, lost=7), counted(10, lost=8), 0.05, 0.1)[0].unequal  # exactly 0.1 more is allowed, though 0.8 - 0.7 > 0.1
 
 
-def test_missing_of_different_kinds_that_cancel_are_seen():
+def test_missing_conversations_of_different_kinds_do_not_cancel_out():
     found = {item.kind: item.unequal for item in missing_shares(counted(20, broke=8), counted(20, incomplete=8), 0.05, 0.1)}
     assert found == {"not completed": False, "incomplete assessments": True, "broken by the simulated user": True}
 
 
-def test_the_bounds_score_what_is_missing_worst_and_best():
+def test_the_bounds_give_missing_conversations_the_worst_and_best_score():
     rows = evaluation(base=[[0.6, 0.6], [0.5, 0.7]], arm=[[0.8, 0.8], [0.7, 0.9]])
     found = by_arm([item for item in rows if (item.arm, item.persona, item.trial) not in {("arm", 9000, 1), ("base", 9001, 0)}], "base")
     planned = [(9000, 0), (9000, 1), (9001, 0), (9001, 1)]
@@ -81,7 +81,7 @@ def test_the_bounds_score_what_is_missing_worst_and_best():
     )
 
 
-def test_without_anything_missing_the_bounds_are_the_difference():
+def test_without_missing_conversations_both_bounds_equal_the_difference():
     found = by_arm(evaluation(base=[0.6, 0.5], arm=[0.8, 0.6]), "base")
     limits = bounds(found["base"], found["arm"], list(found["base"]))
     assert limits.worst == limits.best == pytest.approx(0.15)
@@ -89,7 +89,7 @@ def test_without_anything_missing_the_bounds_are_the_difference():
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.lists(st.booleans(), min_size=30, max_size=30), st.floats(0, 1))
-def test_quantiles_are_those_of_what_is_known(values, known, share):
+def test_quantiles_ignore_unknown_values(values, known, share):
     chosen = np.array(known[: len(values)])
     assume(chosen.any())
     found = quantiles(np.array([values, values]), np.array([chosen, ~chosen]), share)
@@ -97,7 +97,7 @@ def test_quantiles_are_those_of_what_is_known(values, known, share):
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.booleans(), st.booleans()), min_size=4, max_size=20))
-def test_what_plausibly_went_badly_lies_between_the_bounds_that_nothing_can_leave(rows):
+def test_the_plausible_worst_difference_lies_between_the_bounds(rows):
     played = [
         lost(item) if gone else item
         for number, (before, after, before_lost, after_lost) in enumerate(rows)
@@ -111,7 +111,7 @@ def test_what_plausibly_went_badly_lies_between_the_bounds_that_nothing_can_leav
         assert found.difference == limits.worst
 
 
-def test_a_conversation_judged_on_fewer_criteria_is_named():
+def test_conversations_judged_on_fewer_criteria_are_listed():
     rows = [one("arm", persona, 0, 0.5, answers={"C1": "YES"} if persona else {}) for persona in range(4)]
     assert judged_on_fewer(rows[1:], "base") is None
     said = judged_on_fewer(rows, "base") or ""

@@ -54,7 +54,7 @@ def condition_of(found):
 # --- what is counted ------------------------------------------------------------------------------------------------
 
 
-def test_only_openings_in_which_the_gate_applied_count():
+def test_only_openings_to_which_the_gate_applied_are_counted():
     found = figures_of(["YY", "NY", "--", "Y-"], ["NN", "YY", "YY", "??"]).arms
     base, arm = found["base"]["G1"], found["understudy"]["G1"]
     assert (base.openings, base.exposed, base.failed, base.tries, base.failed_tries, base.lost) == (4, 3, ["o1"], 5, 1, 0)
@@ -63,14 +63,14 @@ def test_only_openings_in_which_the_gate_applied_count():
     assert {name: (one.failed, one.exposed) for name, one in arm.clauses.items()} == {"c0": (1, 2), "c1": (0, 1)}
 
 
-def test_a_gate_that_never_applied_carries_no_claim_and_does_not_ship():
+def test_a_gate_that_never_applied_has_no_bound_and_prevents_shipping():
     found = figures_of(["--"] * 40, ["--"] * 40)
     assert found.arms["understudy"]["G1"].upper_bound is None
     condition = condition_of(found)
     assert (condition.holds, condition.found) == (False, "there is no opening in which it applied in both arms")
 
 
-def test_forty_openings_without_a_failure_show_the_margin_and_six_cannot():
+def test_forty_openings_without_a_failure_meet_the_margin_and_six_do_not():
     assert condition_of(figures_of(["YY"] * 40, ["YY"] * 40)).holds
     few = condition_of(figures_of(["YY"] * 6, ["YY"] * 6))
     assert not few.holds
@@ -111,7 +111,7 @@ def test_an_arm_as_unsafe_as_an_unsafe_base_does_not_ship():
     assert not by_itself(["--"] * 40, ["--"] * 40).holds
 
 
-def test_what_is_lost_counts_against_the_arm():
+def test_lost_openings_count_against_the_arm():
     found = figures_of(["YY"] * 40, ["??"] * 10 + ["YY"] * 30).differences["understudy"]["G1"]
     assert found.openings == 30
     assert found.difference == 0
@@ -122,7 +122,7 @@ def test_what_is_lost_counts_against_the_arm():
     assert not condition_of(figures_of(["??"] * 10 + ["YY"] * 30, ["NN"] * 10 + ["YY"] * 30)).holds
 
 
-def test_a_lost_try_counts_against_the_arm_though_the_other_try_has_an_answer():
+def test_a_lost_try_counts_against_the_arm_even_if_the_other_try_has_an_answer():
     difference, by_itself = battery_conditions(figures_of(["YY"] * 40, ["Y?"] * 40), MOST)["understudy"]
     assert not difference.holds
     assert not by_itself.holds
@@ -136,7 +136,7 @@ def test_a_lost_try_counts_against_the_arm_though_the_other_try_has_an_answer():
 
 
 @given(pairs=SHARES)
-def test_the_bound_is_at_least_the_difference_and_falls_with_no_failure_of_the_arm(pairs):
+def test_the_bound_is_at_least_the_difference_and_never_falls_with_more_failures(pairs):
     base, arm = np.array(pairs).T
     bound = float(excess_bounds(base, arm))
     assert arm.mean() - base.mean() - 1e-12 <= bound <= 1
@@ -144,7 +144,7 @@ def test_the_bound_is_at_least_the_difference_and_falls_with_no_failure_of_the_a
     assert float(excess_bounds(np.zeros_like(base), np.zeros_like(arm))) == pytest.approx(1 - 0.05 ** (1 / len(pairs)))
 
 
-def test_where_only_one_arm_fails_it_is_the_bound_of_a_share():
+def test_if_only_one_arm_fails_the_bound_is_that_of_a_proportion():
     arm = np.array([1.0] * 3 + [0.0] * 37)
     assert float(excess_bounds(np.zeros(40), arm)) == pytest.approx(stats.beta.ppf(0.95, 4, 37))
     assert float(excess_bounds(np.zeros(40), arm)) == pytest.approx(rate_bound(3 / 40, 0, (40, 40)))
@@ -152,14 +152,14 @@ def test_where_only_one_arm_fails_it_is_the_bound_of_a_share():
 
 @pytest.mark.parametrize("rates", [(0.0, 0.1), (0.01, 0.05), (0.05, 0.2), (0.2, 0.2), (0.5, 0.5), (0.3, 0.6)])
 @pytest.mark.parametrize("alike", [0.0, 0.3, 1.0])
-def test_the_bound_holds_in_95_of_100_batteries(rates, alike):
+def test_the_bound_has_95_percent_coverage(rates, alike):
     draw, simulations = np.random.default_rng(7), 4000
     base, arm = (draw_failures(simulations, 45, 2, rate, alike, draw) for rate in rates)
     held = float(np.mean(excess_bounds(base, arm) >= rates[1] - rates[0] - 1e-12))
     assert held >= 0.95 - 3 * np.sqrt(0.05 * 0.95 / simulations)
 
 
-def test_it_holds_where_both_arms_find_the_same_openings_hard():
+def test_the_bound_has_its_coverage_if_both_arms_fail_the_same_openings():
     draw, simulations = np.random.default_rng(8), 4000
     hard = draw.beta(0.5, 0.5, (simulations, 45))
     for shift in (0.0, 0.15):
@@ -171,7 +171,7 @@ def test_it_holds_where_both_arms_find_the_same_openings_hard():
 # --- sizes and operating characteristics ----------------------------------------------------------------------------
 
 
-def test_the_openings_that_a_margin_needs():
+def test_the_number_of_openings_that_a_margin_needs_is_known():
     assert openings_for(0.15) == 19
     assert openings_for(0.05) == 59
     for failed in (0, 1, 2):
@@ -184,7 +184,7 @@ def test_the_openings_that_a_margin_needs():
 
 @pytest.mark.parametrize("openings", [20, 45])
 @pytest.mark.parametrize("failing", [0.02, 0.2, 0.5])
-def test_how_often_an_arm_is_called_safe_is_a_binomial_where_its_tries_are_alike(openings, failing):
+def test_with_identical_tries_the_chance_to_be_called_safe_is_binomial(openings, failing):
     allowed = failures_allowed(openings, 0.15)
     known = stats.binom.cdf(allowed, openings, failing)
     many = 20_000
@@ -193,7 +193,7 @@ def test_how_often_an_arm_is_called_safe_is_a_binomial_where_its_tries_are_alike
         assert abs(found - known) <= 4 * np.sqrt(known * (1 - known) / many) + 1e-4
 
 
-def test_an_arm_that_fails_a_fifth_of_the_crises_is_hardly_ever_called_safe():
+def test_an_arm_that_fails_a_fifth_of_the_crises_is_rarely_called_safe():
     """Few personas have a crisis, so the compared conversations alone let it pass in 16 to 29 of 100 evaluations."""
     openings = len(load_pack("therapeutic-coaching").battery.of("CQ9"))
     for base in (0.0, 0.01, 0.05):
@@ -207,7 +207,7 @@ def test_an_arm_that_fails_a_fifth_of_the_crises_is_hardly_ever_called_safe():
 
 
 @given(most=st.integers(min_value=1, max_value=60))
-def test_fewer_openings_are_spread_over_gates_and_clauses(most):
+def test_a_reduced_battery_is_spread_over_gates_and_clauses(most):
     pack = load_pack("therapeutic-coaching")
     chosen = openings_played(pack, most)
     assert len(chosen) == min(most, len(pack.battery.openings))
@@ -220,7 +220,7 @@ def test_fewer_openings_are_spread_over_gates_and_clauses(most):
     assert {opening.id for opening in openings_played(pack, most)} <= {opening.id for opening in openings_played(pack, most + 1)}
 
 
-def test_a_pack_without_a_battery_is_shown_what_that_means(monkeypatch):
+def test_the_gaps_of_a_pack_without_a_battery_are_reported(monkeypatch):
     assert [battery_gaps(load_pack(name)) for name in ("therapeutic-coaching", "coding-mentor")] == [[], []]
     monkeypatch.setenv("UNDERSTUDY_PACKS", str(CHECKOUT / "tests/packs"))
     bare = load_pack("bicycle-workshop")
@@ -229,7 +229,7 @@ def test_a_pack_without_a_battery_is_shown_what_that_means(monkeypatch):
     assert battery_outlook(bare, None, 2) == ["bicycle-workshop has no safety battery (battery.yaml): dangers that few personas meet are hardly tested."]
 
 
-def test_a_clause_without_an_opening_and_too_few_openings_are_gaps():
+def test_uncovered_clauses_and_too_few_openings_are_reported_as_gaps():
     pack = load_pack("coding-mentor")
     few = [opening for opening in pack.battery.openings if opening.clause != "exam"][:10]
     gates = {opening.gate for opening in few}

@@ -35,14 +35,14 @@ def test_an_understudy_that_beats_base_and_prompt_is_shipped():
     assert "needs no training" in rich.reason
 
 
-def test_a_training_that_a_prompt_does_as_well_as_is_not_deployed():
+def test_an_understudy_that_is_no_better_than_a_prompt_is_not_deployed():
     for own in (0.78, 0.80, 0.81):  # below, level, and above by less than the gain that is asked for
         understudy, rich = decided(around(0.8), around(own, 0.05))
         assert (understudy.decision, rich.decision) == ("do not deploy", "ship")
         assert understudy.reason.startswith("A prompt does as well.")
 
 
-def test_above_a_base_near_nothing_an_understudy_owes_the_prompt_the_gain_that_the_rule_asks_for():
+def test_with_a_base_near_zero_the_understudy_must_beat_the_prompt_by_the_required_gain():
     found = compared(evaluation(base=[0.1] * PERSONAS, rich=around(0.2), understudy=around(0.205, 0.0426)), "rich")["understudy"]
     (beside,) = found.beside_prompts
     assert beside.interval is not None
@@ -50,19 +50,19 @@ def test_above_a_base_near_nothing_an_understudy_owes_the_prompt_the_gain_that_t
     assert beside.found == "no better"
 
 
-def test_where_neither_is_shown_more_personas_are_needed():
+def test_an_inconclusive_comparison_with_a_prompt_needs_more_personas():
     understudy, _ = decided(around(0.7), around(0.75, 0.2))
     assert understudy.decision == "iterate"
     assert "better than rich" in understudy.reason
 
 
-def test_it_must_beat_each_prompt_and_not_only_one():
+def test_an_understudy_must_beat_every_prompt():
     played = evaluation(base=BASE, poor=around(0.55), rich=around(0.8), understudy=around(0.8, 0.04))
     assert compared(played, "poor")["understudy"].decided.decision == "ship"
     assert compared(played, "poor", "rich")["understudy"].decided.decision == "do not deploy"
 
 
-def test_a_prompt_that_must_not_be_deployed_is_no_alternative():
+def test_a_prompt_that_must_not_be_deployed_is_no_alternative_to_the_understudy():
     played = [item for item in evaluation(base=BASE, rich=around(0.8), understudy=around(0.8, 0.04)) if item.arm != "rich"]
     played += [one("rich", 9000 + number, 0, value, gates=("G1",)) for number, value in enumerate(around(0.8))]
     found = compared(played, "rich")
@@ -71,7 +71,7 @@ def test_a_prompt_that_must_not_be_deployed_is_no_alternative():
     assert any("no alternative" in condition.found for condition in found["understudy"].decided.conditions)
 
 
-def test_without_a_prompted_arm_nothing_is_asked():
+def test_without_a_prompted_arm_there_is_no_prompt_condition():
     found = compared(evaluation(base=BASE, rich=around(0.8), understudy=around(0.8, 0.04)))
     assert found["understudy"].decided.decision == "ship"
     assert found["understudy"].beside_prompts == []
@@ -96,7 +96,7 @@ def test_too_few_personas_in_common_with_the_prompt_do_not_ship():
     st.lists(st.floats(0.0, 1.0).map(lambda value: round(value, 3)), min_size=8, max_size=8),
     st.lists(st.floats(0.0, 1.0).map(lambda value: round(value, 3)), min_size=8, max_size=8),
 )
-def test_a_prompted_arm_never_makes_a_decision_milder(prompted, understudy):
+def test_a_prompted_arm_never_improves_a_decision(prompted, understudy):
     order = ["do not deploy", "iterate", "ship"]
     played = evaluation(base=[0.4] * 8, rich=prompted, understudy=understudy)
     alone, beside = (compared(played, *names, flips=500)["understudy"].decided.decision for names in ((), ("rich",)))
@@ -111,7 +111,7 @@ def test_a_prompted_arm_never_makes_a_decision_milder(prompted, understudy):
         (around(0.7), around(0.75, 0.2), "it is not shown that understudy is better than a prompt."),
     ],
 )
-def test_report_and_card_say_in_words_whether_a_prompt_does_as_well(prompted, understudy, said):
+def test_report_and_card_say_whether_a_prompt_does_as_well(prompted, understudy, said):
     facts = facts_of(evaluation(base=BASE, **{"prompted base": prompted, "understudy": understudy}), prompted=["prompted base"])
     for text in (evaluation_markdown(facts), evaluation_section(facts, "understudy")):
         assert "Prompted base reaches 0." in text

@@ -27,7 +27,7 @@ def judged(failed=(), met=(), lapses=(), gates=()):
     return Assessment(transcript_id="t", judge="j", rubric_hash="", verdicts=verdicts, score=score)
 
 
-def test_a_fault_counts_in_the_band_of_its_exchange_and_among_the_conversations_that_reached_it():
+def test_a_failure_counts_in_the_band_of_its_exchange_among_conversations_that_reached_it():
     found = by_exchange(
         [
             ("base", talk(3), judged(failed=[[1, 2], [3]])),
@@ -41,7 +41,7 @@ def test_a_fault_counts_in_the_band_of_its_exchange_and_among_the_conversations_
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=8))
-def test_every_exchange_and_every_fault_is_in_one_band(lengths):
+def test_every_exchange_and_every_failure_is_in_one_band(lengths):
     every = [(talk(length), judged(failed=[range(1, length + 1)], lapses=[(length, "light")])) for length in lengths]
     (found,) = by_exchange([("base", transcript, assessment) for transcript, assessment in every]).values()
     assert sum(band.exchanges for band in found.bands) == sum(band.failures for band in found.bands) == sum(lengths)
@@ -56,7 +56,7 @@ def test_conversations_that_a_full_context_cut_short_are_counted_by_arm():
     assert (found.cut, found.ended, found.conversations) == (1, 2, 3)
 
 
-def test_arms_stand_side_by_side_in_each_band_that_one_reached():
+def test_each_band_that_an_arm_reached_compares_the_arms():
     found = by_exchange([("base", talk(4), judged()), ("new", talk(14), judged())])
     assert [(name, [arm for arm, _ in arms]) for name, arms in by_band(found)] == [
         ("1–3", ["base", "new"]),
@@ -66,7 +66,7 @@ def test_arms_stand_side_by_side_in_each_band_that_one_reached():
     ]
 
 
-def test_nothing_is_said_where_verdicts_cite_nothing_and_no_end_is_known():
+def test_without_citations_and_known_ends_the_section_is_left_out():
     silent = by_exchange([("base", talk(4), judged(failed=[[]]))])
     assert "hold to the end" not in evaluation_markdown(facts_of(usual(), by_exchange=silent))
     known = by_exchange([("base", talk(4, EndReason.BUDGET), judged(failed=[[]]))])
@@ -76,7 +76,7 @@ def test_nothing_is_said_where_verdicts_cite_nothing_and_no_end_is_known():
 
 
 @pytest.mark.slow
-def test_the_page_draws_it_and_says_the_same_in_words():
+def test_the_page_shows_failures_by_exchange_as_picture_and_text():
     found = by_exchange([("base", talk(4), judged(failed=[[1], [4]])), ("understudy", talk(5), judged(failed=[[5]], lapses=[(5, "grave")]))])
     facts = facts_of(usual(), by_exchange=found)
     said = plots.over_exchanges_text(facts)

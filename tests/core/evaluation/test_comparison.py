@@ -39,7 +39,7 @@ def played_from(scores):
 # --- the primary outcome --------------------------------------------------------------------------------------------
 
 
-def test_the_persona_is_the_unit_and_more_trials_of_it_are_no_more_evidence():
+def test_more_trials_of_the_same_personas_add_no_evidence():
     few, many = (against(evaluation(base=[[0.5] * trials] * 5, arm=[[value] * trials for value in GAIN[:5]])).score for trials in (1, 9))
     for name in ("difference", "interval", "bootstrap_interval", "p", "persona_t", "effect"):
         assert getattr(few, name) == getattr(many, name)
@@ -47,7 +47,7 @@ def test_the_persona_is_the_unit_and_more_trials_of_it_are_no_more_evidence():
     assert many.naive_t.p < few.naive_t.p == few.persona_t.p
 
 
-def test_the_figures_are_those_of_the_personas_means():
+def test_scores_are_compared_by_the_mean_of_each_persona():
     scores = [[(0.5, 0.7), (0.6, 0.6)], [(0.4, 0.9)], [(0.7, 0.75), (0.7, 0.85), (0.8, 0.8)]]
     found = against(played_from(scores)).score
     base, arm = np.array([0.55, 0.4, 2.2 / 3]), np.array([0.65, 0.9, 0.8])
@@ -64,7 +64,7 @@ def test_the_figures_are_those_of_the_personas_means():
 @pytest.mark.slow
 @settings(max_examples=40)
 @given(some_scores, st.randoms())
-def test_changing_places_turns_the_signs_and_keeps_what_is_sure(scores, random):
+def test_swapping_the_arms_mirrors_the_figures(scores, random):
     rows = played_from(scores)
     found = against(rows)
     turned = compare_arms(rows, "arm", rubric(), RULE, 200).comparisons["base"]
@@ -81,7 +81,7 @@ def test_changing_places_turns_the_signs_and_keeps_what_is_sure(scores, random):
 
 @settings(max_examples=20)
 @given(some_scores)
-def test_what_is_added_to_both_arms_changes_only_their_means(scores):
+def test_adding_a_constant_to_both_arms_changes_only_their_means(scores):
     before = against(played_from([[(base / 2, arm / 2) for base, arm in both] for both in scores]))
     after = against(played_from([[(base / 2 + 0.25, arm / 2 + 0.25) for base, arm in both] for both in scores]))
     assert after.score.base_mean == pytest.approx(before.score.base_mean + 0.25)
@@ -89,7 +89,7 @@ def test_what_is_added_to_both_arms_changes_only_their_means(scores):
         assert getattr(after.score, name) == pytest.approx(getattr(before.score, name))
 
 
-def test_that_significance_is_out_of_reach_is_said_in_words():
+def test_a_note_says_that_significance_is_out_of_reach():
     found = against(evaluation(base=[0.3] * 5, arm=[0.9, 0.8, 0.9, 0.95, 0.85]))
     assert found.score.p == found.score.least_p == 0.0625
     assert any(
@@ -111,14 +111,14 @@ def test_that_significance_is_out_of_reach_is_said_in_words():
 # --- pass rate, categories, criteria --------------------------------------------------------------------------------
 
 
-def test_with_one_pair_for_each_persona_the_clusters_test_is_mcnemars():
+def test_with_one_pair_per_persona_the_cluster_test_is_mcnemars():
     found = against(evaluation(base=[0.5] * 7 + [0.9] * 3, arm=[0.9] * 6 + [0.5] + [0.9, 0.9, 0.5])).passes
     assert (found.gained, found.lost, found.base_passed, found.arm_passed) == (6, 1, 3, 8)
     assert found.p == pytest.approx(found.naive_mcnemar_p) == pytest.approx(stats.binomtest(1, 7).pvalue)
     assert found.difference == pytest.approx(0.5)
 
 
-def test_pairs_of_one_persona_are_not_so_many_independent_passes():
+def test_pairs_of_one_persona_do_not_count_as_independent():
     found = against(evaluation(base=[[0.5] * 6, [0.5] * 6, [0.5, 0.9]], arm=[[0.9] * 6, [0.9] * 6, [0.9, 0.9]])).passes
     assert (found.gained, found.lost) == (13, 0)
     assert found.naive_mcnemar_p < 0.001
@@ -126,7 +126,7 @@ def test_pairs_of_one_persona_are_not_so_many_independent_passes():
     assert found.arm_mean - found.base_mean == pytest.approx(found.difference) == pytest.approx((1 + 1 + 0.5) / 3)
 
 
-def test_criteria_and_categories_are_families_of_their_own():
+def test_criteria_and_categories_are_separate_families_of_tests():
     rows = [
         one(
             arm, persona, 0, 0.7, answers={"C1": "YES" if arm == "arm" else "NO", "C2": "NA", "C3": "YES"}, categories={"a": 0.4 + (arm == "arm") / 2, "b": 0.5}
@@ -146,7 +146,7 @@ def test_criteria_and_categories_are_families_of_their_own():
     assert nowhere.interval == pytest.approx((-0.312, 0.312), abs=1e-3)  # eight alike leave room for 31 % who are not: 0.688^8 = 0.05
 
 
-def test_what_too_few_personas_have_is_named_and_not_tested():
+def test_a_criterion_that_too_few_personas_have_is_listed_and_not_tested():
     rows = [one(arm, persona, 0, 0.7, answers={"C1": "YES"} if persona == 0 else {}) for arm in ("base", "arm") for persona in range(3)]
     rows[-1] = one("arm", 2, 0, 0.7, answers={"C9": "NO"}, categories={"late": 0.1})
     found = against(rows)
@@ -165,7 +165,7 @@ def holding(found):
     return {item.text.split(" ")[0]: item.holds for item in found.decided.conditions}
 
 
-def test_a_gain_that_is_large_sure_and_safe_is_shipped():
+def test_a_large_significant_and_safe_gain_is_shipped():
     found = against(evaluation(base=[0.5] * 8, arm=GAIN))
     assert (found.decided.decision, found.decided.reason) == ("ship", "Every condition holds.")
     assert len(found.decided.conditions) == 7
@@ -180,14 +180,14 @@ def test_a_gain_that_is_large_sure_and_safe_is_shipped():
         ([0.5] * 8, GAIN, {"safety_margin": 0.1}, "share"),  # eight personas do not show it
     ],
 )
-def test_a_gain_that_lacks_something_is_worked_on(base, arm, rule, failing):
+def test_a_gain_that_misses_a_condition_is_iterated(base, arm, rule, failing):
     found = against(evaluation(base=base, arm=arm), RULE.model_copy(update=rule))
     assert found.decided.decision == "iterate"
     assert not holding(found)[failing]
     assert found.decided.reason.startswith("Not met: ")
 
 
-def test_unequal_missing_conversations_stand_in_the_way():
+def test_unequal_missing_conversations_prevent_shipping():
     rows = evaluation(base=[[0.5] * 3] * 8, arm=[[value] * 3 for value in GAIN])
     rows = [lost(item) if (item.arm, item.trial) == ("arm", 2) and item.persona < 9004 else item for item in rows]
     found = against(rows)
@@ -197,7 +197,7 @@ def test_unequal_missing_conversations_stand_in_the_way():
     assert any("2 to 3 pairs" in note for note in notes_on(found, RULE.alpha))
 
 
-def test_worse_equal_or_unsafe_is_not_deployed():
+def test_an_arm_that_is_worse_equal_or_unsafe_is_not_deployed():
     assert against(evaluation(base=GAIN, arm=[0.5] * 8)).decided.decision == "do not deploy"
     assert against(evaluation(base=GAIN, arm=GAIN)).decided.decision == "do not deploy"
     unsafe = evaluation(base=[0.5] * 8, arm=GAIN)
@@ -207,7 +207,7 @@ def test_worse_equal_or_unsafe_is_not_deployed():
     assert found.decided.reason.startswith("It fails safety gates more often than the base")
 
 
-def test_ten_percent_better_is_ten_percent_better():
+def test_a_gain_of_exactly_ten_percent_meets_a_required_ten_percent():
     for base in (0.3, 0.6, 0.7, 0.75):
         found = against(evaluation(base=[base] * 8, arm=[base * 1.1 - 0.02, base * 1.1 + 0.02] * 4))
         assert found.score.difference == pytest.approx(base / 10)
@@ -221,7 +221,7 @@ def test_a_base_that_scores_nothing_has_no_relative_gain():
 
 
 @pytest.mark.parametrize("base", [0.0, 0.001, 0.05, 0.2])
-def test_a_share_of_next_to_nothing_is_no_gain(base):
+def test_the_required_gain_over_a_low_base_has_a_minimum(base):
     """Below 0.3 a base counts as 0.3 when 10 % of it are asked for, so that the points asked for have no gap at 0."""
     little, enough = (against(evaluation(base=[base] * 8, arm=[base + gain - 0.001, base + gain + 0.001] * 4)) for gain in (0.025, 0.03))
     assert little.decided.decision == "iterate"
@@ -230,7 +230,7 @@ def test_a_share_of_next_to_nothing_is_no_gain(base):
     assert holding(enough)["at"]
 
 
-def test_all_alike_have_an_interval_and_enough_of_them_ship():
+def test_identical_differences_have_an_interval_and_ship_with_enough_personas():
     few, many = (against(evaluation(base=[0.6] * personas, arm=[0.7] * personas)) for personas in (12, 60))
     assert few.score.interval[0] < 0 < few.score.difference == pytest.approx(0.1)
     assert few.decided.decision == "iterate"
@@ -239,7 +239,7 @@ def test_all_alike_have_an_interval_and_enough_of_them_ship():
     assert many.score.relative_interval == pytest.approx([end / 0.6 for end in many.score.interval])
 
 
-def test_an_arm_that_loses_its_worst_conversations_has_to_survive_that_they_were_bad():
+def test_losing_its_worst_conversations_does_not_help_an_arm_to_ship():
     """Its five worst of 90 are missing: what is left seems 10 % better, and would not be had these gone as its worst 5 % do."""
     arm = [[0.765 + shift for shift in (-0.2 + persona / 150, 0.0, 0.2 - persona / 150)] for persona in range(30)]
     played = evaluation(base=[[0.7, 0.7, 0.7]] * 30, arm=arm)
@@ -254,7 +254,7 @@ def test_an_arm_that_loses_its_worst_conversations_has_to_survive_that_they_were
     assert left.if_missing_went_badly.difference < left.score.difference
 
 
-def test_of_several_arms_the_best_is_not_believed_as_if_it_were_the_only_one():
+def test_the_p_values_of_several_arms_are_adjusted():
     noise = [0.7, 0.3, 0.6, 0.5, 0.4, 0.5, 0.55, 0.45]
     found = compared(evaluation(base=[0.5] * 8, one=GAIN, two=noise, three=noise))
     assert list(found.comparisons) == ["one", "three", "two"]
@@ -282,13 +282,13 @@ def test_of_several_arms_the_best_is_not_believed_as_if_it_were_the_only_one():
     ],
     ids=["equal", "all 0", "0 and 1", "equal but for rounding", "opposite", "many equal", "nearly equal", "one arm lacks a trial"],
 )
-def test_the_least_telling_evaluations_have_figures_or_say_why_not(played):
+def test_degenerate_evaluations_have_figures_or_a_reason(played):
     found = against(played)
     assert found.score.interval or found.score.reason
     assert found.score.p > 0
 
 
-def test_what_is_said_of_single_conversations_does_not_hang_on_their_order():
+def test_remarks_on_single_conversations_do_not_depend_on_their_order():
     rows = [one(arm, persona, 0, 0.7, answers={"C1": "YES"} if persona > 1 else {}) for arm in ("base", "arm") for persona in range(6)]
     said = judged_on_fewer(rows, "base")
     assert said
@@ -298,11 +298,11 @@ def test_what_is_said_of_single_conversations_does_not_hang_on_their_order():
 
 
 @pytest.mark.parametrize(("differ", "exact"), [(20, True), (21, False)])
-def test_it_is_reported_whether_every_sign_pattern_was_looked_at(differ, exact):
+def test_the_report_says_whether_every_sign_pattern_was_enumerated(differ, exact):
     assert against(evaluation(base=[0.5] * 30, arm=[0.6] * differ + [0.5] * (30 - differ))).score.exact == exact
 
 
-def test_rounding_is_no_difference():
+def test_a_rounding_error_is_not_a_difference():
     found = against(evaluation(base=[0.3, 0.3], arm=[0.3, 0.1 + 0.2]))
     assert (found.score.difference, found.score.p) == (0.0, 1.0)
     assert found.decided.reason.startswith("Not better than the base.")
@@ -317,13 +317,13 @@ def test_fewer_than_two_personas_are_refused_with_the_reason():
         compared(rows)
 
 
-def test_an_arm_that_completed_nothing_is_named():
+def test_an_arm_without_completed_conversations_is_named():
     rows = [item if item.arm != "two" else incomplete(item) for item in evaluation(base=[0.5, 0.6], arm=[0.8, 0.9], two=[0.7, 0.7])]
     with pytest.raises(NothingMadeError, match="two has completed none of its 2 conversations"):
         compared(rows)
 
 
-def test_what_was_planned_is_what_any_arm_has_and_each_arm_is_counted():
+def test_a_conversation_of_any_arm_is_planned_for_all_arms():
     found = compared(evaluation(base=[[0.5, 0.9], [0.5, 0.9]], arm=[[0.6, 0.7], [0.9]]))
     assert (found.arms["arm"].missing.planned, found.arms["arm"].missing.lost) == (4, 1)
     assert (found.arms["base"].passed, found.arms["base"].mean_score) == (2, pytest.approx(0.7))

@@ -34,7 +34,7 @@ def decided(played, **more):
 # --- the floor ------------------------------------------------------------------------------------------------------
 
 
-def test_a_model_that_passes_nothing_is_not_deployed_however_much_better_than_its_base():
+def test_a_model_that_passes_nothing_is_not_deployed_even_if_better_than_its_base():
     found = decided(evaluation(base=[0.5] * 12, understudy=FAILS))
     assert [item.holds for item in found.conditions] == [True] * 7 + [False]
     assert found.decision == "do not deploy"
@@ -43,12 +43,12 @@ def test_a_model_that_passes_nothing_is_not_deployed_however_much_better_than_it
 
 
 @pytest.mark.parametrize(("passing", "decision"), [(0, "do not deploy"), (2, "iterate"), (9, "ship"), (12, "ship")])
-def test_the_floor_is_held_against_what_could_be_chance(passing, decision):
+def test_the_pass_rate_floor_takes_chance_into_account(passing, decision):
     """The lower 95 % bound counts, with personas as the units: 2 of 12 could be 25 %, and are not shown to be."""
     assert decided(evaluation(base=[0.5] * 12, understudy=GOOD[:passing] + FAILS[passing:])).decision == decision
 
 
-def test_what_is_missing_has_not_passed_and_what_the_simulated_user_spoiled_does_not_count():
+def test_missing_conversations_count_as_not_passed_except_those_broken_by_the_simulator():
     played = evaluation(base=[[0.5] * 2] * 12, understudy=[[value] * 2 for value in GOOD])
     late = [item.arm == "understudy" and item.trial == 1 for item in played]
     gone = compared([lost(item) if out else item for item, out in zip(played, late, strict=True)]).arms["understudy"]
@@ -68,7 +68,7 @@ def record_of(comparison, played):
 
 @pytest.mark.parametrize("scripted", [True, False])
 @pytest.mark.parametrize("scores", [GOOD, FAILS, [0.5, 0.62] * 6])
-def test_verdict_and_pass_counts_stand_wherever_the_decision_does_and_scripted_company_says_so(scores, scripted):
+def test_the_decision_is_shown_with_pass_counts_and_a_warning_of_scripted_models(scores, scripted):
     played = evaluation(base=[0.5] * 12, understudy=scores)
     facts = facts_of(played, scripted=scripted, floor=0.25)
     found, one = facts.comparison.comparisons["understudy"].decided, facts.comparison.arms["understudy"]
@@ -116,7 +116,7 @@ def unmet(helps, **more):
     ],
 )
 @pytest.mark.parametrize("domain", ["therapeutic-coaching", "coding-mentor"])
-def test_each_outcome_says_what_to_do_next_as_a_command_that_can_be_typed(given, domain):
+def test_each_outcome_gives_a_valid_command_for_the_next_step(given, domain):
     text = next_step(outcome(**given), domain, "llama-server/exports/my model/base-Q4_K_M.gguf")
     commands = commands_of(text)
     assert commands
@@ -127,13 +127,13 @@ def test_each_outcome_says_what_to_do_next_as_a_command_that_can_be_typed(given,
         assert bound.arguments["domain"] == domain
 
 
-def test_of_conversations_played_elsewhere_no_command_is_said_to_play_the_missing_ones():
+def test_an_evaluation_of_imported_conversations_offers_no_command_to_play_missing_ones():
     played = [lost(item) if item.arm == "understudy" and item.persona > 9008 else item for item in evaluation(base=[0.5] * 12, understudy=GOOD)]
     assert "played elsewhere" in next_step_of(facts_of(played, judges=[]), "understudy")
     assert "The same command plays them" in next_step_of(facts_of(played), "understudy")
 
 
-def test_what_forbids_comes_first_then_what_is_missing_and_a_confirmation_last():
+def test_advice_names_forbidding_conditions_first_and_a_confirmation_last():
     assert set(HELPS) == set(get_args(Helps))
     several = [unmet("confirm"), unmet("personas"), unmet("again"), unmet("safety", forbids="unsafe")]
     for conditions, helps in ((several, "safety"), (several[:3], "again"), (several[:2], "personas"), (several[:1], "confirm")):
@@ -141,6 +141,6 @@ def test_what_forbids_comes_first_then_what_is_missing_and_a_confirmation_last()
         assert text.startswith(HELPS[helps].partition("{")[0].partition("`")[0])
 
 
-def test_every_condition_of_the_rule_says_what_helps():
+def test_every_condition_of_the_rule_has_advice():
     played = evaluation(base=[0.5] * 12, understudy=FAILS)
     assert all(item.helps for item in decided([one(item.arm, item.persona, 0, item.score.score, ["G1"]) for item in played]).conditions)

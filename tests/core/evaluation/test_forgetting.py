@@ -34,14 +34,14 @@ def compared(base, arm):
     return {item.of: item for item in forgetting(asked, "base")["arm"]}
 
 
-def test_a_model_that_lost_nothing_meets_every_condition():
+def test_a_model_without_any_loss_meets_every_condition():
     conditions = forgetting_conditions(list(compared((95, 97, 80), (95, 97, 80)).values()), 0.1)
     assert len(conditions) == 3
     assert all(item.holds and item.forbids is None for item in conditions)
 
 
 @pytest.mark.parametrize(("of", "lost"), [(DECLINED, (80, 97, 80)), (HELPED, (95, 80, 80)), (RIGHT, (95, 97, 65))])
-def test_a_loss_is_named_with_its_items_and_only_that_of_refusals_forbids(of, lost):
+def test_a_loss_lists_its_items_and_only_a_loss_of_refusals_forbids(of, lost):
     found = compared((95, 97, 80), lost)
     conditions = dict(zip(found, forgetting_conditions(list(found.values()), 0.1), strict=True))
     assert {name for name, item in conditions.items() if not item.holds} == {of}
@@ -50,7 +50,7 @@ def test_a_loss_is_named_with_its_items_and_only_that_of_refusals_forbids(of, lo
     assert found[of].gained == []
 
 
-def test_a_loss_within_chance_does_not_hold_and_forbids_nothing():
+def test_a_loss_within_chance_fails_the_condition_without_forbidding():
     answers = {"base": refusals("declined", ["declined"] * 12), "arm": refusals("declined", ["declined"] * 10 + ["helped"] * 2)}
     few = SuiteAnswers(general={"base": [], "arm": []}, refusals=Refusals(judge="j", answers=answers))
     condition, *_ = forgetting_conditions(forgetting(few, "base")["arm"], 0.1)
@@ -59,7 +59,7 @@ def test_a_loss_within_chance_does_not_hold_and_forbids_nothing():
     assert "12 items cannot show the margin" in condition.found
 
 
-def test_what_is_not_known_of_one_model_is_left_out_and_counted():
+def test_items_unknown_for_one_model_are_left_out_and_counted():
     asked = SuiteAnswers(general={"base": general([True, None, False, True]), "arm": general([True, True, None, False])}, refusals=None)
     (found,) = forgetting(asked, "base")["arm"]
     assert found.found
@@ -71,7 +71,7 @@ def test_what_is_not_known_of_one_model_is_left_out_and_counted():
     assert not condition.holds
 
 
-def test_what_the_judge_cannot_read_of_the_arm_alone_hides_no_loss():
+def test_answers_of_the_arm_that_the_judge_cannot_read_do_not_hide_a_loss():
     base = refusals("declined", ["declined"] * ALL)
     unread = refusals("declined", ["declined"] * (ALL - 20) + [None] * 20)
     asked = SuiteAnswers(general={"base": [], "arm": []}, refusals=Refusals(judge="j", answers={"base": base, "arm": unread}))
@@ -81,16 +81,16 @@ def test_what_the_judge_cannot_read_of_the_arm_alone_hides_no_loss():
     assert not condition.holds
 
 
-def test_a_suite_that_was_not_asked_is_compared_with_nothing():
+def test_a_suite_that_was_not_played_is_not_compared():
     assert forgetting(SuiteAnswers(general={"base": [], "arm": []}, refusals=None), "base") == {"arm": []}
 
 
-def test_the_documented_chances_are_those_of_the_bound():
+def test_the_documented_chances_match_the_bound():
     page = (CHECKOUT / "docs" / "evaluation.md").read_text(encoding="utf-8")
     assert [row for row in rows() if row not in page] == []
 
 
-def test_with_the_shipped_sizes_a_loss_of_the_margin_hardly_ever_passes():
+def test_with_the_shipped_sizes_a_loss_of_the_margin_rarely_passes():
     assert chance_to_hold(100, 0.03, 0.03) > 0.95
     assert chance_to_hold(100, 0.12, 0.02) < 0.06
     assert chance_to_hold(100, 0.22, 0.02) < 0.001

@@ -23,7 +23,7 @@ def write(folder, found):
     return path
 
 
-def test_a_seed_is_the_persona_that_the_pack_draws_and_a_whole_one_is_taken_as_it_is(tmp_path, pack):
+def test_a_seed_gives_the_packs_persona_and_a_complete_persona_is_used_unchanged(tmp_path, pack):
     own = sample_persona(pack, 9100, (4, 4)).model_copy(update={"name": "Somebody", "exchanges": 7})
     first, second = read_personas(write(tmp_path, [9001, own.model_dump()]), pack, (5, 5))
     assert first == sample_persona(pack, 9001, (5, 5))
@@ -42,12 +42,12 @@ def test_a_seed_is_the_persona_that_the_pack_draws_and_a_whole_one_is_taken_as_i
         ([{"seed": 9001}], "entry 1: "),
     ],
 )
-def test_what_is_no_list_of_personas_is_refused_with_the_entry(tmp_path, pack, found, said):
+def test_an_invalid_list_of_personas_is_refused_with_the_entry(tmp_path, pack, found, said):
     with pytest.raises(PersonaError, match=said):
         read_personas(write(tmp_path, found), pack, (5, 5))
 
 
-def test_values_that_the_pack_does_not_know_are_refused_with_those_that_it_does(tmp_path, pack):
+def test_values_unknown_to_the_pack_are_refused_with_the_known_ones(tmp_path, pack):
     known = sample_persona(pack, 9001, (4, 4)).model_dump()
     dimension = next(iter(known["dimensions"]))
     wrong = {**known, "dimensions": {**known["dimensions"], dimension: "purple"}}
@@ -75,14 +75,14 @@ def late(persona):
         (lambda persona: {"begins": "9999-12-30"}, "`begins` allowed are days from 1900 to 2999"),
     ],
 )
-def test_a_persona_that_could_not_be_played_is_refused_before_it_is(tmp_path, pack, change, said):
+def test_an_unplayable_persona_is_refused_before_it_is_played(tmp_path, pack, change, said):
     known = sample_persona(pack, 9001, (4, 4)).model_dump()
     with pytest.raises(PersonaError) as refused:
         read_personas(write(tmp_path, [{**known, **change(known)}]), pack, (5, 5))
     assert said in str(refused.value)
 
 
-def test_a_persona_of_an_older_version_is_taken(tmp_path, pack):
+def test_a_persona_of_an_older_version_is_accepted(tmp_path, pack):
     known = sample_persona(pack, 9001, (4, 4)).model_dump(exclude={"begins", "life", "country", "events", "episodes"})
     known["topics"] = [{name: topic[name] for name in ("category", "subtopic", "description", "weight")} for topic in known["topics"]]
     (persona,) = read_personas(write(tmp_path, [known]), pack, None)
@@ -96,7 +96,7 @@ def test_a_persona_whose_topics_are_all_settled_in_its_last_message_can_be_playe
     assert set(steer(pack, persona, 4, 1).news.values()) == {"settled"}
 
 
-def test_a_file_that_is_not_there_or_no_json_is_named(tmp_path, pack):
+def test_a_missing_or_malformed_persona_file_is_named(tmp_path, pack):
     with pytest.raises(PersonaError, match="nowhere"):
         read_personas(tmp_path / "nowhere.json", pack, (5, 5))
     (tmp_path / "half.json").write_text("[9001,", encoding="utf-8")
@@ -104,7 +104,7 @@ def test_a_file_that_is_not_there_or_no_json_is_named(tmp_path, pack):
         read_personas(tmp_path / "half.json", pack, (5, 5))
 
 
-def test_one_persona_is_refused_with_the_reason(pack):
+def test_a_list_of_one_persona_is_refused_with_the_reason(pack):
     with pytest.raises(PersonaError, match=r"gives 1 persona.*at least 2, and 6 to reach p < 0\.05"):
         check_enough([sample_persona(pack, 9001)], "personas.json")
     check_enough([sample_persona(pack, 9001), sample_persona(pack, 9002)], "personas.json")

@@ -21,7 +21,7 @@ NO_ANSWERS = (
 )
 
 
-def test_there_are_about_a_hundred_spread_over_kinds_and_no_two_alike():
+def test_the_general_prompts_are_about_a_hundred_of_all_kinds_without_duplicates():
     assert len(PROMPTS) >= 100
     kinds = Counter(item.kind for item in PROMPTS)
     assert len(kinds) >= 12
@@ -30,13 +30,13 @@ def test_there_are_about_a_hundred_spread_over_kinds_and_no_two_alike():
 
 
 @pytest.mark.parametrize("asked", PROMPTS, ids=lambda item: item.name)
-def test_right_answers_are_right_and_wrong_ones_wrong(asked):
+def test_each_general_prompt_accepts_its_right_answers_and_rejects_wrong_ones(asked):
     assert [answer for answer in asked.right if not asked.is_right(answer)] == []
     assert [answer for answer in asked.wrong if asked.is_right(answer)] == []
 
 
 @pytest.mark.parametrize("asked", PROMPTS, ids=lambda item: item.name)
-def test_an_echo_a_hedge_or_an_evasion_is_not_right(asked):
+def test_an_echo_a_hedge_and_an_evasion_are_wrong_answers(asked):
     echoes = (asked.prompt, f'You asked: "{asked.prompt}"', asked.prompt.partition("?")[0])
     assert [text for text in (*echoes, *NO_ANSWERS) if asked.is_right(text)] == []
     right = asked.right[0]
@@ -44,13 +44,13 @@ def test_an_echo_a_hedge_or_an_evasion_is_not_right(asked):
     assert [text for text in hedges if asked.is_right(text)] == []
 
 
-def test_a_part_of_them_has_something_of_each_kind():
+def test_a_part_of_the_general_prompts_has_every_kind():
     some = general_questions(NUMBERS.model_copy(update={"suite_items": 13}))
     assert len({item.kind for item in some}) == len(some) == 13
     assert general_questions(NUMBERS.model_copy(update={"general_max_tokens": 0})) == ()
 
 
-def test_a_model_that_says_nothing_is_wrong_and_one_that_could_not_be_asked_is_not_known():
+def test_an_empty_answer_is_wrong_and_a_failed_call_is_unknown():
     assert marked(PROMPTS[0], ModelAnswer(answer="")).right is False
     assert marked(PROMPTS[0], ModelAnswer(answer=None, lost="no connection")).right is None
 
@@ -64,7 +64,7 @@ def test_a_model_that_says_nothing_is_wrong_and_one_that_could_not_be_asked_is_n
         ("{name: a}", "list"),
     ],
 )
-def test_a_file_that_does_not_fit_is_named_with_what_is_wrong(tmp_path, text, said):
+def test_an_invalid_suite_file_is_refused_with_the_reason(tmp_path, text, said):
     path = tmp_path / "general.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(PackError, match=r"general\.yaml") as caught:

@@ -24,7 +24,7 @@ def inside(interval, value):
     return interval is not None and interval[0] <= value <= interval[1]
 
 
-def test_a_perfect_judge_changes_nothing_and_one_with_errors_hides_a_part():
+def test_a_perfect_judge_needs_no_correction_and_an_imperfect_one_hides_part_of_the_gain():
     pairs = pairs_of(misjudged(np.random.default_rng(1), gain=0.1)[1])
     perfect = judge_error(pairs, measured(1.0, 1.0, 1e9))
     assert perfect.difference == pytest.approx(pairs.difference)
@@ -32,7 +32,7 @@ def test_a_perfect_judge_changes_nothing_and_one_with_errors_hides_a_part():
     assert judge_error(pairs, measured()).difference == pytest.approx(pairs.difference / (TPR + TNR - 1))
 
 
-def test_fewer_golden_verdicts_leave_more_room():
+def test_fewer_golden_verdicts_give_a_wider_interval():
     pairs = pairs_of(misjudged(np.random.default_rng(2), gain=0.1)[1])
     wide, narrow = (judge_error(pairs, measured(worth=worth)).interval for worth in (20, 2000))
     assert wide is not None
@@ -40,7 +40,7 @@ def test_fewer_golden_verdicts_leave_more_room():
     assert wide[1] - wide[0] > 1.1 * (narrow[1] - narrow[0])
 
 
-def test_a_judge_near_chance_corrects_nothing_and_that_is_said():
+def test_a_judge_near_chance_allows_no_correction_and_the_report_says_so():
     error = judge_error(pairs_of(misjudged(np.random.default_rng(3))[1]), measured(0.5, 0.5))
     assert (error.difference, error.interval, error.no_gain) == (None, None, None)
     assert "too close to chance" in judge_error_sentence(error, "understudy", "base")
@@ -48,7 +48,7 @@ def test_a_judge_near_chance_corrects_nothing_and_that_is_said():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("gain", [0.0, 0.1])
-def test_the_corrected_interval_covers_where_the_judge_errs_alike_in_both_arms(gain):
+def test_the_corrected_interval_covers_if_the_judge_errs_equally_in_both_arms(gain):
     draw, held, as_judged = np.random.default_rng(4), [], []
     for _ in range(120):
         pairs = pairs_of(misjudged(draw, gain)[1])
@@ -59,7 +59,7 @@ def test_the_corrected_interval_covers_where_the_judge_errs_alike_in_both_arms(g
     assert gain == 0 or np.mean(as_judged) < 0.85
 
 
-def test_leniency_that_made_a_gain_is_what_would_undo_it():
+def test_the_leniency_that_created_a_gain_is_the_leniency_that_undoes_it():
     found = []
     for seed in range(20):
         pairs = pairs_of(misjudged(np.random.default_rng(seed), gain=0.0, leniency=1.0, personas=60)[1])
@@ -76,7 +76,7 @@ def test_leniency_that_made_a_gain_is_what_would_undo_it():
         assert steps == sorted(steps)
 
 
-def test_what_is_no_longer_shipped_is_measured_by_the_gain_that_the_rule_asks_for():
+def test_the_leniency_that_prevents_shipping_is_measured_by_the_required_gain():
     pairs = Pairs([(persona, 0, 0.05 + 0.001 * persona, 0.09 + 0.001 * persona) for persona in range(10)])
     perfect = JudgeRates(tpr=Rate(share=1.0, worth=1e9), tnr=Rate(share=1.0, worth=1e9), source="by heart")
     error = judge_error(pairs, perfect, shipped=True, improvement=0.1)
@@ -86,14 +86,14 @@ def test_what_is_no_longer_shipped_is_measured_by_the_gain_that_the_rule_asks_fo
     assert error.no_longer_shipped.logits < 0.5 * error.no_gain.logits
 
 
-def test_where_nothing_is_gained_there_is_nothing_to_undo():
+def test_without_a_gain_there_is_no_leniency_that_undoes_it():
     for gain in (0.0, -0.1):
         error = judge_error(pairs_of(misjudged(np.random.default_rng(8), gain=gain - 0.03)[1]), measured(), shipped=False)
         assert (error.no_longer_shipped, error.to_zero, error.no_gain) == (None, None, None)
         assert "lenient" not in judge_error_sentence(error, "understudy", "base")
 
 
-def test_the_rates_are_of_the_criteria_that_make_the_score(tmp_path):
+def test_error_rates_are_those_of_the_scored_criteria(tmp_path):
     store = Store(str(tmp_path))
     assert golden_rates(store, PACK, ["a/judge"], SINGLE) is None
     keep_calibration(store, calibrated())
@@ -111,7 +111,7 @@ def test_the_rates_are_of_the_criteria_that_make_the_score(tmp_path):
     assert "measured on 2026-12-02" in found.source
 
 
-def test_a_panel_has_rates_if_it_was_measured_as_a_panel(tmp_path):
+def test_a_panel_has_error_rates_only_if_it_was_measured_as_a_panel(tmp_path):
     store = Store(str(tmp_path))
     items = [*(golden(PACK, f"cold{n}", CQ1="NO") for n in range(4)), golden(PACK, "sound")]
     figures = golden_figures(items, {item.id: judged(PACK, item) for item in items}, PACK.rubric)
@@ -121,7 +121,7 @@ def test_a_panel_has_rates_if_it_was_measured_as_a_panel(tmp_path):
     assert golden_rates(store, PACK, ["a/judge", "b/judge"], SINGLE) is not None
 
 
-def test_report_and_card_say_it_beside_the_decision_and_an_unmeasured_judge_is_a_caveat():
+def test_report_and_card_state_the_judges_error_and_warn_of_an_unmeasured_judge():
     error = judge_error(pairs_of(misjudged(np.random.default_rng(1), gain=0.2)[1]), measured(), shipped=True, improvement=0.1)
     facts = facts_of(usual(), judge_error={"understudy": error})
     for text in (evaluation_markdown(facts).partition("## ")[0], evaluation_section(facts, "understudy")):

@@ -70,7 +70,7 @@ def labels_of(coded, failed):
 # --- the sheet ------------------------------------------------------------------------------------------------------
 
 
-def test_a_sample_has_each_persona_once_in_every_arm_before_any_of_them_twice(tmp_path):
+def test_a_sample_has_each_persona_in_every_arm_before_any_persona_twice(tmp_path):
     _, coded = read_coded(kept(tmp_path, half_failed), FOLDER)
     for size, personas, pairs in ((16, 8, 8), (17, 8, 8), (20, 8, 10), (6, 3, 3), (1, 1, 1), (99, 8, 16)):
         chosen = [coded[item.transcript.id].played for item in blind_sample(list(coded.values()), size, seed=3)]
@@ -82,7 +82,7 @@ def test_a_sample_has_each_persona_once_in_every_arm_before_any_of_them_twice(tm
     assert len({tuple(order) for order in orders}) == 8
 
 
-def test_neither_the_sheet_nor_the_page_says_whose_a_conversation_is(tmp_path):
+def test_neither_sheet_nor_page_reveals_the_arm_of_a_conversation(tmp_path):
     _, coded = read_coded(kept(tmp_path, half_failed), FOLDER)
     chosen = blind_sample(list(coded.values()), 16, seed=1)
     seen = write_sheet(chosen, PACK.rubric, "page.html") + assessment_page(PACK, chosen, "", blind=True)
@@ -109,7 +109,7 @@ def test_an_evaluation_is_found_by_its_folder_or_as_the_latest(tmp_path):
 # --- the figures ----------------------------------------------------------------------------------------------------
 
 
-def test_a_person_who_agrees_changes_nothing(tmp_path):
+def test_labels_that_agree_with_the_judge_change_nothing(tmp_path):
     record, coded = read_coded(kept(tmp_path, half_failed), FOLDER)
     found = by_labels(record, FOLDER, coded, labels_of(coded, half_failed), PACK.rubric)
     one = found.arms["understudy"]
@@ -121,7 +121,7 @@ def test_a_person_who_agrees_changes_nothing(tmp_path):
     assert one.decided.conditions[-1].holds
 
 
-def test_an_answer_that_cannot_be_used_makes_a_judge_neither_strict_nor_lenient(tmp_path):
+def test_an_unusable_answer_makes_a_judge_neither_strict_nor_lenient(tmp_path):
     record, coded = read_coded(kept(tmp_path, half_failed), FOLDER)
     labels = labels_of(coded, half_failed)
     for one in coded.values():
@@ -130,7 +130,7 @@ def test_an_answer_that_cannot_be_used_makes_a_judge_neither_strict_nor_lenient(
     assert by_labels(record, FOLDER, coded, labels, PACK.rubric).lenient == {"base": 0, "understudy": 0}
 
 
-def test_a_judge_that_overlooks_the_understudys_failures_is_found_and_nothing_is_shipped(tmp_path):
+def test_labels_reveal_a_judge_that_favours_the_understudy_and_prevent_shipping(tmp_path):
     record, coded = read_coded(kept(tmp_path, half_failed), FOLDER)
     # both arms fail the same; the judge sees one of five with the understudy
     found = by_labels(record, FOLDER, coded, labels_of(coded, lambda _, persona, trial: half_failed("base", persona, trial)), PACK.rubric)
@@ -151,7 +151,7 @@ def test_a_judge_that_overlooks_the_understudys_failures_is_found_and_nothing_is
     assert not {"nan", "None"} & set(text.replace("|", " ").split())
 
 
-def test_labels_of_a_part_are_enough_and_those_that_are_not_whole_are_not_taken_for_a_score(tmp_path):
+def test_labels_of_some_conversations_are_enough_and_incomplete_labels_give_no_score(tmp_path):
     record, coded = read_coded(kept(tmp_path, half_failed), FOLDER)
     labels = labels_of(coded, half_failed)
     some = {code: labels.answers[code] for code, one in coded.items() if one.played.persona < 9004}
@@ -168,7 +168,7 @@ def test_labels_of_a_part_are_enough_and_those_that_are_not_whole_are_not_taken_
     assert "cannot be said: the person failed nothing in one of the arms" in text
 
 
-def test_a_further_condition_never_makes_a_decision_better():
+def test_an_additional_condition_never_improves_a_decision():
     held, broken = (Condition(text="labels", figure=None, found="found", holds=holds) for holds in (True, False))
     for decision in ("ship", "iterate", "do not deploy"):
         before = Decided(decision=decision, reason="Why.", conditions=[])
@@ -207,7 +207,7 @@ def test_the_interval_by_labels_covers_whatever_the_leniency(leniency):
     assert leniency < 0.6 or np.mean(as_judged) < 0.4
 
 
-def test_with_all_labelled_the_difference_is_the_persons():
+def test_with_all_conversations_labelled_the_difference_is_the_persons():
     true, judged = misjudged(np.random.default_rng(5), 0.1, trials=1)
     pairs = pairs_of(judged)
     labelled = {persona: [(float(true[1, persona, 0] - true[0, persona, 0]), float(judged[1, persona, 0] - judged[0, persona, 0]))] for persona in range(30)}
@@ -217,7 +217,7 @@ def test_with_all_labelled_the_difference_is_the_persons():
     assert rectify(Pairs(pairs.rows), {0: labelled[0]}).interval is None
 
 
-def test_a_sheet_of_an_evaluation_is_written_filled_in_and_read_back(tmp_path):
+def test_a_sheet_of_an_evaluation_can_be_written_filled_in_and_read_back(tmp_path):
     store = kept(tmp_path, half_failed)
     folder = write_review(store, PACK.name, FOLDER, 12)
     sheet, page = tmp_path / folder / "sheet.csv", (tmp_path / folder / "transcripts.html").read_text(encoding="utf-8")

@@ -19,7 +19,7 @@ HAIKU, SONNET, LUNA, FLASH = "anthropic/claude-haiku-5-5", "anthropic/claude-son
         (["scripted/judge"], ["a person"], [], []),
     ],
 )
-def test_ties_of_either_kind_are_named(judges, chosen_by, written_by, expected):
+def test_a_judge_related_to_the_training_data_is_reported(judges, chosen_by, written_by, expected):
     said = " ".join(leakage(judges, chosen_by, written_by))
     assert all(part in said for part in expected)
     assert bool(said) == bool(expected)

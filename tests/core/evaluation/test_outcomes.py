@@ -29,7 +29,7 @@ def test_a_pair_is_a_persona_and_trial_that_both_completed():
     assert list(found.differences) == [0.3, 0.0]
 
 
-def test_each_persona_counts_the_same_whatever_its_number_of_pairs():
+def test_each_persona_has_the_same_weight():
     found = paired(evaluation(base=[[0.5, 0.5, 0.5, 0.5], [0.5]], arm=[[0.6, 0.6, 0.6, 0.6], [0.9]]))
     assert found.means == pytest.approx((0.5, 0.75))
     assert found.difference == pytest.approx(0.25)
@@ -38,7 +38,7 @@ def test_each_persona_counts_the_same_whatever_its_number_of_pairs():
 
 
 @given(st.lists(st.lists(st.integers(0, 20).map(lambda number: number / 20), min_size=1, max_size=3), min_size=1, max_size=4), st.randoms())
-def test_the_order_in_which_conversations_are_handed_in_does_not_matter(scores, random):
+def test_the_order_of_the_conversations_does_not_matter(scores, random):
     rows = evaluation(base=scores, arm=[list(reversed(values)) for values in scores])
     shuffled = random.sample(rows, len(rows))
     assert paired(shuffled).rows == paired(rows).rows
@@ -48,14 +48,14 @@ def test_the_order_in_which_conversations_are_handed_in_does_not_matter(scores, 
 
 @pytest.mark.parametrize("answer", list(Answer))
 @pytest.mark.parametrize("criterion", ["CQ1", "CQ2", "CQ8", "CQ9", "MT4"])  # NA allowed and not, gates and not
-def test_an_answer_counts_what_the_rubric_says(criterion, answer):
+def test_the_rubric_decides_the_value_of_an_answer(criterion, answer):
     given_answers = dict.fromkeys(RUBRIC.criteria, Answer.YES) | {criterion: answer}
     verdicts = [Verdict(criterion=name, answer=said, reasoning="") for name, said in given_answers.items()]
     item = one("arm", 1, 0, 1.0).model_copy(update={"score": score(RUBRIC, verdicts, 10), "answers": given_answers})
     assert criterion_value(criterion)(item) == value_of(RUBRIC.criteria[criterion], answer)
 
 
-def test_a_conversation_without_the_category_or_criterion_has_no_value_for_it():
+def test_a_conversation_has_no_value_for_a_category_or_criterion_that_it_lacks():
     item = one("arm", 1, 0, 0.9, answers={"C1": "YES"}, categories={"warmth": 0.5})
     assert category_score("warmth")(item) == 0.5
     assert category_score("depth")(item) is None
@@ -83,7 +83,7 @@ def test_passed_is_what_the_rubric_decided_and_not_the_score():
         ([*evaluation(base=[0.5]), *map(incomplete, evaluation(arm=[0.5]))], "every assessment is incomplete"),
     ],
 )
-def test_what_cannot_be_compared_is_refused_with_the_reason(rows, said):
+def test_conversations_that_cannot_be_compared_are_refused_with_the_reason(rows, said):
     with pytest.raises((EvaluationError, NothingMadeError), match=said):
         by_arm(rows, "base")
 

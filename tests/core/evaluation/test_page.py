@@ -24,7 +24,7 @@ def distribution_heights(values):
 
 
 @pytest.mark.slow
-def test_every_conversation_and_every_verdict_is_in_the_page_without_scripts():
+def test_the_page_has_every_conversation_and_verdict_without_scripts():
     played = [item.model_copy(update={"answers": {"C1": Answer.YES, "G1": Answer.NO}}) for item in usual()]
     played[3] = lost(played[3], "the provider was down")
     facts = facts_of(played)
@@ -42,7 +42,7 @@ def test_every_conversation_and_every_verdict_is_in_the_page_without_scripts():
 
 
 @pytest.mark.slow
-def test_what_came_from_outside_is_text():
+def test_foreign_text_in_the_page_is_escaped():
     played = usual()
     spoilt = [conversation(item, HOSTILE) for item in played]
     arms = ["base", "understudy"]
@@ -56,7 +56,7 @@ def test_what_came_from_outside_is_text():
 
 
 @pytest.mark.slow
-def test_the_same_evaluation_gives_the_same_bytes_and_nothing_is_loaded():
+def test_the_page_is_reproducible_and_loads_nothing():
     facts = facts_of(usual())
     page = evaluation_page(facts)
     assert page == evaluation_page(facts)
@@ -66,7 +66,7 @@ def test_the_same_evaluation_gives_the_same_bytes_and_nothing_is_loaded():
 
 
 @pytest.mark.slow
-def test_how_it_was_made_follows_the_figures():
+def test_the_page_describes_how_the_evaluation_was_made_after_the_figures():
     page = evaluation_page(facts_of(usual()), run_report="## How it was made\n\nWith care.\n\n## Left out\n\n- one\n")
     assert page.index("How it was made") > page.index("All figures")
     assert "<summary><h3>Left out</h3></summary>" in page
@@ -82,7 +82,7 @@ def test_how_it_was_made_follows_the_figures():
         evaluation(base=[0.5] * 3, understudy=[0.6, 0.7, 0.8], third=[0.1, 0.2, 0.3]),
     ],
 )
-def test_each_picture_says_in_words_what_it_shows_and_is_well_formed(played):
+def test_each_picture_is_well_formed_and_has_a_text_alternative(played):
     facts = facts_of(
         played, models={"base": "a", "understudy": "b", "third": "c"} if any(item.arm == "third" for item in played) else {"base": "a", "understudy": "b"}
     )
@@ -99,7 +99,7 @@ def test_each_picture_says_in_words_what_it_shows_and_is_well_formed(played):
 
 
 @pytest.mark.slow
-def test_names_with_markup_and_dollars_are_drawn_as_they_are():
+def test_names_with_markup_and_dollars_are_drawn_literally():
     played = [item.model_copy(update={"arm": "$a_b$ <&" if item.arm == "understudy" else "base"}) for item in usual()]
     facts = facts_of(played)
     picture = plots.headline(facts)
@@ -108,21 +108,21 @@ def test_names_with_markup_and_dollars_are_drawn_as_they_are():
 
 
 @pytest.mark.slow
-def test_a_name_with_markup_is_shown_as_it_is_in_titles():
+def test_a_name_with_markup_is_shown_literally_in_titles():
     played = [item.model_copy(update={"arm": "R&D *two*" if item.arm == "understudy" else "base"}) for item in usual()]
     page = evaluation_page(facts_of(played))
     assert "<h3>R&amp;D *two*: safety</h3>" in page
 
 
 @pytest.mark.slow
-def test_a_small_p_is_written_alike_everywhere():
+def test_a_small_p_is_written_the_same_way_everywhere():
     page = evaluation_page(facts_of(evaluation(base=[0.5] * 30, understudy=[0.6 + number / 100 for number in range(30)])))
     assert "p &lt; 0.0001" in page
     assert "0.0000" not in page
 
 
 @pytest.mark.slow
-def test_conversations_without_words_are_listed_with_their_outcome_and_reason():
+def test_conversations_without_text_are_listed_with_outcome_and_reason():
     played = usual()
     played[3] = lost(played[3], "the provider was down")
     page = evaluation_page(facts_of(played, conversations=[]))
@@ -133,7 +133,7 @@ def test_conversations_without_words_are_listed_with_their_outcome_and_reason():
 
 
 @pytest.mark.slow
-def test_an_arm_that_was_asked_fewer_general_prompts_is_shown_with_what_it_was_asked():
+def test_an_arm_with_fewer_general_prompts_is_shown_with_those_it_has():
     general = {"base": [answer("capital", "Paris"), answer("sum", "5")], "understudy": [answer("sum", "4")]}
     page = evaluation_page(facts_of(usual(), general=general))
     assert "capital: " in page
@@ -141,7 +141,7 @@ def test_an_arm_that_was_asked_fewer_general_prompts_is_shown_with_what_it_was_a
 
 
 @pytest.mark.slow
-def test_answers_to_requests_can_be_read_those_first_in_which_the_models_differ():
+def test_answers_to_requests_are_listed_with_differing_ones_first():
     page = evaluation_page(facts_of(usual()))
     assert page.index("<summary>knife: ") < page.index("<summary>pipe: ")
     assert "I cannot help with that." in page
@@ -149,7 +149,7 @@ def test_answers_to_requests_can_be_read_those_first_in_which_the_models_differ(
 
 
 @pytest.mark.slow
-def test_no_figure_is_missing_in_words():
+def test_the_page_says_every_figure_in_text():
     equal = evaluation(base=[0.5, 0.5], understudy=[0.5, 0.5])
     wide = evaluation(base=[0.2] * 4, understudy=[0.9] * 4)
     for played in (usual(), equal, [lost(wide[0], "gone"), *wide[1:]]):
@@ -158,14 +158,14 @@ def test_no_figure_is_missing_in_words():
 
 
 @pytest.mark.slow
-def test_equal_scores_stand_in_columns_as_high_as_they_are_many():
+def test_equal_scores_are_stacked_in_the_picture():
     """Of ninety scores spread evenly over the range, none needs to stand on another."""
     spread = distribution_heights([number / 89 for number in range(90)])
     assert max(spread) - min(spread) < 0.15 * max(1, *distribution_heights([0.5] * 90))
     assert len(set(distribution_heights([0.5] * 30))) == 30
 
 
-def test_only_paired_conversations_are_drawn_beside_the_mean_of_a_persona():
+def test_the_picture_of_a_persona_shows_only_its_paired_conversations():
     played = evaluation(base=[[0.2, 0.9]] * 3, understudy=[[0.6, 0.7]] * 3)
     stray = next(item for item in played if item.arm == "understudy" and item.trial == 1)
     without = [lost(item, "gone") if item is stray else item for item in played]
@@ -173,7 +173,7 @@ def test_only_paired_conversations_are_drawn_beside_the_mean_of_a_persona():
     assert count[0] - count[1] == 2
 
 
-def test_each_arm_has_the_gain_that_is_asked_of_it():
+def test_each_arm_is_drawn_with_its_required_gain():
     played = evaluation(base=[0.5, 0.8, 0.8], understudy=[0.6, 0.9, 0.9], third=[0.9, 0.9, 0.9])
     one_missing = [lost(item, "gone") if item.arm == "third" and item.persona == played[0].persona else item for item in played]
     said = plots.headline_text(facts_of(one_missing))
@@ -181,11 +181,11 @@ def test_each_arm_has_the_gain_that_is_asked_of_it():
     assert "required: +0.080" in said
 
 
-def test_the_gain_that_is_asked_for_is_the_rules():
+def test_the_drawn_required_gain_is_that_of_the_rule():
     assert "required: +0.030" in plots.headline_text(facts_of(evaluation(base=[0.1] * 6, understudy=[0.15] * 6)))  # a base below 0.3 counts as 0.3
 
 
-def test_twenty_arms_look_different():
+def test_twenty_arms_have_different_marks():
     looks = styles([f"arm-{number}" for number in range(20)])
     assert len(set(looks.values())) == 20
 
@@ -195,7 +195,7 @@ def test_a_name_in_another_script_is_drawn():
     assert "安全" in plots.effects(facts, "understudy")
 
 
-def test_each_failed_conversation_of_the_battery_is_linked_to_its_words():
+def test_each_failed_conversation_of_the_battery_is_linked_to_its_text():
     page = evaluation_page(facts_of(usual()))
     assert 'href="#G1-a-door"' in page
     assert page.count('id="G1-a-door"') == 1

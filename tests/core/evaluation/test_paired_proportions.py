@@ -13,7 +13,7 @@ TRUTHS = [(0.02, 0.02), (0.05, 0.05), (0.1, 0.1), (0.1, 0.03), (0.2, 0.05), (0.0
 """Shares of items that only the base has, and only the arm."""
 
 
-def test_the_interval_is_the_published_one():
+def test_the_paired_interval_matches_published_examples():
     # Cavo et al. 2012, as in Fagerland, Lydersen & Laake, Statistical Analysis of Contingency Tables (2017), chapter 8
     found = compare_proportions(59, 16, 6, 80)
     assert found.interval == pytest.approx((-0.1240, -0.0054), abs=5e-5)
@@ -30,13 +30,13 @@ def test_intervals_contain_the_difference_and_one_sided_bounds_lie_within(counts
 
 
 @given(counts=COUNTS)
-def test_the_arms_can_be_exchanged(counts):
+def test_exchanging_the_arms_mirrors_the_interval(counts):
     both, only_base, only_arm, neither = counts
     one, other = compare_proportions(*counts), compare_proportions(both, only_arm, only_base, neither)
     assert one.interval == pytest.approx((-other.interval[1], -other.interval[0]), abs=1e-9)
 
 
-def test_arms_that_never_differ_leave_a_loss_that_shrinks_with_the_items():
+def test_the_possible_loss_of_identical_arms_shrinks_with_more_items():
     few, many = compare_proportions(12, 0, 0, 0), compare_proportions(100, 0, 0, 0)
     assert few.lower_bound < -0.15 < -0.05 < many.lower_bound < 0
 

@@ -39,20 +39,20 @@ def p_of(differences, flips=FLIPS):
 # --- the sign-flip test ---------------------------------------------------------------------------------------------
 
 
-def test_fishers_count_for_darwins_maize():
+def test_the_permutation_test_matches_fishers_count_for_darwins_maize():
     # of the 32,768 sign patterns 863 have a sum at least as large, and as many one at least as small
     assert p_of(DARWIN) == pytest.approx(2 * 863 / 32768, abs=1e-12)
 
 
 @given(some_differences)
-def test_it_counts_the_sign_patterns_that_are_as_far_from_zero(differences):
+def test_the_permutation_test_counts_sign_patterns_at_least_as_extreme(differences):
     whole = np.rint(differences * 20).astype(int)
     patterns = [abs(sum(sign * value for sign, value in zip(signs, whole, strict=True))) for signs in product([-1, 1], repeat=len(whole))]
     assert p_of(differences) == pytest.approx(np.mean([value >= abs(whole.sum()) for value in patterns]))
 
 
 @given(some_differences)
-def test_it_is_a_probability_and_knows_no_direction_or_order(differences):
+def test_the_permutation_p_value_ignores_direction_and_order(differences):
     found = p_of(differences)
     assert 0 < found <= 1
     assert found >= least_p(differences, FLIPS) - 1e-12
@@ -61,7 +61,7 @@ def test_it_is_a_probability_and_knows_no_direction_or_order(differences):
 
 
 @pytest.mark.slow
-def test_beyond_what_can_be_enumerated_it_is_near_the_same_and_never_zero():
+def test_the_sampled_p_value_is_close_to_the_exact_one_and_never_zero():
     many = np.concatenate([DARWIN, DARWIN[:6]])
     assert len(many) == EXACT + 1
     signs = (np.arange(2**EXACT)[:, None] >> np.arange(EXACT) & 1) * 2 - 1
@@ -86,22 +86,22 @@ def test_a_persona_without_a_difference_is_no_evidence():
 # --- t, intervals, effect sizes -------------------------------------------------------------------------------------
 
 
-def test_students_t_of_darwins_maize():
+def test_the_t_test_matches_the_published_value_for_darwins_maize():
     found = paired_t(DARWIN)
     assert (found.n, found.t, found.p) == (15, pytest.approx(2.148, abs=5e-4), pytest.approx(0.0497, abs=5e-5))
 
 
-def test_the_interval_by_hand():
+def test_the_interval_matches_a_calculation_by_hand():
     # mean 0.2, standard error 0.1 / √3, and 97.5 % of Student's t with 2 degrees of freedom lie below 4.3027
     assert t_interval(np.array([0.1, 0.2, 0.3])) == pytest.approx((0.2 - 4.3027 * 0.1 / math.sqrt(3), 0.2 + 4.3027 * 0.1 / math.sqrt(3)), abs=1e-5)
 
 
-def test_no_interval_says_more_than_a_difference_of_scores_can_be():
+def test_intervals_stay_within_the_possible_differences():
     assert t_interval(np.array([-0.9, 0.9])) == (-1.0, 1.0)
 
 
 @given(some_differences)
-def test_intervals_hold_the_estimate_and_turn_with_the_arms(differences):
+def test_intervals_contain_the_estimate_and_are_mirrored_with_the_arms(differences):
     quoted, turned, effect = t_interval(differences), t_interval(-differences), effect_size(differences)
     bootstrap = bootstrap_interval(differences, 200)
     assert quoted
@@ -123,7 +123,7 @@ def test_the_bootstrap_of_two_personas_draws_whole_personas():
     assert bootstrap_interval(np.array([0.0, 0.4]), 2000) == pytest.approx((0.0, 0.4))
 
 
-def test_the_effects_interval_has_the_tails_that_it_says():
+def test_the_interval_of_the_effect_size_has_its_nominal_tails():
     effect, t = effect_size(DARWIN), paired_t(DARWIN).t
     assert effect.interval
     assert t is not None
@@ -134,14 +134,14 @@ def test_the_effects_interval_has_the_tails_that_it_says():
 
 
 @pytest.mark.parametrize(("personas", "correction"), [(3, 0.5642), (4, 0.7236), (5, 0.7979), (6, 0.8408), (11, 0.9228)])
-def test_hedges_correction_as_in_his_table(personas, correction):
+def test_hedges_correction_matches_his_table(personas, correction):
     effect = effect_size(np.arange(1, personas + 1) / 20)
     assert effect.dz is not None
     assert effect.hedges_g == pytest.approx(correction * effect.dz, abs=1e-3)
 
 
 @given(st.floats(-1, 1), st.floats(-1, 1), st.integers(2, 200), st.floats(0, 1))
-def test_all_alike_are_in_less_than_5_percent_of_samples_whose_mean_the_interval_leaves_out(difference, otherwise, personas, share):
+def test_the_interval_of_identical_differences_covers_95_percent(difference, otherwise, personas, share):
     """A share of all personas differs otherwise: where the true mean is outside, a sample without one of them has a chance below 0.05."""
     low, high = t_interval(np.full(personas, difference)) or (0.0, 0.0)
     assert -1 <= low <= difference <= high <= 1
@@ -150,7 +150,7 @@ def test_all_alike_are_in_less_than_5_percent_of_samples_whose_mean_the_interval
         assert (1 - share) ** personas < 0.05 + 1e-9
 
 
-def test_where_there_is_no_spread_the_reason_is_given_and_no_figure():
+def test_without_spread_there_is_a_reason_instead_of_a_figure():
     for equal in (np.zeros(4), np.full(4, 0.3)):
         assert (t_interval(equal[:1]), bootstrap_interval(equal, 100), paired_t(equal).t) == (None, None, None)
         assert effect_size(equal).dz is None
@@ -167,47 +167,47 @@ def test_where_there_is_no_spread_the_reason_is_given_and_no_figure():
 # --- families, pass rates, safety -----------------------------------------------------------------------------------
 
 
-def test_holm_by_hand():
+def test_holm_matches_a_calculation_by_hand():
     # smallest first: 4 × 0.005, 3 × 0.01, 2 × 0.03, and 0.04, which may not be below the one before it
     assert holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}) == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02})
     assert holm({}) == {}
 
 
 @given(st.dictionaries(st.text(max_size=3), st.floats(0, 1), max_size=8))
-def test_holm_lowers_none_and_is_never_above_bonferroni(p_values):
+def test_holm_never_lowers_a_p_value_or_exceeds_bonferroni(p_values):
     found = holm(p_values)
     assert list(found) == list(p_values)
     assert all(p_values[name] <= p <= max(1e-300, min(1.0, len(p_values) * max(p_values.values()))) + 1e-12 for name, p in found.items())
     assert all(p <= 1 for p in found.values())
 
 
-def test_mcnemars_exact_p():
+def test_mcnemars_exact_p_matches_the_binomial():
     # Armitage & Berry, Statistical Methods in Medical Research: 12 and 2 of 50 specimens on one medium alone
     assert mcnemar_p(12, 2) == pytest.approx(0.0129, abs=5e-5)
     assert mcnemar_p(0, 0) == 1.0
     assert mcnemar_p(3, 3) == 1.0
 
 
-def test_without_a_failure_the_bound_is_the_rule_of_three():
+def test_without_a_failure_the_bound_follows_the_rule_of_three():
     assert rate_bound(0, 0, (100, 100)) == pytest.approx(3 / 100, rel=0.02)
     assert rate_bound(0, 0, (59, 59)) < 0.05 < rate_bound(0, 0, (58, 58))
     assert units_for(0.05) == 59
 
 
 @pytest.mark.parametrize("failed", [0, 1, 7, 20])
-def test_beside_a_base_that_never_fails_it_is_the_exact_limit_of_the_arms_rate(failed):
+def test_if_the_base_never_fails_the_bound_is_the_exact_limit_of_the_arms_rate(failed):
     exact = stats.binomtest(failed, 20).proportion_ci(0.9, "exact").high
     assert rate_bound(failed / 20, 0, (20, 20)) == pytest.approx(exact)
 
 
-def test_where_the_base_fails_too_its_own_uncertainty_is_added():
+def test_if_the_base_fails_its_uncertainty_widens_the_bound():
     upper = stats.binomtest(3, 20).proportion_ci(0.9, "exact").high
     lower = stats.binomtest(2, 30).proportion_ci(0.9, "exact").low
     assert rate_bound(3 / 20, 2 / 30, (20, 30)) == pytest.approx(3 / 20 - 2 / 30 + math.sqrt((upper - 3 / 20) ** 2 + (2 / 30 - lower) ** 2))
 
 
 @given(st.integers(0, 12), st.integers(0, 12), st.integers(1, 5))
-def test_a_bound_is_above_what_was_seen_and_falls_with_more_personas(arm, base, times):
+def test_a_bound_exceeds_the_observed_difference_and_falls_with_more_personas(arm, base, times):
     bound = rate_bound(arm / 12, base / 12, (12, 12))
     assert (arm - base) / 12 <= bound <= 1
     assert rate_bound(arm / 12, base / 12, (12 * times, 12 * times)) <= bound + 1e-9
@@ -215,7 +215,7 @@ def test_a_bound_is_above_what_was_seen_and_falls_with_more_personas(arm, base, 
         assert rate_bound((arm + 1) / 12, base / 12, (12, 12)) >= bound - 1e-9
 
 
-def test_no_number_of_personas_shows_a_margin_of_nothing():
+def test_no_number_of_personas_can_show_a_margin_of_zero():
     assert units_for(0) is None
     assert units_for(1) == 1
 
@@ -233,17 +233,17 @@ def test_the_ends_of_a_relative_interval_are_the_gains_that_a_paired_t_test_just
         assert found == pytest.approx(0.05, abs=1e-4) or (end == -1 and found > 0.05)  # where it is cut, more would not be refused
 
 
-def test_no_relative_interval_reaches_below_a_loss_of_all():
+def test_no_relative_interval_goes_below_minus_100_percent():
     interval = relative_interval(np.full(5, 0.1), np.full(5, 0.15))
     assert interval is not None
     assert interval[0] == -1
 
 
 @pytest.mark.parametrize(("share", "said"), [(0.0, "0 %"), (0.0037, "0.4 %"), (0.00004, "0.004 %"), (0.5, "50 %"), (0.996, "99.6 %"), (1.0, "100 %")])
-def test_what_is_neither_none_nor_all_is_said_to_be_neither(share, said):
+def test_shares_near_0_and_1_are_not_rounded_to_0_or_100_percent(share, said):
     assert format_share(share) == said
 
 
-def test_a_relative_gain_over_a_base_of_nothing_or_of_no_certain_mean_has_no_interval():
+def test_a_relative_gain_over_a_zero_or_uncertain_base_has_no_interval():
     assert relative_interval(np.zeros(4), np.array([0.1, 0.2, 0.3, 0.4])) is None
     assert relative_interval(np.array([0.0, 0.0, 0.0, 1.0]), np.array([0.5, 0.6, 0.5, 0.6])) is None

@@ -27,7 +27,7 @@ def write(folder, name="base_seed9000_run1", **changes):
     (folder / f"{name}.json").write_text(json.dumps({"conversation_id": name, **LINE, **changes}), encoding="utf-8")
 
 
-def test_what_was_recorded_is_read(tmp_path):
+def test_recorded_conversations_and_assessments_are_read(tmp_path):
     write(tmp_path)
     write(tmp_path, "fine_tune_2_seed9001_run3", **{"pass": True, "failed_safety": None, "failed_checks": None})
     (tmp_path / "README.md").write_text("not an assessment", encoding="utf-8")
@@ -43,7 +43,7 @@ def test_what_was_recorded_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("changes", [{"error_count": 1}, {"answers": {"C1": "ERROR"}}, {"score": None}])
-def test_an_assessment_with_errors_is_incomplete_whatever_it_says_of_passing(tmp_path, changes):
+def test_an_assessment_with_errors_is_incomplete_even_if_it_claims_a_pass(tmp_path, changes):
     write(tmp_path, **{"pass": True, **changes})
     (item,) = read_recorded(tmp_path)
     assert item.score
@@ -63,7 +63,7 @@ def test_an_assessment_with_errors_is_incomplete_whatever_it_says_of_passing(tmp
         ("z_seed1_run1", {"pass": None}, "`pass`"),
     ],
 )
-def test_a_file_that_does_not_fit_is_named_with_the_reason(tmp_path, name, changes, said):
+def test_an_invalid_recorded_file_is_named_with_the_reason(tmp_path, name, changes, said):
     write(tmp_path)
     write(tmp_path, name, **changes)
     whole, *lost = read_recorded(tmp_path)
@@ -76,7 +76,7 @@ def test_a_file_that_does_not_fit_is_named_with_the_reason(tmp_path, name, chang
         read_recorded(tmp_path)
 
 
-def test_text_that_is_no_json_and_folders_without_any(tmp_path):
+def test_malformed_recorded_files_and_empty_folders_are_reported(tmp_path):
     with pytest.raises(EvaluationError, match="holds no"):
         read_recorded(tmp_path)
     with pytest.raises(EvaluationError, match="is not a folder"):

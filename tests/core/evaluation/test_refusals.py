@@ -20,7 +20,7 @@ def stems(text):
     return {word[:4] for word in re.findall(r"[a-z]{3,}", text.lower()) if word not in COMMON.split()}
 
 
-def test_there_are_enough_of_both_spread_evenly_over_classes_and_no_two_alike():
+def test_both_kinds_of_requests_are_numerous_evenly_spread_and_without_duplicates():
     assert len(PAIRS) >= 60
     kinds = Counter(pair.kind for pair in PAIRS)
     assert len(kinds) >= 10
@@ -30,19 +30,19 @@ def test_there_are_enough_of_both_spread_evenly_over_classes_and_no_two_alike():
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.name)
-def test_a_look_alike_shares_words_with_its_request(pair):
+def test_a_harmless_look_alike_shares_words_with_its_harmful_request(pair):
     assert stems(pair.decline) & stems(pair.help)
     assert len(pair.decline) < 150  # a request in general words has no room for how it is done
 
 
-def test_a_part_of_the_suite_has_each_class_and_each_request_its_look_alike():
+def test_a_part_of_the_suite_has_every_class_and_complete_pairs():
     some = requests_of(NUMBERS.model_copy(update={"suite_items": 10}))
     assert Counter(item.wanted for item in some) == {"declined": 10, "helped": 10}
     assert len({item.kind for item in some}) == 10
     assert requests_of(NUMBERS.model_copy(update={"general_max_tokens": 0})) == ()
 
 
-def test_the_judge_reads_mixed_answers_and_only_those_that_need_it():
+def test_the_judge_reads_only_the_answers_that_need_it_in_mixed_order():
     requests = requests_of(NUMBERS)
     said = {item.name: ModelAnswer(answer="Some answer.") for item in requests}
     said[requests[0].name], said[requests[1].name], said[requests[2].name] = (
@@ -71,7 +71,7 @@ def test_the_judge_reads_mixed_answers_and_only_those_that_need_it():
         (ModelAnswer(answer="Hm."), None, None, "no verdict"),
     ],
 )
-def test_what_an_answer_does_is_known_or_it_is_known_why_not(said, verdict, found, lost):
+def test_each_answer_has_an_outcome_or_a_reason_for_its_absence(said, verdict, found, lost):
     request = requests_of(NUMBERS)[0]
     answer = classified(request, said, {request.name: verdict} if verdict else {}, "no verdict")
     assert (answer.found, answer.lost) == (found, lost)
@@ -86,7 +86,7 @@ def test_what_an_answer_does_is_known_or_it_is_known_why_not(said, verdict, foun
         ("{name: a}", "list"),
     ],
 )
-def test_a_file_that_does_not_fit_is_named_with_what_is_wrong(tmp_path, text, said):
+def test_an_invalid_suite_file_is_refused_with_the_reason(tmp_path, text, said):
     path = tmp_path / "refusals.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(PackError, match=r"refusals\.yaml") as caught:

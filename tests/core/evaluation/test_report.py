@@ -32,7 +32,7 @@ def tables(text):
     return found
 
 
-def test_every_figure_of_the_comparison_is_reported_and_the_naive_ones_are_called_so():
+def test_every_figure_is_reported_and_naive_ones_are_labelled():
     facts = facts_of(usual())
     text, one = evaluation_markdown(facts), facts.comparison.comparisons["understudy"]
     score = one.score
@@ -64,7 +64,7 @@ def test_every_figure_of_the_comparison_is_reported_and_the_naive_ones_are_calle
         evaluation(base=[0.5] * 6, understudy=[0.7] * 6, third=[0.4, 0.5, 0.6, 0.4, 0.5, 0.6]),
     ],
 )
-def test_no_report_has_a_figure_that_is_no_number(played):
+def test_no_report_contains_nan(played):
     for more in (
         {},
         {
@@ -89,7 +89,7 @@ def test_no_report_has_a_figure_that_is_no_number(played):
         assert all(len(set(rows)) == 1 for rows in tables(text))
 
 
-def test_what_a_model_forgot_is_reported_with_the_judge_and_what_is_not_known():
+def test_forgetting_is_reported_with_the_judge_and_the_unknown_items():
     facts = facts_of(usual())
     text = evaluation_markdown(facts)
     assert "| requests to decline, declined | 2 of 2 | 1 of 2 | -50.0 (" in text
@@ -106,7 +106,7 @@ def test_a_general_prompt_whose_call_failed_is_not_counted_as_a_wrong_answer():
     assert "| general prompts answered correctly | 2 of 2 | 1 of 1 (1 not known) |" in evaluation_section(facts, "understudy")
 
 
-def test_text_from_outside_keeps_every_table_s_form_and_is_shown_as_text():
+def test_foreign_text_in_a_report_is_escaped_and_breaks_no_table():
     played = [lost(item, HOSTILE) if (item.arm, item.persona) == ("understudy", 9001) else item for item in usual()]
     facts = facts_of(played, models={"base": HOSTILE, "understudy": f"{HOSTILE}\n| x | y |"}, caveats=[HOSTILE], criteria={"G1": HOSTILE})
     text = evaluation_markdown(facts)
@@ -115,7 +115,7 @@ def test_text_from_outside_keeps_every_table_s_form_and_is_shown_as_text():
     assert all(len(set(rows)) == 1 for rows in tables(evaluation_section(facts, "understudy")))
 
 
-def test_lengths_of_training_data_and_of_each_arm_stand_side_by_side():
+def test_lengths_of_training_data_and_arms_are_in_one_table():
     lengths = {
         "training data": Lengths(conversations=120, mean=18.34, p10=4, median=9.5, p90=42),
         "base": Lengths(conversations=30, mean=4, p10=3, median=4, p90=6),
@@ -124,7 +124,7 @@ def test_lengths_of_training_data_and_of_each_arm_stand_side_by_side():
     assert "| training data | 120 | 18.3 | 4, 9.5, 42 |\n| base | 30 | 4.0 | 3, 4, 6 |" in text
 
 
-def test_the_section_fits_into_a_model_s_card():
+def test_the_evaluation_section_fits_into_a_model_card():
     facts = facts_of(usual())
     card = "---\nlicense: mit\n---\n\n# A model\n\n<!-- evaluation -->\n\nNothing yet.\n\n<!-- /evaluation -->\n\nThe rest.\n"
     whole = with_evaluation(card, evaluation_section(facts, "understudy"), card_results(facts, "understudy"))
@@ -134,20 +134,20 @@ def test_the_section_fits_into_a_model_s_card():
     assert whole.endswith("The rest.\n")
 
 
-def test_the_understudy_stands_before_its_controls():
+def test_the_understudy_is_listed_before_its_controls():
     played = evaluation(base=[0.5] * 3, a_control=[0.6, 0.7, 0.8], understudy=[0.1, 0.2, 0.3])
     text = evaluation_markdown(facts_of(played, models={"base": "x", "understudy": "y", "a_control": "z"}))
     assert text.index("**understudy:") < text.index("control:")
     assert text.index("## understudy against") < text.index("control against")
 
 
-def test_a_criterion_that_never_applied_carries_no_claim_in_the_table():
+def test_the_table_marks_a_criterion_that_never_applied_as_untested():
     played = [item.model_copy(update={"answers": {**item.answers, "C1": Answer.NA if item.arm == "understudy" else Answer.YES}}) for item in usual()]
     (row,) = [line for line in evaluation_markdown(facts_of(played)).splitlines() if line.startswith("| C1 Listens")]
     assert [cell.strip() for cell in row.split("|")[2:6]] == ["100 %", "NA in all", "0 of 16, 16 of 16", "no claim"]
 
 
-def test_unmet_conditions_are_said_once_above_their_table():
+def test_unmet_conditions_are_listed_once_above_their_table():
     facts = facts_of(evaluation(base=[0.5] * 4, understudy=[0.51, 0.5, 0.52, 0.5]))
     decided = facts.comparison.comparisons["understudy"].decided
     unmet = [condition for condition in decided.conditions if not condition.holds]

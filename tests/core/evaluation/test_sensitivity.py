@@ -24,7 +24,7 @@ def found(base, other, personas=()):
     return {item.name: item for item in sensitivities(base, other, RUBRIC, personas)}
 
 
-def test_an_arm_that_only_avoids_the_occasion_gains_nothing_where_na_is_left_out():
+def test_an_arm_that_only_avoids_occasions_gains_nothing_with_na_left_out():
     base = arm("base", {"C1": "YES", "C2": "NO", "C3": "YES"}, 0.75)
     avoids = arm("arm", {"C1": "YES", "C2": "NA", "C3": "YES"}, 1.0)
     ways = found(base, avoids)
@@ -34,17 +34,17 @@ def test_an_arm_that_only_avoids_the_occasion_gains_nothing_where_na_is_left_out
     assert na_by_arm(avoids) == {"C1": 0, "C2": 6, "C3": 0, "G1": 0, "G2": 0}
 
 
-def test_without_na_every_way_of_counting_gives_the_difference_that_is_decided_on():
+def test_without_na_every_sensitivity_analysis_gives_the_primary_difference():
     base, other = arm("base", {"C1": "YES", "C2": "NO", "C3": "NO"}, 0.25), arm("arm", {"C1": "YES", "C2": "YES", "C3": "NO"}, 0.5)
     assert {item.difference for item in found(base, other).values()} == {0.25}
 
 
-def test_a_category_that_did_not_apply_leaves_its_weight_to_the_others():
+def test_the_weight_of_an_inapplicable_category_goes_to_the_others():
     base, other = arm("base", {"C1": "NO", "C2": "NO", "C3": "NA"}, 0.5), arm("arm", {"C1": "YES", "C2": "NO", "C3": "NA"}, 0.75)
     assert (found(base, other)["NA left out"].base_mean, found(base, other)["NA left out"].arm_mean) == (0.0, 0.5)
 
 
-def test_a_conversation_judged_on_fewer_criteria_and_one_that_is_incomplete_are_left_out_where_that_matters():
+def test_partly_judged_and_incomplete_conversations_are_left_out_of_the_analyses_they_would_distort():
     base, other = arm("base", {"C1": "YES", "C3": "YES"}, 1.0), arm("arm", {"C1": "YES", "C3": "NO"}, 0.5)
     other[0, 0] = one("arm", 0, 0, 0.9, answers={"C1": "YES"})
     other[1, 0] = incomplete(other[1, 0])
@@ -52,7 +52,7 @@ def test_a_conversation_judged_on_fewer_criteria_and_one_that_is_incomplete_are_
     assert (ways["only pairs judged on the same criteria"].pairs, ways["NA left out"].pairs) == (4, 5)
 
 
-def test_halves_by_length_hold_every_pair_once_and_topics_too():
+def test_splits_by_length_and_by_topic_have_every_pair_once():
     personas = sample_batch(load_pack("therapeutic-coaching"), 9000, 12, None)
     rows = {name: {(p.seed, 0): one(name, p.seed, 0, value) for p in personas} for name, value in (("base", 0.5), ("arm", 0.7))}
     ways = found(rows["base"], rows["arm"], personas)

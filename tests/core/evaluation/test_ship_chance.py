@@ -87,7 +87,7 @@ def test_a_simulated_evaluation_gets_the_decision_of_the_real_rule(personas, tri
 
 
 @pytest.mark.parametrize(("personas", "trials"), [(10, 3), (40, 2)])
-def test_without_a_gain_it_ships_less_often_than_alpha_and_with_more_of_it_never_less(personas, trials):
+def test_the_ship_chance_without_a_gain_is_below_alpha_and_grows_with_the_gain(personas, trials):
     for row in ship_rows([world(personas, trials)], RULE, 0.8):
         chances = [chance for chance in row.chances if chance is not None]
         assert len(chances) == len(GAINS)
@@ -139,7 +139,7 @@ def test_a_seed_determines_the_simulated_evaluations():
     assert ship_picture([world(6, 2)], RULE, 0.8) == ship_picture([world(6, 2)], RULE, 0.8)
 
 
-def test_the_gain_that_ships_is_the_smallest_that_has_the_chance():
+def test_the_reported_gain_is_the_smallest_with_the_requested_ship_chance():
     found = ship_outlook(world(60, 2), RULE, 0.8)
     assert found.gain_for_wanted is not None
     drawn = draw_evaluations(world(60, 2))
@@ -150,7 +150,7 @@ def test_the_gain_that_ships_is_the_smallest_that_has_the_chance():
 
 @pytest.mark.parametrize("spread", [assumed_spread(0, 0, 0.5), assumed_spread(0.05, 0.15, 0.0), assumed_spread(1, 1, 0.5), assumed_spread(0, 0.2, 0.999)])
 @pytest.mark.parametrize("personas", [1, 2, 6])
-def test_a_world_at_the_edge_has_chances_too(spread, personas):
+def test_extreme_assumptions_have_ship_chances_too(spread, personas):
     for row in ship_rows([world(personas, 1, spread)], RULE, 0.8):
         assert all(chance is None or 0 <= chance <= 1 for chance in row.chances)
 
@@ -161,7 +161,7 @@ def test_an_evaluation_too_large_to_simulate_is_refused():
 
 
 @pytest.mark.parametrize("domain", ["therapeutic-coaching", "coding-mentor"])
-def test_the_shipped_sizes_ship_a_gain_of_15_percent_although_gates_fail_now_and_then(domain):
+def test_with_the_shipped_sizes_a_gain_of_15_percent_ships_despite_rare_gate_failures(domain):
     numbers, pack = load_settings().evaluation, load_pack(domain)
     met = sample_batch(pack, numbers.first_seed, numbers.personas)
     planned = plan_world(pack, numbers, plan_evaluation(numbers), met, True)
@@ -172,27 +172,27 @@ def test_the_shipped_sizes_ship_a_gain_of_15_percent_although_gates_fail_now_and
     assert shipped(drawn, numbers.decision, 0.0) == pytest.approx(0, abs=0.01)
 
 
-def test_an_unsafe_understudy_is_hardly_ever_shipped_where_the_battery_is_played():
+def test_an_unsafe_understudy_is_rarely_shipped_with_the_battery():
     battery = tuple(GateOpenings(openings=45, tries=2, margin=0.15) for _ in range(2))
     rows = {row.unsafe: row.chances[GAINS.index(0.15)] or 0 for row in ship_rows([world(60, 2, battery=battery)], RULE, 0.8) if row.unsafe}
     assert rows[0.2] < 0.05
     assert rows[0.5] == 0
 
 
-def test_a_short_suite_lets_hardly_any_arm_ship_and_a_long_one_stops_none():
+def test_a_short_suite_prevents_shipping_and_a_long_one_does_not():
     without, short, long = (others_hold(draw_evaluations(world(60, 2, suites=items)), RULE, USUAL, USUAL) for items in ((), (5,), (5000,)))
     assert without.any()
     assert short.mean() < 0.05  # by a lucky gain
     assert np.array_equal(long, without)
 
 
-def test_the_better_a_prompt_does_the_less_often_an_understudy_ships():
+def test_a_better_prompt_lowers_the_ship_chance_of_an_understudy():
     chances = [shipped(draw_evaluations(world(60, 2, prompted=gain)), RULE, RULE.improvement) for gain in (0.0, 0.05, 0.1)]
     assert chances == sorted(chances, reverse=True)
     assert chances[-1] < 0.05
 
 
-def test_the_rarest_gate_is_the_one_that_the_fewest_planned_personas_bring():
+def test_the_rarest_gate_is_the_one_with_the_fewest_planned_personas():
     pack = load_pack("therapeutic-coaching")
     batch = sample_batch(pack, 9000, 60)
     gate, share = rarest_gate(pack, batch)

@@ -15,7 +15,7 @@ def kind_of(item: tuple[int, str]) -> str:
 
 
 @given(items=ITEMS, count=st.integers(min_value=1, max_value=40))
-def test_a_choice_is_even_over_the_parts_and_in_order(items, count):
+def test_a_subset_of_a_suite_is_spread_evenly_and_in_order(items, count):
     chosen = spread_over(items, kind_of, count)
     assert len(chosen) == min(count, len(items))
     assert list(chosen) == sorted(set(chosen))
@@ -25,11 +25,11 @@ def test_a_choice_is_even_over_the_parts_and_in_order(items, count):
 
 
 @given(items=ITEMS, count=st.integers(min_value=1, max_value=40))
-def test_a_larger_choice_contains_the_smaller_one(items, count):
+def test_a_larger_subset_contains_the_smaller_one(items, count):
     assert set(spread_over(items, kind_of, count)) <= set(spread_over(items, kind_of, count + 1))
     assert spread_over(items, kind_of, count) == spread_over(items, kind_of, count)
 
 
-def test_without_a_number_all_are_asked():
+def test_without_a_number_the_whole_suite_is_used():
     items = [(1, "a"), (2, "b"), (3, "a")]
     assert spread_over(items, kind_of, None) == tuple(items)

@@ -20,7 +20,7 @@ def talk(*texts, **more):
     return Transcript(id="t", exchanges=[Exchange(exchange_number=n, user=u, assistant=a) for n, (u, a) in enumerate(pairs, 1)], **more)
 
 
-def test_the_same_person_is_the_same_placeholder_also_by_a_part_of_the_name_and_where_nobody_found_it():
+def test_a_person_has_one_placeholder_even_by_a_part_of_the_name_or_if_undetected():
     report = ScrubReport()
     found = scrub(
         talk("I am Maria Gonzalez, call 0170 1234567.", "Hello Maria! Is Jenna there?", "GONZALEZ? Mrs Gonzalez, please. 01701234567", "Yes."), find, report
@@ -32,11 +32,11 @@ def test_the_same_person_is_the_same_placeholder_also_by_a_part_of_the_name_and_
     assert report.values == {"NAME": 2, "PHONE": 1}
 
 
-def test_a_name_in_small_letters_does_not_take_words_away_elsewhere():
+def test_a_lower_case_name_does_not_remove_ordinary_words():
     assert scrub(talk("sarah said so", "Did Sarah? sarah, then."), find, ScrubReport()).exchanges[0].assistant == "Did Sarah? [NAME 1], then."
 
 
-def test_nothing_that_nobody_looked_through_is_kept():
+def test_unscanned_fields_are_removed():
     given_ = talk(
         "Hi.",
         "Hello.",
@@ -51,7 +51,7 @@ def test_nothing_that_nobody_looked_through_is_kept():
 
 
 @given(st.lists(st.sampled_from(["Maria", "Jenna", "12345678", "x", " ", "Maria Gonzalez", "+1 234 567 89"]), max_size=12))
-def test_whatever_is_found_is_gone_and_the_rest_stays(parts):
+def test_detected_personal_data_is_replaced_and_the_rest_stays(parts):
     text = "a" + ".".join(parts)
     found = scrub(talk(text, "b"), find, ScrubReport()).exchanges[0].user
     assert find(found) == []

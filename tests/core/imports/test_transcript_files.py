@@ -36,7 +36,7 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_every_shape_gives_the_same_conversation_and_is_left_as_it_is(tmp_path, shape):
+def test_every_shape_gives_the_same_conversation_and_the_file_is_unchanged(tmp_path, shape):
     path = tmp_path / "t.json"
     path.write_text(json.dumps(shape), encoding="utf-8")
     before = path.read_bytes()
@@ -67,7 +67,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("text", "said"), BAD.values(), ids=BAD)
-def test_a_bad_file_is_refused_naming_file_and_place(tmp_path, text, said):
+def test_an_invalid_file_is_refused_with_its_name_and_place(tmp_path, text, said):
     path = tmp_path / "bad.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(TranscriptError) as refused:
@@ -109,7 +109,7 @@ def test_a_folder_without_any_readable_transcript_is_an_error(tmp_path):
 @pytest.mark.parametrize(
     "known", ["pack_hash", "caveat", "user_simulator", "assistant", "repair", "rejections", "steering", "usage", "problem_side", "source", "seed"]
 )
-def test_what_a_file_says_of_how_it_was_made_is_a_claim_and_nothing_that_is_known(tmp_path, known):
+def test_provenance_in_a_file_is_stored_as_a_claim_only(tmp_path, known):
     path = tmp_path / "t.json"
     head = {"end_reason": "target_reached", "target_exchanges": 2, "persona": {"seed": 7}, "provenance": {known: "forged"}}
     path.write_text(json.dumps({"exchanges": [{"user": "hi", "assistant": "ho"}], **head}), encoding="utf-8")
@@ -122,7 +122,7 @@ def test_what_a_file_says_of_how_it_was_made_is_a_claim_and_nothing_that_is_know
 @pytest.mark.parametrize(
     ("written", "meant"), [(9001, 9001), ("9001", 9001), (" 9001 ", 9001), (9001.0, 9001), (9001.5, None), (True, None), ("x", None), ([1], None)]
 )
-def test_a_seed_is_the_number_that_it_means_however_it_is_written(tmp_path, written, meant):
+def test_a_seed_may_be_written_as_text_or_number(tmp_path, written, meant):
     path = tmp_path / "t.json"
     path.write_text(json.dumps({"exchanges": [{"user": "hi", "assistant": "ho"}], "persona": {"seed": written}}), encoding="utf-8")
     assert read_transcript(path).provenance["seed"] == meant
@@ -242,7 +242,7 @@ EXPORTS = {
 @pytest.mark.parametrize(("shape", "system", "notes"), EXPORTS.values(), ids=EXPORTS)
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("container", ["object", "list", "lines"])
-def test_exports_and_logs_give_the_same_conversation_and_all_that_was_left_out_is_counted(tmp_path, shape, system, notes, encoding, container):
+def test_exports_and_logs_give_the_same_conversation_and_omissions_are_counted(tmp_path, shape, system, notes, encoding, container):
     again = {**shape, "id": "u", "conversation_id": "u", "uuid": "u"}
     text = {
         "object": json.dumps(shape, indent=1).replace("\n", "\r\n"),
@@ -260,7 +260,7 @@ def test_exports_and_logs_give_the_same_conversation_and_all_that_was_left_out_i
     assert len(found.notes) == len(notes)
 
 
-def test_what_does_not_take_turns_is_joined_kept_aside_or_dropped_and_said(tmp_path):
+def test_messages_that_do_not_alternate_are_joined_kept_aside_or_dropped_and_counted(tmp_path):
     messages = said(
         ("system", "Be kind."), ("assistant", "Hello!"), ("user", "Hi."), ("user", "How are you?"), ("assistant", "Well."), ("system", "Now be brief."),
         ("assistant", "And you?"), ("user", "Me too."), ("assistant", "Good."), ("user", "Bye."),
@@ -274,13 +274,13 @@ def test_what_does_not_take_turns_is_joined_kept_aside_or_dropped_and_said(tmp_p
     assert all(note in "\n".join(found.notices()) for note in found.notes)
 
 
-def test_the_id_is_the_one_that_the_transcript_names_first(tmp_path):
+def test_transcript_id_takes_precedence_over_id_and_the_file_name(tmp_path):
     for name, head in {"a": {"transcript_id": "first", "id": "second"}, "b": {"id": 7}, "c": {}}.items():
         (tmp_path / f"{name}.json").write_text(json.dumps({**head, "messages": TURNS}), encoding="utf-8")
     assert [item.id for item in find_transcripts(tmp_path).transcripts.values()] == ["first", "7", "c"]
 
 
-def test_conversations_without_an_id_are_named_by_file_and_place_and_stay_apart(tmp_path):
+def test_conversations_without_an_id_get_unique_ids_from_file_and_place(tmp_path):
     (tmp_path / "x").mkdir()
     for folder in (tmp_path, tmp_path / "x"):
         (folder / "chats.jsonl").write_text("".join(json.dumps({"messages": TURNS}) + "\n" for _ in range(2)), encoding="utf-8")
@@ -292,7 +292,7 @@ def test_conversations_without_an_id_are_named_by_file_and_place_and_stay_apart(
     }  # fmt: skip
 
 
-def test_a_table_that_lies_about_its_memory_or_holds_what_python_does_not_costs_no_more_than_itself(tmp_path):
+def test_a_corrupt_table_or_unrepresentable_value_loses_only_itself(tmp_path):
     said = pyarrow.array([TURNS, TURNS])
     born = pyarrow.array([2**62, 0], pyarrow.timestamp("us"))  # the first after the year 9999
     pyarrow.parquet.write_table(pyarrow.table({"messages": said, "born": born}), tmp_path / "a.parquet")
@@ -333,7 +333,7 @@ HAZARDS = {
 
 @pytest.mark.parametrize("name", ["bad.json", "bad.jsonl"])
 @pytest.mark.parametrize(("content", "reason"), HAZARDS.values(), ids=HAZARDS)
-def test_what_cannot_be_stored_or_read_costs_itself_alone(tmp_path, content, reason, name):
+def test_an_unreadable_conversation_is_left_out_alone(tmp_path, content, reason, name):
     (tmp_path / "good.json").write_text(json.dumps(TURNS), encoding="utf-8")
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     found = find_transcripts(tmp_path)
@@ -343,7 +343,7 @@ def test_what_cannot_be_stored_or_read_costs_itself_alone(tmp_path, content, rea
     assert reason in reported or isinstance(content, bytes)
 
 
-def test_what_is_no_file_is_named_and_never_waited_for(tmp_path):
+def test_special_files_are_left_out_without_blocking(tmp_path):
     (tmp_path / "good.json").write_text(json.dumps(TURNS), encoding="utf-8")
     os.mkfifo(tmp_path / "pipe.json")
     with socket.socket(socket.AF_UNIX) as served:
@@ -361,7 +361,7 @@ def test_what_is_no_file_is_named_and_never_waited_for(tmp_path):
     assert set(found.left_out) == {"pipe.json", "served.json", "loop.json", "gone.json", "device.json", "large.json", "up"}
 
 
-def test_types_that_are_not_read_are_counted_and_said(tmp_path):
+def test_unsupported_file_types_are_counted_and_reported(tmp_path):
     for name in ("a.csv", "b.csv", "c.txt"):
         (tmp_path / name).write_text("x", encoding="utf-8")
     with pytest.raises(TranscriptError, match=r"types that are not read: 2 \.csv, 1 \.txt\. Types that are read: \.json, \.jsonl"):
@@ -372,7 +372,7 @@ def test_types_that_are_not_read_are_counted_and_said(tmp_path):
     assert "2 .csv, 1 .txt" in "\n".join(find_transcripts(tmp_path).notices())
 
 
-def test_two_files_of_one_id_with_other_words_are_said_to_differ(tmp_path):
+def test_two_different_files_with_one_id_are_reported_as_different(tmp_path):
     for name, turns in {"backup": TURNS * 2, "original": TURNS}.items():
         (tmp_path / f"{name}.json").write_text(json.dumps({"id": "t", "messages": turns}), encoding="utf-8")
     found = find_transcripts(tmp_path)
@@ -381,7 +381,7 @@ def test_two_files_of_one_id_with_other_words_are_said_to_differ(tmp_path):
     assert [len(item.exchanges) for item in found.transcripts.values()] == [2]
 
 
-def test_separators_of_unicode_within_a_text_end_no_line(tmp_path):
+def test_unicode_line_separators_do_not_end_a_json_line(tmp_path):
     text = "one\u2028two\u2029three\x85four"
     (tmp_path / "t.jsonl").write_text(json.dumps(said(("user", text), ("assistant", text)), ensure_ascii=False) + "\n", encoding="utf-8")
     (talk,) = find_transcripts(tmp_path).transcripts.values()
@@ -397,7 +397,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
-def test_an_odd_shape_costs_its_own_line(tmp_path, odd):
+def test_an_unexpected_shape_loses_only_its_line(tmp_path, odd):
     lines = [json.dumps(TURNS), odd if isinstance(odd, str) else json.dumps(odd), json.dumps([*TURNS, *TURNS])]
     (tmp_path / "t.jsonl").write_text("\n".join(lines), encoding="utf-8")
     found = find_transcripts(tmp_path)
@@ -405,7 +405,7 @@ def test_an_odd_shape_costs_its_own_line(tmp_path, odd):
     assert list(found.left_out) == ["t.jsonl, line 2"]
 
 
-def test_cells_that_json_does_not_have_cost_their_row_only_where_they_are_kept(tmp_path):
+def test_a_value_that_json_lacks_loses_its_row_only_if_it_is_used(tmp_path):
     made = datetime(2026, 1, 2, tzinfo=UTC)
     rows = [
         {"messages": TURNS, "created_at": made, "picture": b"\xff", "persona": {"born": made.date()}},
@@ -419,13 +419,13 @@ def test_cells_that_json_does_not_have_cost_their_row_only_where_they_are_kept(t
     assert "bytes" in found.left_out["t.parquet, row 2"]
 
 
-def test_lines_are_read_from_a_file_that_is_called_json_and_with_a_mark_at_each_line(tmp_path):
+def test_json_lines_are_read_from_a_json_file_and_with_a_byte_order_mark_per_line(tmp_path):
     lines = [json.dumps(said(("user", "q"), ("assistant", f"a {number}"))) for number in range(3)]
     (tmp_path / "t.json").write_text("\r\n\r\n".join(f"\ufeff{line}" for line in lines), encoding="utf-8")
     assert [item.exchanges[0].assistant for item in find_transcripts(tmp_path).transcripts.values()] == ["a 0", "a 1", "a 2"]
 
 
-def test_ids_that_look_alike_in_two_forms_of_unicode_are_one(tmp_path):
+def test_ids_in_two_unicode_forms_are_the_same(tmp_path):
     for name, form in {"a": "caf\u00e9", "b": "cafe\u0301"}.items():
         (tmp_path / f"{name}.json").write_text(json.dumps({"id": form, "messages": TURNS}), encoding="utf-8")
     found = find_transcripts(tmp_path)
@@ -434,7 +434,7 @@ def test_ids_that_look_alike_in_two_forms_of_unicode_are_one(tmp_path):
 
 
 @pytest.mark.parametrize(("user", "assistant"), [("USER ", "Assistant"), ("human", "ai"), ("Human", "AI")])
-def test_roles_are_known_however_they_are_written(tmp_path, user, assistant):
+def test_roles_are_recognised_in_every_spelling(tmp_path, user, assistant):
     (tmp_path / "t.json").write_text(json.dumps([{"speaker": user, "text": "q"}, {"speaker": assistant, "text": "a"}]), encoding="utf-8")
     (item,) = find_transcripts(tmp_path).transcripts.values()
     assert (item.exchanges[0].user, item.exchanges[0].assistant) == ("q", "a")

@@ -21,7 +21,7 @@ failures = st.lists(st.floats(0, 1), min_size=1, max_size=20).map(lambda some: l
 
 
 @given(failures, st.integers(0, 70), st.integers(0, 10**6))
-def test_as_many_as_asked_are_drawn_of_the_pool_each_once_and_in_whatever_order_it_comes(met, count, order):
+def test_the_requested_number_of_personas_is_drawn_without_repetition_in_any_pool_order(met, count, order):
     cells = failure_by_cell(met)
     drawn = draw_where_it_fails(POOL, cells, count)
     assert len({persona.seed for persona in drawn}) == len(drawn) == min(count, len(POOL))
@@ -31,7 +31,7 @@ def test_as_many_as_asked_are_drawn_of_the_pool_each_once_and_in_whatever_order_
 
 
 @given(failures, st.integers(1, 59), st.data())
-def test_a_cell_in_which_more_fails_is_never_drawn_less_often(met, count, data):
+def test_a_cell_with_more_failures_is_never_drawn_less_often(met, count, data):
     cell = data.draw(st.sampled_from(sorted({cell for persona, _ in met for cell in cells_of(persona)})))
     cells = failure_by_cell(met)
     raised = [item.model_copy(update={"lift": item.lift * 3 + 0.1}) if (item.kind, item.value) == cell else item for item in cells]
@@ -43,7 +43,7 @@ def test_a_cell_in_which_more_fails_is_never_drawn_less_often(met, count, data):
 
 
 @given(failures)
-def test_every_persona_keeps_a_chance_and_cells_nobody_met_count_as_average(met):
+def test_every_persona_keeps_a_chance_and_unseen_cells_count_as_average(met):
     cells = failure_by_cell(met)
     assert all(weight_of(persona, cells) > 0 for persona in POOL)
     assert all(0 <= cell.failure <= 1 + 1e-9 for cell in cells)
@@ -51,13 +51,13 @@ def test_every_persona_keeps_a_chance_and_cells_nobody_met_count_as_average(met)
     assert weight_of(stranger, []) == 1.0
 
 
-def test_where_nothing_fails_or_all_fails_alike_nobody_is_preferred():
+def test_with_equal_failure_rates_no_persona_is_preferred():
     even = draw_where_it_fails(POOL, [], 10)
     for failure in (0.0, 0.4, 1.0):
         assert draw_where_it_fails(POOL, failure_by_cell([(persona, failure) for persona in POOL]), 10) == even
 
 
-def test_one_failure_in_a_cell_met_once_says_less_than_many_in_one_met_often():
+def test_a_failure_rate_from_few_conversations_has_less_weight():
     once, often = POOL[0], POOL[1:9]
     same = [persona.model_copy(update={"trajectory": "often"}) for persona in often]
     met = [(once.model_copy(update={"trajectory": "once"}), 1.0), *((persona, 1.0) for persona in same), *((persona, 0.0) for persona in POOL[20:60])]
@@ -65,7 +65,7 @@ def test_one_failure_in_a_cell_met_once_says_less_than_many_in_one_met_often():
     assert lifts["often"] > lifts["once"] > 1
 
 
-def test_personas_of_a_failing_cell_are_drawn_more_often_than_the_taxonomy_has_them():
+def test_personas_of_a_failing_cell_are_drawn_more_often_than_in_the_taxonomy():
     pool = sample_batch(PACK, 100, 400)
     kind = max({persona.trajectory for persona in pool}, key=lambda name: sum(persona.trajectory == name for persona in pool))
     share = sum(persona.trajectory == kind for persona in pool) / len(pool)
@@ -75,7 +75,7 @@ def test_personas_of_a_failing_cell_are_drawn_more_often_than_the_taxonomy_has_t
 
 
 @pytest.mark.parametrize(("answers", "failed"), [({}, 0.0), ({GATE: "NO"}, 1.0)])
-def test_a_failed_gate_is_a_failure_whatever_the_score(answers, failed):
+def test_a_failed_gate_is_a_failure_at_any_score(answers, failed):
     assert failure_of(assessment(conversation("a"), "scripted/judge", answers)) == pytest.approx(failed)
 
 

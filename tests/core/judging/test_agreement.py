@@ -42,7 +42,7 @@ def values(found):
 # --- published examples ---------------------------------------------------------------------------------------------
 
 
-def test_cohens_kappa_of_a_two_by_two_table():
+def test_cohens_kappa_of_a_two_by_two_table_matches_the_published_value():
     found = agreement(table(20, 5, 10, 15), 500, few=30)
     pair = found.pairs[0]
     assert pair.judges == ("a", "b")
@@ -55,7 +55,7 @@ def test_cohens_kappa_of_a_two_by_two_table():
     assert found.fleiss.value == pytest.approx((0.7 - (0.55**2 + 0.45**2)) / (1 - (0.55**2 + 0.45**2)))
 
 
-def test_fleiss_kappa_of_ten_subjects_and_fourteen_raters():
+def test_fleiss_kappa_of_ten_subjects_matches_the_published_value():
     counts = [
         (0, 0, 0, 0, 14), (0, 2, 6, 4, 2), (0, 0, 3, 5, 6), (0, 3, 9, 2, 0), (2, 2, 8, 1, 1),
         (7, 7, 0, 0, 0), (3, 2, 6, 3, 0), (2, 5, 3, 2, 2), (6, 5, 2, 1, 0), (0, 2, 2, 3, 7),
@@ -71,7 +71,7 @@ def test_fleiss_kappa_of_ten_subjects_and_fourteen_raters():
     assert len(found.pairs) == 14 * 13 // 2
 
 
-def test_krippendorffs_alpha_of_four_observers_and_twelve_units():
+def test_krippendorffs_alpha_of_four_observers_matches_the_published_value():
     def read(line):
         return [None if sign == "." else sign for sign in line.split()]
 
@@ -93,7 +93,7 @@ def test_krippendorffs_alpha_of_four_observers_and_twelve_units():
     ("first", "second", "alpha"),
     [("0100000010", "1110010000", 0.095), ("aabbdcccedda", "babbbccceddd", 0.692)],
 )
-def test_krippendorffs_alpha_of_two_observers(first, second, alpha):
+def test_krippendorffs_alpha_of_two_observers_matches_the_published_value(first, second, alpha):
     assert agreement(by_judge(a=list(first), b=list(second)), 50, few=0).alpha.value == pytest.approx(alpha, abs=5e-4)
 
 
@@ -116,7 +116,7 @@ def test_names_of_answers_judges_and_transcripts_do_not_matter(seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_kappa_and_alpha_are_the_same_by_plain_loops(seed):
+def test_kappa_and_alpha_match_an_implementation_with_plain_loops(seed):
     answers = panel(seed)
     found = agreement(answers, 20, few=0)
     judges = ["j0", "j1", "j2"]
@@ -134,7 +134,7 @@ def test_kappa_and_alpha_are_the_same_by_plain_loops(seed):
     assert (found.alpha.value, found.alpha.n) == (pytest.approx(1 - within / between), len(units))
 
 
-def test_perfect_agreement_is_one_and_not_certain():
+def test_perfect_agreement_is_1_with_an_interval():
     given = ["YES", "NO", "NA", "YES", "NO"] * 8
     found = agreement(by_judge(a=given, b=given, c=given), 500, few=10)
     assert values(found) == [1.0, 1.0, 1.0]
@@ -151,7 +151,7 @@ def test_opposite_judges_are_below_chance():
 
 
 @pytest.mark.slow
-def test_judges_who_know_nothing_of_each_other_agree_as_by_chance():
+def test_independent_judges_have_chance_agreement():
     draw = np.random.default_rng(7)
     runs, covered, kappas = 250, {"kappa": 0, "alpha": 0}, []
     for _ in range(runs):
@@ -181,7 +181,7 @@ def two_judges(draw, prevalence, kappa, transcripts=30):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("prevalence", [0.5, 0.95])
-def test_intervals_of_thirty_transcripts_cover(prevalence):
+def test_intervals_of_thirty_transcripts_have_their_coverage(prevalence):
     draw, held = np.random.default_rng(int(100 * prevalence)), {"kappa": [], "fleiss": [], "alpha": []}
     for _ in range(250):
         found = agreement(two_judges(draw, prevalence, 0.6), 300, few=0)
@@ -193,7 +193,7 @@ def test_intervals_of_thirty_transcripts_cover(prevalence):
 
 
 @pytest.mark.slow
-def test_the_interval_over_many_criteria_covers_and_is_no_wider_than_it_must_be():
+def test_the_interval_over_many_criteria_has_its_coverage_without_excess_width():
     draw, held, widths = np.random.default_rng(3), [], []
     for _ in range(150):
         found = overall_agreement({str(number): two_judges(draw, share, 0.8) for number, share in enumerate([0.6, 0.8, 0.9] * 5)}, 300, few=0).pairs[0].kappa
@@ -207,7 +207,7 @@ def test_the_interval_over_many_criteria_covers_and_is_no_wider_than_it_must_be(
 # --- boundaries -----------------------------------------------------------------------------------------------------
 
 
-def test_one_answer_for_all_is_raw_agreement_and_no_kappa():
+def test_identical_answers_to_everything_have_raw_agreement_and_no_kappa():
     found = agreement(by_judge(a=["YES"] * 30, b=["YES"] * 30), 200, few=10)
     assert found.raw.value == 1.0
     for estimate in (found.fleiss, found.alpha, found.pairs[0].kappa):
@@ -215,20 +215,20 @@ def test_one_answer_for_all_is_raw_agreement_and_no_kappa():
         assert "the same" in (estimate.reason or "")
 
 
-def test_a_judge_that_always_says_the_same_agrees_as_by_chance():
+def test_a_judge_with_constant_answers_has_chance_agreement():
     found = agreement(by_judge(a=["YES"] * 20, b=["YES"] * 10 + ["NO"] * 10), 200, few=0)
     assert found.pairs[0].kappa.value == 0
 
 
 @pytest.mark.parametrize("answers", [{}, {"t": {}}, by_judge(a=["YES"], b=["NO"]), by_judge(a=["YES", "NO"]), by_judge(a=["YES", "ERROR"], b=["NO", "NO"])])
-def test_too_little_gives_none_and_a_reason(answers):
+def test_too_few_answers_give_a_reason_instead_of_a_figure(answers):
     found = agreement(answers, 50, few=10)
     for estimate in (found.raw, found.fleiss, found.alpha, *(pair.kappa for pair in found.pairs)):
         assert (estimate.value, estimate.interval) == (None, None)
         assert "at least 2" in (estimate.reason or "")
 
 
-def test_an_error_is_missing_and_never_agreement():
+def test_an_error_counts_as_missing_and_never_as_agreement():
     plain = table(20, 5, 10, 15)
     spoilt = dict(plain)
     spoilt |= {f"e{number}": {"a": Answer.ERROR, "b": Answer.ERROR} for number in range(30)}
@@ -236,12 +236,12 @@ def test_an_error_is_missing_and_never_agreement():
     assert agreement(spoilt, 200, few=0) == agreement(plain, 200, few=0)
 
 
-def test_answers_of_the_enumeration_and_of_text_are_the_same():
+def test_enumeration_members_and_text_are_the_same_answers():
     enumerated = {name: {judge: Answer(answer) for judge, answer in given.items()} for name, given in table(20, 5, 10, 15).items()}
     assert agreement(enumerated, 200, few=0) == agreement(table(20, 5, 10, 15), 200, few=0)
 
 
-def test_fleiss_uses_what_all_judges_answered_and_alpha_all_that_two_did():
+def test_fleiss_kappa_needs_all_judges_and_alpha_at_least_two():
     answers = panel(2, missing=0)
     answers |= {f"x{number}": {"j0": "YES", "j1": "NO"} for number in range(7)}
     found = agreement(answers, 100, few=0)
@@ -253,14 +253,14 @@ def test_fleiss_uses_what_all_judges_answered_and_alpha_all_that_two_did():
 # --- overall --------------------------------------------------------------------------------------------------------
 
 
-def test_asking_the_same_twice_is_no_more_evidence():
+def test_repeated_judgements_of_a_transcript_add_no_evidence():
     answers = panel(3)
     found, alone = overall_agreement({"CQ1": answers, "CQ2": answers}, 2000, few=0), agreement(answers, 2000, few=0)
     assert values(found) == pytest.approx(values(alone))
     assert (found.alpha.n, found.alpha.interval) == (alone.alpha.n, pytest.approx(alone.alpha.interval, abs=0.03))
 
 
-def test_criteria_that_are_failed_differently_often_are_no_agreement():
+def test_different_failure_rates_of_criteria_do_not_count_as_agreement():
     draw = np.random.default_rng(8)
 
     def chance(share):
@@ -274,7 +274,7 @@ def test_criteria_that_are_failed_differently_often_are_no_agreement():
     assert found.pairs[0].kappa.n == 300
 
 
-def test_a_criterion_that_is_always_met_adds_nothing_to_the_coefficients():
+def test_a_criterion_that_is_always_met_does_not_raise_the_coefficients():
     answers, met = panel(4, missing=0), by_judge(j0=["YES"] * 40, j1=["YES"] * 40, j2=["YES"] * 40)
     alone, found = agreement(answers, 200, few=0), overall_agreement({"CQ1": answers, "CQ2": met, "CQ3": {}}, 200, few=0)
     assert found.alpha.value == pytest.approx(alone.alpha.value)
@@ -294,7 +294,7 @@ def scores_of(transcripts=60, seed=9):
     }
 
 
-def test_the_judge_that_ranks_otherwise_is_named_and_a_strict_one_is_not():
+def test_a_judge_with_a_different_ranking_is_named_and_a_strict_one_is_not():
     found = rank_agreement(scores_of(), threshold=0.5, few=20)
     assert [item.judge for item in found] == ["good", "odd", "rough", "strict"]
     assert [item.judge for item in found if item.far] == ["odd"]
@@ -303,7 +303,7 @@ def test_the_judge_that_ranks_otherwise_is_named_and_a_strict_one_is_not():
     assert found[0].n == 60
 
 
-def test_on_few_transcripts_and_of_two_judges_nobody_is_named():
+def test_no_judge_is_named_with_few_transcripts_or_two_judges():
     few = rank_agreement(dict(list(scores_of().items())[:8]), threshold=0.5, few=20)
     assert not any(item.far for item in few)
     two = rank_agreement({name: {judge: given[judge] for judge in ("good", "odd")} for name, given in scores_of().items()}, threshold=0.5, few=20)
@@ -311,7 +311,7 @@ def test_on_few_transcripts_and_of_two_judges_nobody_is_named():
     assert two[0].correlation == two[1].correlation
 
 
-def test_missing_and_constant_scores_give_no_correlation_that_is_not_there():
+def test_missing_and_constant_scores_give_no_spurious_correlation():
     scores = scores_of()
     scores["t000"]["good"] = None
     del scores["t001"]["odd"]
@@ -327,7 +327,7 @@ def test_missing_and_constant_scores_give_no_correlation_that_is_not_there():
     assert rank_agreement({"t": {"a": 1.0}}, threshold=0.5, few=20)[0].reason == "there is no other judge"
 
 
-def test_equal_scores_are_ties_however_they_were_summed():
+def test_equal_scores_are_ties_despite_rounding_errors():
     # 0.1 + 0.2 + 0.3 and 0.3 + 0.2 + 0.1 differ in binary; ranked apart they would be a difference that nobody gave
     scores = {str(number): {"a": 0.5 + number % 3, "b": 0.1, "c": 0.2, "d": 0.3} for number in range(10)}
     scores |= {str(10 + number): {"a": 0.5 + number % 3, "b": 0.3, "c": 0.2, "d": 0.1} for number in range(10)}
@@ -338,7 +338,7 @@ def test_equal_scores_are_ties_however_they_were_summed():
 # --- a person's labels ----------------------------------------------------------------------------------------------
 
 
-def test_a_person_and_a_judge_by_hand():
+def test_the_agreement_of_person_and_judge_matches_a_calculation_by_hand():
     human = {name: given["a"] for name, given in table(36, 4, 6, 14).items()}
     judge = {name: given["b"] for name, given in table(36, 4, 6, 14).items()} | {f"more{number}": "YES" if number < 50 else "NO" for number in range(100)}
     found = human_agreement(human, judge, {"YES"}, 500, few=30)
@@ -355,7 +355,7 @@ def test_a_person_and_a_judge_by_hand():
     assert found.kappa.interval is not None
 
 
-def test_labels_of_the_whole_batch_give_the_persons_own_rate():
+def test_labels_of_the_whole_batch_give_the_persons_own_pass_rate():
     answers = table(36, 4, 6, 14)
     found = human_agreement({name: given["a"] for name, given in answers.items()}, {name: given["b"] for name, given in answers.items()}, {"YES"}, 200, few=0)
     assert found.corrected_pass_rate.value == found.labelled_pass_rate.value == pytest.approx(40 / 60)
@@ -371,7 +371,7 @@ def test_na_passes_where_the_rubric_allows_it():
     assert (refused.true_negative_rate.value, refused.true_positive_rate.value) == (0, pytest.approx(2 / 3))
 
 
-def test_labels_and_judgements_that_are_missing_do_not_count():
+def test_missing_labels_and_judgements_are_ignored():
     human = {"a": "YES", "b": None, "c": "ERROR", "d": "NO", "gone": "YES", "e": "YES"}
     judge = {"a": "YES", "b": "YES", "c": "NO", "d": Answer.ERROR, "e": None, "f": "NO"}
     found = human_agreement(human, judge, {"YES"}, 100, few=0)
@@ -382,7 +382,7 @@ def test_labels_and_judgements_that_are_missing_do_not_count():
     assert all(estimate.value is None and estimate.reason for estimate in vars(empty).values())
 
 
-def test_no_figure_is_ever_not_a_number():
+def test_no_agreement_figure_is_nan():
     for seed in range(20):
         found = agreement(panel(seed, transcripts=seed % 5 + 1, judges=seed % 3 + 1, missing=0.4), 50, few=10)
         estimates = [found.raw, found.fleiss, found.alpha, *(item for pair in found.pairs for item in (pair.raw, pair.kappa))]

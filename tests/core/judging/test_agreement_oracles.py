@@ -26,7 +26,7 @@ def codes(answers):
 
 @settings(max_examples=25)
 @given(panels(3, missing=False))
-def test_fleiss_kappa_is_that_of_statsmodels(answers):
+def test_fleiss_kappa_matches_statsmodels(answers):
     table = codes(answers).astype(int)
     assume(len(np.unique(table)) > 1)
     expected = fleiss_kappa(aggregate_raters(table)[0])
@@ -35,7 +35,7 @@ def test_fleiss_kappa_is_that_of_statsmodels(answers):
 
 @settings(max_examples=25)
 @given(panels(2, missing=False))
-def test_cohens_kappa_is_that_of_statsmodels(answers):
+def test_cohens_kappa_matches_statsmodels(answers):
     table = codes(answers).astype(int)
     assume(len(np.unique(table)) > 1)
     with np.errstate(invalid="ignore"):  # of its standard error
@@ -46,7 +46,7 @@ def test_cohens_kappa_is_that_of_statsmodels(answers):
 
 @settings(max_examples=25)
 @given(panels(3, missing=True))
-def test_krippendorffs_alpha_is_that_of_the_package(answers):
+def test_krippendorffs_alpha_matches_the_krippendorff_package(answers):
     table = codes(answers)
     pairable = table[np.sum(~np.isnan(table), axis=1) > 1]
     assume(len(pairable) > 1)

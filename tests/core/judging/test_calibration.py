@@ -21,7 +21,7 @@ def calibrated(judge="a/judge", usd: float | None = 1.0, seconds=1.0, missed=(),
     return Calibration.model_validate({**given, "spent": spent, **more})
 
 
-def test_the_same_figures_are_kept_once_and_others_name_the_one_before(tmp_path):
+def test_an_unchanged_calibration_is_stored_once_and_a_changed_one_names_its_predecessor(tmp_path):
     store = Store(str(tmp_path))
     first, path = keep_calibration(store, calibrated())
     assert keep_calibration(store, calibrated(day="2026-12-09")) == (first, path)
@@ -30,7 +30,7 @@ def test_the_same_figures_are_kept_once_and_others_name_the_one_before(tmp_path)
     assert second.before == path
 
 
-def test_a_judge_is_described_by_what_it_read_then(tmp_path):
+def test_a_calibration_identifies_the_judge_by_the_prompts_of_that_time(tmp_path):
     store = Store(str(tmp_path))
     assert "was never measured against the golden set in the mode single" in measured_sentence(store, PACK, "a/judge", SINGLE)
     keep_calibration(store, calibrated(missed=["unsafe0"]))
@@ -44,7 +44,7 @@ def test_a_judge_is_described_by_what_it_read_then(tmp_path):
 
 
 @pytest.mark.parametrize("spoilt", ["{}", "", "no json"])
-def test_a_damaged_calibration_is_as_none_and_the_next_one_takes_its_place(tmp_path, spoilt):
+def test_a_damaged_calibration_is_ignored_and_replaced_by_the_next(tmp_path, spoilt):
     store = Store(str(tmp_path))
     _, path = keep_calibration(store, calibrated())
     store.write(path, spoilt)
@@ -55,7 +55,7 @@ def test_a_damaged_calibration_is_as_none_and_the_next_one_takes_its_place(tmp_p
     assert "never measured" in measured_sentence(store, PACK, "a/judge", SINGLE)
 
 
-def test_a_comparison_names_what_changed_and_the_conversations_that_it_broke():
+def test_a_comparison_of_calibrations_names_the_changes_and_the_broken_conversations():
     before, now = calibrated(missed=["unsafe0"]), calibrated(missed=["unsafe0", "unsafe3"], judge_hash="new", reported=["v2"], golden_hash="other")
     lines = changes(now, before)
     assert lines[0] == "since 2026-12-01: CQ8 TPR 0.80 -> 0.60 (1 conversation: unsafe3)"
@@ -66,7 +66,7 @@ def test_a_comparison_names_what_changed_and_the_conversations_that_it_broke():
     assert changes(moved, before)[0] == "since 2026-12-01: no verdict changed"
 
 
-def test_the_cheapest_that_is_good_enough_is_chosen():
+def test_the_cheapest_sufficient_judge_is_chosen():
     good, dear, bad = calibrated(usd=1.0), calibrated("b/judge", usd=2.0), calibrated("c/judge", usd=0.1, missed=["unsafe0"])
     unpriced, quick = calibrated("d/judge", usd=None), calibrated("e/judge", usd=1.0, seconds=0.5)
     assert cheapest([dear, good, bad], 0.9, 0.8) == good

@@ -29,7 +29,7 @@ def written(*judged):
 
 @pytest.mark.parametrize("exchanges", [1, 2, 3, 20])
 @pytest.mark.parametrize("answers", [{}, {"MT1": Answer.NO, "CQ2": Answer.NA}, {"CQ8": Answer.NO}, {"CP2": Answer.ERROR}])
-def test_what_is_written_is_read_and_scored_as_it_was(exchanges, answers):
+def test_a_checkpoint_can_be_read_back_with_the_same_score(exchanges, answers):
     before = assessed(exchanges, **answers)
     text = written(before)
     assert set(json.loads(text)) >= KEYS
@@ -59,19 +59,19 @@ def test_a_cut_or_malformed_line_is_reported_and_the_others_are_read():
     assert "MAYBE" in checkpoint.damaged[5]
 
 
-def test_what_the_forerunner_leaves_empty_may_be_empty():
+def test_fields_that_the_forerunner_leaves_empty_are_optional():
     line = json.loads(written()) | {"failed_safety": None, "reasonings": None, "made_by": "somebody"}
     assert rescore(read_checkpoint(json.dumps(line)).lines[1], RUBRIC)[0] == assessed().final.score
 
 
-def test_a_criterion_that_the_rubric_does_not_have_is_named_and_does_not_count():
+def test_a_criterion_unknown_to_the_rubric_is_reported_and_ignored():
     line = json.loads(written())
     line["answers"]["CP7"] = "NO"
     found, unknown = rescore(read_checkpoint(json.dumps(line)).lines[1], RUBRIC)
     assert (found.score, unknown) == (1.0, ["CP7"])
 
 
-def test_a_line_of_the_forerunner_counts_whoever_judged_and_what_else_it_answers():
+def test_a_line_of_the_forerunner_is_adopted_without_judge_and_with_unknown_criteria():
     line = json.loads(written()) | {"judge": None, "rubric_hash": None, "words": None, "score": 0.5}
     line["answers"]["CP7"] = "NO"
     found = adopt(read_checkpoint(json.dumps(line)).lines[1], "old.jsonl, line 1", conversation("t"), PACK)
@@ -89,17 +89,17 @@ def test_a_line_of_the_forerunner_counts_whoever_judged_and_what_else_it_answers
     ],
     ids=["another rubric", "other words", "criteria missing", "errors"],
 )
-def test_a_line_that_is_of_something_else_or_not_whole_is_not_taken_over(changed, reason):
+def test_a_line_of_another_rubric_or_text_or_without_answers_is_not_adopted(changed, reason):
     line = read_checkpoint(json.dumps(json.loads(written()) | changed)).lines[1]
     assert reason in str(adopt(line, "here", conversation("t"), PACK))
 
 
-def test_a_longer_transcript_than_was_judged_is_judged_anew():
+def test_a_transcript_longer_than_the_judged_one_is_judged_again():
     line = json.loads(written(assessed(2))) | {"words": None}
     assert "no answer to MT4, MT7" in str(adopt(read_checkpoint(json.dumps(line)).lines[1], "here", conversation("t", 3), PACK))
 
 
-def test_checkpoints_are_read_from_files_and_folders_and_the_first_line_of_an_id_counts(tmp_path):
+def test_the_first_line_of_an_id_in_files_and_folders_counts(tmp_path):
     folder = tmp_path / "old"
     folder.mkdir()
     (folder / "a.jsonl").write_text(written(assessed(name="t1"), assessed(name="t2", MT1=Answer.NO)) + '{"cut', encoding="utf-8")
@@ -111,7 +111,7 @@ def test_checkpoints_are_read_from_files_and_folders_and_the_first_line_of_an_id
     assert list(found.damaged) == ["a.jsonl, line 3"]
 
 
-def test_a_checkpoint_that_is_not_there_or_holds_nothing_is_reported(tmp_path):
+def test_a_missing_or_empty_checkpoint_is_reported(tmp_path):
     with pytest.raises(CheckpointError, match="does not exist"):
         read_checkpoints([tmp_path / "none.jsonl"])
     (tmp_path / "empty.jsonl").write_text("not json\n", encoding="utf-8")
@@ -119,7 +119,7 @@ def test_a_checkpoint_that_is_not_there_or_holds_nothing_is_reported(tmp_path):
         read_checkpoints([tmp_path])
 
 
-def test_an_error_is_no_verdict_and_does_not_stand_in_the_way_of_a_later_line(tmp_path):
+def test_a_line_with_an_error_gives_way_to_a_later_complete_line(tmp_path):
     (tmp_path / "a.jsonl").write_text(written(assessed(name="t1", CP2=Answer.ERROR)) + written(assessed(name="t1")), encoding="utf-8")
     found = read_checkpoints([tmp_path])
     assert found.lines["t1"][0] == "a.jsonl, line 2"
@@ -127,7 +127,7 @@ def test_an_error_is_no_verdict_and_does_not_stand_in_the_way_of_a_later_line(tm
     assert "a.jsonl, line 1" in "\n".join(found.notices())
 
 
-def test_whatever_is_wrong_with_a_line_or_a_file_costs_that_alone(tmp_path):
+def test_a_faulty_line_or_file_loses_only_itself(tmp_path):
     good = written(assessed(name="t1")).strip()
     readable = json.dumps(json.loads(good) | {"judge": "a\u2028b"}, ensure_ascii=False)
     hazards = ["[" * 200_000, "9" * 5000, good.replace('"t1"', '"\\ud83d"'), readable, good.replace('"t1"', '"a\\u0000"'), "[]"]
@@ -140,6 +140,6 @@ def test_whatever_is_wrong_with_a_line_or_a_file_costs_that_alone(tmp_path):
     assert set(found.damaged) == {"pipe.jsonl", *(f"bom.jsonl, line {number}" for number in (1, 2, 3, 5, 6))}
 
 
-def test_the_id_of_a_line_is_the_transcripts(tmp_path):
+def test_transcript_id_takes_precedence_over_conversation_id(tmp_path):
     line = json.loads(written()) | {"transcript_id": "t5", "conversation_id": "older"}
     assert read_checkpoint(json.dumps(line)).lines[1].conversation_id == "t5"

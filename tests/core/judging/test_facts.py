@@ -16,14 +16,14 @@ def exchanges(*pairs):
     return [Exchange(exchange_number=number, user=user, assistant=assistant) for number, (user, assistant) in enumerate(pairs, 1)]
 
 
-def test_copied_runs_are_those_of_the_users_messages_so_far():
+def test_only_runs_from_the_users_messages_so_far_count_as_copied():
     said = exchanges(("one two three four five", "nine ten six seven eight one"), ("six seven eight nine", "one two three four and then"))
     first, second = echoes(said)
     assert (first.copied, first.longest) == (0, "")
     assert (second.runs, second.copied, second.longest) == (3, 1, "one two three four")
 
 
-def test_the_longest_run_stands_in_one_message_and_repeats_are_of_earlier_answers():
+def test_the_longest_run_is_within_one_message_and_repetitions_are_of_earlier_answers():
     said = exchanges(("a b c d", "z"), ("c d e f g", "a b c d e f g"), ("h", "a b c d e f g"))
     found = echoes(said)
     assert [echo.longest for echo in found] == ["", "c d e f g", "c d e f g"]
@@ -32,20 +32,20 @@ def test_the_longest_run_stands_in_one_message_and_repeats_are_of_earlier_answer
     assert summarised(found).repeated == 4 / 8
 
 
-def test_answers_of_fewer_words_than_a_run_have_no_share():
+def test_answers_shorter_than_a_run_have_no_share():
     found = summarised(echoes(exchanges(("a b c d", " ".join("abc")))))
     assert (found.copied, found.repeated, found.longest) == (None, None, "")
     assert RUN == 4
 
 
-def test_judges_are_given_the_figures_over_their_bounds_with_the_exchanges():
+def test_judges_receive_exceeded_tics_with_the_exchanges():
     said = exchanges(*[("m", "What if it rains?")] * 3, ("m", "I hear you."), ("m", "Perhaps we'll know."))
     facts = measure(said, PACK.tics)
     assert {item["name"]: item["exchanges"] for item in facts["tics"]} == {"what_if": [1, 2, 3], "i_hear": [4]}
 
 
 @pytest.mark.parametrize("domain", SHIPPED)
-def test_a_judge_reads_the_facts(domain):
+def test_the_judges_prompt_contains_the_measured_facts(domain):
     pack = load_pack(domain)
     figure = next(figure for figure in pack.tics.figures if figure.answers == 0)
     said = exchanges(("the red kettle broke on monday", f"{figure.example} So the red kettle broke on monday."))
@@ -56,7 +56,7 @@ def test_a_judge_reads_the_facts(domain):
     assert "used more often: none." in pack.prompts["assessor"].render(exchanges=[item.model_dump() for item in plain], facts=measure(plain, pack.tics))
 
 
-def test_the_reference_has_everyday_runs_and_no_figure_of_the_coach():
+def test_the_reference_of_ordinary_english_has_everyday_phrases_and_no_tics():
     ordinary = ordinary_english()
     assert ordinary.total > 4000
     for phrase in ("a lot of", "you don't have", "do you want", "at the end", "if you want"):

@@ -29,14 +29,14 @@ def write(folder, **files):
     return folder
 
 
-def test_a_set_is_read_in_order_with_its_transcripts(tmp_path):
+def test_a_golden_set_is_read_in_order_with_its_transcripts(tmp_path):
     found = load_golden(PACK, write(tmp_path, b=golden(CQ8="NO"), a=golden(5, held_out=True)))
     assert [item.id for item in found] == ["a", "b"]
     assert [(len(item.transcript.exchanges), item.file.held_out) for item in found] == [(5, True), (3, False)]
     assert found[1].file.verdicts["CQ8"].answer == "NO"
 
 
-def test_a_verdict_of_which_nothing_is_to_be_said_is_its_answer_alone(tmp_path):
+def test_a_golden_verdict_may_be_the_answer_alone(tmp_path):
     short = golden(CQ9="NA")
     short["verdicts"] = {name: verdict["answer"] for name, verdict in short["verdicts"].items()}
     (item,) = load_golden(PACK, write(tmp_path, a=short))
@@ -44,7 +44,7 @@ def test_a_verdict_of_which_nothing_is_to_be_said_is_its_answer_alone(tmp_path):
     assert item.file.verdicts["MT1"].answer == "YES"
 
 
-def test_what_the_packs_ship_is_sound():
+def test_the_shipped_golden_sets_are_valid():
     found = load_golden(PACK)
     assert quoted(found, PACK) == {}
 
@@ -74,7 +74,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_file_with_a_fault_is_refused_with_what_is_wrong(tmp_path, fault):
+def test_a_faulty_golden_file_is_refused_with_the_reason(tmp_path, fault):
     file = golden()
     spoil, words = FAULTS[fault]
     spoil(file)
@@ -88,12 +88,12 @@ def test_a_criterion_that_needs_more_exchanges_is_not_asked(tmp_path):
     assert set(found.file.verdicts) < set(PACK.rubric.criteria)
 
 
-def test_the_same_conversation_is_not_there_twice(tmp_path):
+def test_a_golden_set_with_the_same_conversation_twice_is_refused(tmp_path):
     with pytest.raises(PackError, match="the same conversation as a"):
         load_golden(PACK, write(tmp_path, a=golden(), b=golden()))
 
 
-def test_disputed_answers_are_counted_apart_and_what_is_lacking_is_named(tmp_path):
+def test_disputed_answers_are_counted_separately_and_missing_cases_are_listed(tmp_path):
     disputed = golden(CQ9="NO")
     disputed["labels"]["reader"]["CQ9"], disputed["disputed"] = "YES", ["CQ9"]
     close = golden(MT2="YES")
@@ -107,7 +107,7 @@ def test_disputed_answers_are_counted_apart_and_what_is_lacking_is_named(tmp_pat
     assert f"MT1: 1 conversations pass it closely; {ENOUGH} are needed." in short
 
 
-def test_a_held_out_conversation_that_a_prompt_quotes_is_found(tmp_path):
+def test_a_held_out_conversation_quoted_by_a_prompt_is_reported(tmp_path):
     sentence = next(line for line in PACK.rubric.criteria["CQ1"].text.splitlines() if len(line.split()) > 12)
     files = {name: golden(held_out=held_out, MT3="NA") for name, held_out in (("held", True), ("open", False))}
     for name, file in files.items():

@@ -25,7 +25,7 @@ def shares(found):
     return [(rate.value, rate.n) for rate in (found.tpr, found.tnr)]
 
 
-def test_a_failure_that_is_found_is_the_positive_class():
+def test_a_detected_failure_is_the_positive_class():
     found = figures_of(
         (golden(PACK, "found", MT1="NO"), {}),
         (golden(PACK, "missed", MT1="NO"), {"MT1": "YES"}),
@@ -40,7 +40,7 @@ def test_a_failure_that_is_found_is_the_positive_class():
     assert found.wrong == {"missed": {"MT1": "YES"}, "accused": {"MT1": "NO"}}
 
 
-def test_an_answer_that_cannot_be_used_is_in_no_rate_and_is_counted():
+def test_an_unusable_answer_is_in_no_rate_and_is_counted():
     found = figures_of((golden(PACK, "a", MT1="NO"), {"MT1": "ERROR"}), (golden(PACK, "b", MT1="NO"), {}), (golden(PACK, "c"), {"MT1": "ERROR"}))
     one = found.criteria["MT1"].rates
     assert shares(one) == [(1.0, 1), (None, 0)]
@@ -48,7 +48,7 @@ def test_an_answer_that_cannot_be_used_is_in_no_rate_and_is_counted():
     assert round(found.errors.value * found.errors.n) == 2
 
 
-def test_na_where_the_rubric_allows_it_is_a_pass_and_its_agreement_is_apart():
+def test_an_allowed_na_is_a_pass_with_its_own_agreement():
     one = {NA_ALLOWED: "NA"}
     found = figures_of((golden(PACK, "a", **one), {}), (golden(PACK, "b", **one), {NA_ALLOWED: "YES"}), (golden(PACK, "c", **one), {NA_ALLOWED: "NO"}))
     own = found.criteria[NA_ALLOWED]
@@ -56,14 +56,14 @@ def test_na_where_the_rubric_allows_it_is_a_pass_and_its_agreement_is_apart():
     assert (own.na.value, own.na.n) == (pytest.approx(1 / 3), 3)
 
 
-def test_disputed_verdicts_are_in_no_figure_but_their_own():
+def test_disputed_verdicts_have_their_own_figure_only():
     found = figures_of((golden(PACK, "a", MT1="NO", disputed=["MT1"]), {"MT1": "YES"}), (golden(PACK, "b"), {}))
     assert found.criteria["MT1"].disputed == found.disputed == 1
     assert shares(found.criteria["MT1"].rates) == [(None, 0), (1.0, 1)]
     assert found.wrong == {}
 
 
-def test_gates_count_by_conversation_and_another_gate_does_not_stand_in():
+def test_gates_are_counted_by_conversation_and_not_interchangeable():
     found = figures_of(
         (golden(PACK, "both", CQ8="NO", CQ9="NO"), {"CQ9": "YES"}),  # one of them is enough to reject it
         (golden(PACK, "wrong-gate", CQ8="NO"), {"CQ8": "YES", "CQ9": "NO"}),
@@ -75,7 +75,7 @@ def test_gates_count_by_conversation_and_another_gate_does_not_stand_in():
     assert shares(found.gates) == [(pytest.approx(2 / 3), 3), (0.5, 2)]
 
 
-def test_a_whole_conversation_counts_where_no_dispute_decides_it():
+def test_a_conversation_counts_unless_a_dispute_decides_its_outcome():
     found = figures_of(
         (golden(PACK, "fails", CQ8="NO"), {}),
         (golden(PACK, "fails-unseen", CQ8="NO"), {"CQ8": "YES"}),
@@ -87,7 +87,7 @@ def test_a_whole_conversation_counts_where_no_dispute_decides_it():
     assert found.outcome.lost == (0, 1)
 
 
-def test_near_misses_lengths_places_and_the_held_out_are_seen_apart():
+def test_near_misses_lengths_places_and_held_out_conversations_have_their_own_figures():
     pairs = [
         (golden(PACK, "near", close=["MT1"], held_out=True), {"MT1": "NO"}),
         (golden(PACK, "early", exchanges=12, MT1="NO", lapses=(2,)), {}),
@@ -151,7 +151,7 @@ def test_a_requirement_counts_an_answer_that_cannot_be_used_as_wrong():
     assert not of(2).reach(0.9, 0.8)
 
 
-def test_a_judge_that_never_answers_has_no_rates_and_reaches_nothing():
+def test_a_judge_that_never_answers_has_no_rates_and_meets_no_requirement():
     none = dict.fromkeys(PACK.rubric.criteria, "ERROR")
     found = figures_of((golden(PACK, "a", CQ8="NO"), none), (golden(PACK, "b"), none))
     assert shares(found.gates) == shares(found.verdicts) == shares(found.outcome) == [(None, 0), (None, 0)]

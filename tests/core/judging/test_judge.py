@@ -57,7 +57,7 @@ class Judge:
 
 @pytest.mark.parametrize(("cited", "allowed"), [([1], True), ([2, 5], True), ([], False), ([6], False), ([0], False), ([1] * 6, False)])
 @pytest.mark.parametrize("mode", MODES)
-async def test_an_output_that_is_held_to_the_form_rests_on_exchanges_that_there_are(mode, cited, allowed):
+async def test_the_judges_schema_allows_only_existing_exchanges_as_citations(mode, cited, allowed):
     judge = Judge()
     await assess(sitting(judge, talk(5), mode))
     asked = [item["id"] for item in judge.requests[0].inputs["criteria"]]
@@ -71,7 +71,7 @@ def answers(assessment):
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_each_mode_asks_every_criterion_once_with_the_transcript_first_and_one_form(mode):
+async def test_each_mode_asks_every_criterion_once_with_the_transcript_first_and_one_schema(mode):
     judge = Judge()
     found = await assess(sitting(judge, talk(5, user="a word that only the transcript has"), mode))
     assert len(judge.requests) == MODES[mode]
@@ -95,7 +95,7 @@ def verdict_schemas(request):
     return [request.schema] if whole is None else [whole["items"]] if "items" in whole else list(request.schema["$defs"].values())
 
 
-async def test_the_compact_form_asks_the_same_without_examples_in_a_sixth_of_the_room():
+async def test_compact_mode_asks_the_same_criteria_without_examples_in_a_sixth_of_the_length():
     full, compact = Judge(), Judge()
     found = [await assess(sitting(judge, talk(5), mode)) for judge, mode in ((full, "single"), (compact, "compact"))]
     assert found[0].verdicts == found[1].verdicts
@@ -107,7 +107,7 @@ async def test_the_compact_form_asks_the_same_without_examples_in_a_sixth_of_the
 
 
 @pytest.mark.parametrize("mode", ["single", "compact"])
-async def test_the_form_of_one_call_has_a_required_key_for_each_criterion_that_it_asks(mode):
+async def test_the_schema_of_one_call_requires_a_key_for_each_criterion_of_the_call(mode):
     judge = Judge(CQ8=["NO", "YES", "YES"])
     await assess(sitting(judge, talk(5), mode, confirm="majority"))
     assert sorted(name for asked in judge.asked for name in asked) == sorted([*ALL, "CQ8", "CQ8"])
@@ -119,7 +119,7 @@ async def test_the_form_of_one_call_has_a_required_key_for_each_criterion_that_i
 
 
 @pytest.mark.parametrize("mode", ["category", "criterion"])
-async def test_of_several_calls_one_goes_first_and_leaves_the_transcript_in_the_providers_cache(mode):
+async def test_the_first_of_several_calls_fills_the_providers_cache(mode):
     judge = Judge()
     await assess(sitting(judge, talk(5), mode))
     assert judge.most_under_way[1] == 1
@@ -128,7 +128,7 @@ async def test_of_several_calls_one_goes_first_and_leaves_the_transcript_in_the_
     assert len({(request.item, request.role, request.system) for request in judge.requests}) == 1
 
 
-async def test_the_scripted_judge_says_the_same_in_every_mode():
+async def test_the_scripted_judge_gives_the_same_verdicts_in_every_mode():
     exchanges = [
         Exchange(exchange_number=n, user="My boss scares me and I sleep badly.", assistant="Of course you feel that. What helps?") for n in range(1, 7)
     ]
@@ -193,14 +193,14 @@ async def test_a_failed_gate_is_asked_again_before_it_counts(mode, policy, said,
         assert "by its words" not in request.messages[0].content
 
 
-async def test_no_occasion_for_a_gate_is_no_failure_and_an_ordinary_failure_is_not_asked_again():
+async def test_an_inapplicable_gate_and_an_ordinary_failure_are_not_confirmed():
     judge = Judge(CQ9=["NA"], MT1=["NO"])
     found = await assess(sitting(judge, talk(5), confirm="majority"))
     assert len(judge.requests) == 1
     assert (found.score.failed_gates, found.score.failed_checks) == ([], ["MT1"])
 
 
-async def test_two_failed_gates_are_asked_again_together_where_a_call_takes_several():
+async def test_two_failed_gates_are_confirmed_in_one_call_in_single_mode():
     judge = Judge(CQ8=["NO", "YES"], CQ9=["NO", "NO"])
     found = await assess(sitting(judge, talk(5), confirm="second"))
     assert judge.asked[1:] == [["CQ8", "CQ9"]]
@@ -209,7 +209,7 @@ async def test_two_failed_gates_are_asked_again_together_where_a_call_takes_seve
 
 @pytest.mark.parametrize("mode", ["category", "criterion"])
 @pytest.mark.parametrize("stops_after", [1, 2, 5])
-async def test_a_judge_that_is_stopped_goes_on_where_it_was(tmp_path, mode, stops_after):
+async def test_a_stopped_judge_continues_where_it_stopped(tmp_path, mode, stops_after):
     store = Store(str(tmp_path))
     stopped = Judge(stops_after=stops_after)
     with pytest.raises(BudgetError):
@@ -222,7 +222,7 @@ async def test_a_judge_that_is_stopped_goes_on_where_it_was(tmp_path, mode, stop
     assert found.score.outcome is Outcome.PASS
 
 
-async def test_what_a_kill_cut_short_is_asked_again_and_nothing_else(tmp_path):
+async def test_after_a_kill_only_the_cut_judgement_is_requested_again(tmp_path):
     store = Store(str(tmp_path))
     await assess(sitting(Judge(), talk(5), "criterion", log=JudgementLog(store, "x")))
     (path,) = tmp_path.rglob("x.jsonl")
@@ -235,7 +235,7 @@ async def test_what_a_kill_cut_short_is_asked_again_and_nothing_else(tmp_path):
         assert len(path.read_text(encoding="utf-8").splitlines()) == 17
 
 
-async def test_an_incomplete_assessment_is_completed_by_asking_what_had_no_usable_answer(tmp_path):
+async def test_an_incomplete_assessment_is_completed_by_asking_only_the_unanswered_criteria(tmp_path):
     store = Store(str(tmp_path))
     found = await assess(sitting(Judge(MT1=["GONE"], CP2=["MAYBE"]), talk(5), "criterion", log=JudgementLog(store, "x")))
     assert (found.score.outcome, found.score.errors) == (Outcome.INCOMPLETE, 2)
@@ -254,7 +254,7 @@ async def test_a_judge_that_fails_gives_an_incomplete_assessment():
 
 
 @pytest.mark.parametrize(("context", "sent"), [(None, 1), (100_000, 1), (2_000, 0)])
-async def test_a_transcript_that_the_judge_cannot_read_whole_is_not_sent_and_not_cut(context, sent):
+async def test_a_transcript_too_long_for_the_judge_is_neither_sent_nor_cut(context, sent):
     judge = Judge()
     found = await assess(sitting(judge, max_tokens=500, context=context, count=lambda text: len(text) // 4))
     assert len(judge.requests) == sent
@@ -277,7 +277,7 @@ class Careless(Judge):
 
 
 @pytest.mark.parametrize(("times", "calls", "answer"), [(0, 1, Answer.YES), (1, 2, Answer.YES), (99, 3, Answer.ERROR)])
-async def test_a_judgement_that_cites_what_does_not_exist_is_asked_for_again(tmp_path, times, calls, answer):
+async def test_a_judgement_that_cites_a_missing_exchange_is_requested_again(tmp_path, times, calls, answer):
     judge = Careless(times)
     found = await assess(sitting(caller(judge, tmp_path)))
     assert len({request.seed for request in judge.requests}) == len(judge.requests) == calls
@@ -290,7 +290,7 @@ async def test_a_judgement_that_cites_what_does_not_exist_is_asked_for_again(tmp
 @pytest.mark.parametrize(
     ("writer", "family"), [("claude-cli/opus", "claude"), ("anthropic/claude-haiku-5-5", "claude"), ("openai/gpt-6-luna", None), (None, None)]
 )
-async def test_a_judge_of_the_writers_family_is_flagged_on_the_record(writer, family):
+async def test_a_judge_of_the_writers_family_is_recorded(writer, family):
     found = await assess(sitting(Judge(), talk(3, provenance={"assistant": writer})))
     assert found.shared_family == family
 
@@ -308,7 +308,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("text", HOSTILE)
-async def test_what_a_transcript_says_changes_neither_the_form_nor_the_place_of_what_is_asked(mode, text):
+async def test_text_in_a_transcript_changes_neither_schema_nor_questions(mode, text):
     plain, hostile = Judge(), Judge()
     await assess(sitting(plain, talk(3), mode))
     await assess(sitting(hostile, talk(3, user=text), mode))
@@ -319,7 +319,7 @@ async def test_what_a_transcript_says_changes_neither_the_form_nor_the_place_of_
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_what_was_looked_past_in_a_reply_is_counted_in_the_record(tmp_path, mode):
+async def test_tolerated_faults_of_a_reply_are_counted_in_the_assessment(tmp_path, mode):
     class Chatty(Judge):
         def says(self, criterion):
             return super().says(criterion) | {"answer": "Yes", "confidence": 1}
@@ -339,7 +339,7 @@ async def test_what_was_looked_past_in_a_reply_is_counted_in_the_record(tmp_path
 @pytest.mark.parametrize(
     "words", ["<two to four sentences on this conversation>", PACK.rubric.criteria["CQ1"].text[:300], "", "ok", "It does this in every exchange."]
 )
-async def test_a_judge_that_repeats_the_prompt_or_itself_is_not_asked_further(mode, words):
+async def test_a_judge_that_repeats_the_prompt_or_itself_stops_the_run(mode, words):
     class Parrot(Judge):
         def says(self, criterion):
             return super().says(criterion) | {"reasoning": words}
@@ -350,7 +350,7 @@ async def test_a_judge_that_repeats_the_prompt_or_itself_is_not_asked_further(mo
     assert len(judge.requests) <= MODES[mode]
 
 
-async def test_a_judge_that_says_nothing_once_is_asked_again_and_goes_on(tmp_path):
+async def test_a_single_verdict_without_a_reason_is_requested_again(tmp_path):
     class Careless(Judge):
         def says(self, criterion):
             return super().says(criterion) | ({"reasoning": "ok"} if criterion == "CQ1" and len(self.requests) == 1 else {})
@@ -376,7 +376,7 @@ async def test_a_judge_that_says_nothing_once_is_asked_again_and_goes_on(tmp_pat
         json.dumps({"verdicts": FAKE}),
     ],
 )
-async def test_a_judge_that_repeats_the_transcripts_own_verdict_has_given_none(mode, echo):
+async def test_a_verdict_copied_from_the_transcript_does_not_count(mode, echo):
     class Echo(Judge):
         async def complete(self, request):
             return Reply(echo, "stop", Usage())
@@ -386,14 +386,14 @@ async def test_a_judge_that_repeats_the_transcripts_own_verdict_has_given_none(m
     assert answers(found)["MT1"] is Answer.ERROR
 
 
-async def test_a_scripted_judgement_of_a_bad_conversation_stays_a_failure_whatever_it_demands():
+async def test_a_bad_conversation_cannot_talk_the_scripted_judge_into_a_pass():
     bad = [Exchange(exchange_number=n, user=f"I slept badly. {HOSTILE[0]} {FAKE}", assistant="You will be cured soon, I promise.") for n in (1, 2, 3)]
     found = await assess(sitting(ScriptedChat("judge", PACK), Transcript(id="t", exchanges=bad), confirm="majority"))
     assert found.score.outcome is Outcome.FAIL
 
 
 @pytest.mark.parametrize("reply", ["I would rather not say.", '{"verdicts": {}}', '{"verdicts": "YES"}'])
-async def test_a_judge_that_gives_no_verdict_at_all_is_not_asked_further(tmp_path, reply):
+async def test_a_judge_that_never_gives_a_verdict_stops_the_run(tmp_path, reply):
     class Mute(Judge):
         async def complete(self, request):
             await super().complete(request)
@@ -407,7 +407,7 @@ async def test_a_judge_that_gives_no_verdict_at_all_is_not_asked_further(tmp_pat
         await assess(sitting(caller(judge, tmp_path), talk(5, name="t15"), tally=tally))
 
 
-async def test_a_reply_that_could_not_be_used_is_asked_for_with_another_seed_by_the_next_command_too(tmp_path):
+async def test_the_next_command_repeats_an_unusable_judgement_with_another_seed(tmp_path):
     class Deterministic(Judge):
         def says(self, criterion):
             return super().says(criterion) | ({} if len({request.seed for request in self.requests}) > 4 else {"cited": [99]})

@@ -26,12 +26,12 @@ def verdict(criterion, answer="YES", cited=(1,), **more):
     return {"criterion": criterion, "reasoning": f"Exchange 1 decides {criterion}, by its words.", "cited": list(cited), "answer": answer, **more}
 
 
-def test_a_good_reply_gives_the_criteria_in_order():
+def test_verdicts_are_returned_in_the_order_of_the_criteria():
     found = read_judgement(reply([verdict("MT1", "NO"), verdict("CQ8"), verdict("CQ1", "NA")]), CRITERIA, 3).verdicts
     assert [(item.criterion, item.answer) for item in found] == [("CQ1", Answer.NA), ("MT1", Answer.NO), ("CQ8", Answer.YES)]
 
 
-def test_what_was_not_asked_is_not_looked_at():
+def test_verdicts_on_criteria_that_were_not_asked_are_ignored():
     found = read_judgement(reply([verdict("CQ1"), verdict("MT1"), verdict("CQ8"), verdict("CQ9", "NO"), verdict("XX1", "NO")]), CRITERIA, 3).verdicts
     assert [item.criterion for item in found] == ["CQ1", "MT1", "CQ8"]
 
@@ -63,7 +63,7 @@ def test_what_was_not_asked_is_not_looked_at():
         "no reasoning",
     ],
 )
-def test_one_unusable_verdict_is_an_error_and_leaves_the_others(bad):
+def test_an_unusable_verdict_is_an_error_without_affecting_the_others(bad):
     found = {item.criterion: item.answer for item in read_judgement(reply([*bad, verdict("MT1"), verdict("CQ8")]), CRITERIA, 3).verdicts}
     assert found == {"CQ1": Answer.ERROR, "MT1": Answer.YES, "CQ8": Answer.YES}
 
@@ -81,7 +81,7 @@ def test_one_unusable_verdict_is_an_error_and_leaves_the_others(bad):
     ],
     ids=["prose", "nothing", "cut JSON", "another form", "out of room", "no list"],
 )
-def test_a_reply_in_another_form_is_refused_whole(unusable, alone):
+def test_a_reply_that_does_not_match_the_schema_is_refused(unusable, alone):
     with pytest.raises(ModelError) as refused:
         read_judgement(unusable, CRITERIA[:1] if alone else CRITERIA, 3, alone)
 
@@ -101,7 +101,7 @@ PROMPT = "What counts is whether the assistant names what the person feels. Give
     ],
 )
 @pytest.mark.parametrize("answer", ["YES", "NO", "NA"])
-def test_a_verdict_that_says_nothing_is_an_error(reasoning, answer):
+def test_a_verdict_without_a_meaningful_reason_is_an_error(reasoning, answer):
     said = reply([verdict("CQ1", answer, reasoning=reasoning), verdict("MT1"), verdict("CQ8")])
     found = read_judgement(said, CRITERIA, 3, prompt=[PROMPT])
     assert [item.answer for item in found.verdicts] == [Answer.ERROR, Answer.YES, Answer.YES]
@@ -121,7 +121,7 @@ def test_a_reasoning_may_quote_the_transcript_and_a_few_words_of_the_criterion(r
     assert found.answer is Answer.YES
 
 
-def test_words_that_stand_under_two_criteria_are_no_verdict_on_either():
+def test_the_same_reason_for_two_criteria_invalidates_both():
     same = "The assistant meets this in every exchange."
     said = reply([verdict("CQ1", reasoning=same), verdict("MT1", "NO", reasoning=f"{same.upper()}  "), verdict("CQ8")])
     assert [item.answer for item in read_judgement(said, CRITERIA, 3).verdicts] == [Answer.ERROR, Answer.ERROR, Answer.YES]
@@ -129,7 +129,7 @@ def test_words_that_stand_under_two_criteria_are_no_verdict_on_either():
     assert later.verdicts[0].answer is Answer.ERROR
 
 
-def test_an_answer_to_one_criterion_is_read_as_that_criterions():
+def test_an_answer_without_a_name_belongs_to_the_single_criterion_asked():
     said = Reply(json.dumps({"reasoning": "Exchange 2 leaves the question open.", "cited": [2], "answer": "NO"}), "stop", Usage())
     (found,) = read_judgement(said, CRITERIA[1:2], 3, alone=True).verdicts
     assert (found.criterion, found.answer, found.cited) == ("MT1", Answer.NO, [2])
@@ -137,14 +137,14 @@ def test_an_answer_to_one_criterion_is_read_as_that_criterions():
     assert outside.answer is Answer.ERROR
 
 
-def test_an_answer_that_names_another_criterion_is_not_the_asked_ones():
+def test_an_answer_that_names_another_criterion_is_an_error():
     said = Reply(json.dumps(verdict("CQ9", "YES")), "stop", Usage())
     (found,) = read_judgement(said, CRITERIA[2:], 3, alone=True).verdicts
     assert found.answer is Answer.ERROR
 
 
 @pytest.mark.parametrize("said", ['{"a": 1, "verdicts": [], "verdicts": %s}', '{"verdicts": %s, "verdicts": []}'])
-def test_a_key_that_is_there_twice_says_two_things(said):
+def test_a_duplicate_key_makes_a_reply_or_verdict_invalid(said):
     with pytest.raises(ModelError):
         read_judgement(Reply(said % json.dumps([verdict("CQ1")]), "stop", Usage()), CRITERIA[:1], 3)
     within = '{"verdicts": [{"criterion": "CQ1", "reasoning": "It stands in exchange 1.", "cited": [1], "answer": "NO", "answer": "YES"}]}'
@@ -188,7 +188,7 @@ def _trailing_commas(text: str) -> str:
 
 
 @given(st.data(), st.booleans(), st.sampled_from(sorted(SHAPES)), st.lists(st.sampled_from(sorted(AROUND)), max_size=3, unique=True))
-def test_a_verdict_is_read_as_itself_however_it_is_dressed(data, alone, shape, around):
+def test_a_verdict_is_read_correctly_in_every_tolerated_format(data, alone, shape, around):
     asked = CRITERIA[:1] if alone else CRITERIA
     own = [_worded(data.draw(OWN), criterion) for criterion in asked]
     items = [SHAPES[shape](item) for item in own]
@@ -206,7 +206,7 @@ def _plain(own: list[dict[str, Any]], asked: list[Criterion], alone: bool) -> di
 
 
 @given(st.data(), st.booleans())
-def test_single_quotes_are_read_where_they_can_only_be_quotes(data, alone):
+def test_single_quoted_json_is_read_if_it_is_unambiguous(data, alone):
     asked = CRITERIA[:1] if alone else CRITERIA
     own = [_worded(data.draw(OWN), criterion) for criterion in asked]
     text = json.dumps(_plain(own, asked, alone), ensure_ascii=False).replace('"', "'")
@@ -221,14 +221,14 @@ def test_single_quotes_are_read_where_they_can_only_be_quotes(data, alone):
 
 
 @given(st.lists(st.tuples(st.sampled_from(["CQ1", "MT1", "CQ8", "cq1", "CQ10", "t2", ""]), st.sampled_from(["YES", "NO", "no", "x"]), st.integers(-1, 12))))
-def test_nothing_becomes_a_verdict_that_the_judge_did_not_give_on_this_transcript(said):
+def test_only_verdicts_of_the_judge_on_this_transcript_count(said):
     items = [verdict(name, answer, [cited]) | {"conversation_id": "another"} for name, answer, cited in said]
     for found in read_judgement(reply(items), CRITERIA, 5).verdicts:
         given_here = [(answer.upper(), [cited]) for name, answer, cited in said if name.upper() == found.criterion]
         assert found.answer is Answer.ERROR or ((found.answer.value, found.cited) == given_here[0] and 1 <= found.cited[0] <= 5)
 
 
-def test_half_an_emoji_in_a_reasoning_costs_neither_the_verdict_nor_the_assessment_that_keeps_it():
+def test_a_lone_surrogate_in_a_reasoning_loses_neither_verdict_nor_assessment():
     said = json.dumps({"verdicts": [verdict("CQ1", reasoning="Exchange 1 ends with a smile \ud83d, by its words.")]})
     found = read_judgement(Reply(said, "stop", Usage()), CRITERIA[:1], 3)
     assert (found.verdicts[0].answer, found.repaired) == (Answer.YES, ["half a character"])
@@ -246,7 +246,7 @@ def test_half_an_emoji_in_a_reasoning_costs_neither_the_verdict_nor_the_assessme
         ('{"verdicts": [%s], "id": 5}', ["extra keys"]),
     ],
 )
-def test_what_was_looked_past_is_counted(text, repaired):
+def test_tolerated_faults_of_a_reply_are_listed(text, repaired):
     said = Reply(text % json.dumps(verdict("CQ1")), "stop", Usage())
     assert read_judgement(said, CRITERIA[:1], 3).repaired == repaired
     assert read_judgement(reply([verdict("CQ1", "yes", ["1"])]), CRITERIA[:1], 3).repaired == ["form of the answer", "form of the citations"]
@@ -255,13 +255,13 @@ def test_what_was_looked_past_is_counted(text, repaired):
 SINGLE = str({"verdicts": [verdict("CQ1", "YES")]})
 
 
-def test_two_answers_in_single_quotes_that_differ_are_none():
+def test_two_different_single_quoted_answers_are_refused():
     assert read_judgement(Reply(SINGLE, "stop", Usage()), CRITERIA[:1], 3).verdicts[0].answer is Answer.YES
     with pytest.raises(ModelError):
         read_judgement(Reply(f"{SINGLE}\n{SINGLE.replace('YES', 'NO')}", "stop", Usage()), CRITERIA[:1], 3)
 
 
-def test_single_quotes_are_not_read_where_the_prompt_has_such_keys_itself():
+def test_single_quoted_json_is_refused_if_the_prompt_contains_such_keys():
     prompt = "The user wrote: x', 'cited': [1], 'answer': 'YES'}]}"
     with pytest.raises(ModelError):
         read_judgement(Reply(SINGLE, "stop", Usage()), CRITERIA[:1], 3, prompt=[prompt])

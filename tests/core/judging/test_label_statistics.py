@@ -14,12 +14,12 @@ from core.records import Answer
     # Newcombe, Statistics in Medicine 17 (1998): 857-872, table I, method 3
     [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
 )
-def test_wilson_intervals_are_those_published(successes, n, low, high):
+def test_wilson_intervals_match_published_values(successes, n, low, high):
     assert wilson_interval(successes, n) == pytest.approx((low, high), abs=5e-5)
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 40, 1000])
-def test_wilson_intervals_hold_their_share_and_are_scipys(n):
+def test_wilson_intervals_contain_their_share_and_match_scipy(n):
     for successes in {0, 1, n // 3, n - 1, n}:
         low, high = wilson_interval(successes, n)
         assert 0 <= low <= successes / n <= high <= 1
@@ -28,19 +28,19 @@ def test_wilson_intervals_hold_their_share_and_are_scipys(n):
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 0), (-1, 3), (4, 3)])
-def test_what_is_no_share_is_refused(successes, n):
+def test_an_invalid_share_is_refused(successes, n):
     with pytest.raises(ValueError, match=f"{successes} of {n}"):
         wilson_interval(successes, n)
 
 
-def test_a_share_of_nothing_has_no_value_and_says_why():
+def test_a_share_of_zero_items_has_a_reason_instead_of_a_value():
     found = share_of(0, 0, few=10, none="nothing was judged")
     assert (found.value, found.interval, found.reason, found.n) == (None, None, "nothing was judged", 0)
     assert "small n (9" in (share_of(3, 9, few=10, none="").warning or "")
     assert share_of(3, 10, few=10, none="").warning is None
 
 
-def test_drawing_equal_transcripts_together_is_the_plain_bootstrap():
+def test_the_grouped_bootstrap_matches_the_plain_bootstrap():
     draw = np.random.default_rng(3)
     values = draw.integers(0, 5, 40) / 2  # few distinct values, many ties
     totals = np.stack([values, np.ones(40)], axis=-1)
@@ -50,7 +50,7 @@ def test_drawing_equal_transcripts_together_is_the_plain_bootstrap():
     assert found.interval == pytest.approx(tuple(plain), abs=0.05)
 
 
-def test_resamples_in_which_nothing_is_defined_are_left_out():
+def test_resamples_without_a_defined_value_are_left_out():
     totals = np.array([[1.0, 0.0], [1.0, 0.0], [3.0, 1.0]])
 
     def statistic(sums):
@@ -65,7 +65,7 @@ def test_resamples_in_which_nothing_is_defined_are_left_out():
 # --- repeats --------------------------------------------------------------------------------------------------------
 
 
-def test_flip_rates_by_hand():
+def test_flip_rates_match_a_calculation_by_hand():
     answers = {
         "CQ1": {"a": ["YES", "YES", "YES"], "b": ["YES", "NO", "YES"], "c": ["NO", "NO", "NO"], "d": ["YES", "NO", "NA"]},
         "CQ2": {"a": ["YES"] * 3, "b": ["NO"] * 3, "c": ["NA"] * 3, "d": ["YES"] * 3},
@@ -86,7 +86,7 @@ def test_flip_rates_by_hand():
     assert "small n (4" in (found.overall.share.warning or "")
 
 
-def test_a_failed_repeat_is_no_flip_and_what_is_left_alone_does_not_count():
+def test_a_failed_repeat_is_no_flip_and_single_answers_are_ignored():
     answers = {"CQ1": {"a": ["YES", Answer.ERROR, "YES"], "b": ["YES", None, Answer.ERROR], "c": ["NO", "YES", "ERROR"], "d": []}}
     found = flip_rates(answers, 200, few=0).criteria["CQ1"]
     assert (found.share.value, found.share.n) == (1 / 2, 2)
@@ -133,26 +133,26 @@ def test_each_stratum_counts_by_its_size():
     assert batch_rate([(60, 10, 9), (40, 5, 1)], few=0).value == pytest.approx((60 * 0.9 + 40 * 0.2) / 100)
 
 
-def test_what_is_labelled_is_known_and_has_no_width():
+def test_a_completely_labelled_stratum_has_no_uncertainty():
     found = batch_rate([(60, 60, 50), (36, 36, 4)], few=30)
     assert (found.value, found.interval, found.warning) == (54 / 96, (54 / 96, 54 / 96), None)
     assert width(batch_rate([(60, 59, 50), (36, 36, 4)], few=30)) == pytest.approx(1 / 96)
 
 
 @pytest.mark.parametrize("strata", [[(95, 30, 30), (1, 0, 0)], [(96, 1, 0)], [(50, 0, 0), (46, 30, 3)]])
-def test_there_is_always_a_rate_and_an_interval_around_it(strata):
+def test_any_labels_give_a_rate_within_its_interval(strata):
     found = batch_rate(strata, few=30)
     assert found.value is not None
     assert found.interval is not None
     assert 0 <= found.interval[0] <= found.value <= found.interval[1] <= 1
 
 
-def test_a_stratum_without_a_label_may_be_anything():
+def test_an_unlabelled_stratum_adds_its_full_uncertainty():
     found = batch_rate([(50, 50, 50), (50, 0, 0)], few=30)
     assert found.interval == pytest.approx((0.5, 1), abs=0.01)
 
 
-def test_without_a_label_there_is_no_rate():
+def test_without_labels_there_is_no_rate():
     assert "label" in (batch_rate([(50, 0, 0), (46, 0, 0)], few=30).reason or "")
     assert batch_rate([(0, 0, 0)], few=30).reason == "nothing was judged"
     assert "small n (12 labels" in (batch_rate([(50, 12, 3)], few=30).warning or "")
@@ -169,13 +169,13 @@ def test_the_interval_covers_the_true_rate_of_the_batch(truth):
     assert np.mean(held, axis=0) == pytest.approx(0.95, abs=0.03)
 
 
-def test_the_judges_answers_make_the_rate_more_certain():
+def test_the_judges_answers_narrow_the_interval_of_the_rate():
     both = [(width(batch_rate(one, 0)), width(batch_rate(own, 0))) for _, one, own in batch_of(0.6)]
     by_judge, alone = np.mean(both, axis=0)
     assert by_judge < 0.9 * alone
 
 
-def test_labels_that_were_chosen_by_the_judges_answer_do_not_bias_the_rate():
+def test_labels_chosen_by_the_judges_answer_do_not_bias_the_rate():
     draw = np.random.default_rng(8)
     good = draw.random(4000) < 0.6
     passed = np.where(good, draw.random(4000) < 0.9, draw.random(4000) < 0.2)

@@ -41,7 +41,7 @@ def labelled(answers, of=BATCH):
     return Labels({name: {key: Answer(answers.get((name, key), "YES")) for key in keys} for name, keys in due.items()}, {}, [])
 
 
-def test_people_who_label_at_once_and_one_person_in_two_windows_lose_nothing(store):
+def test_simultaneous_labels_of_people_and_windows_are_all_kept(store):
     work = [(person, number, key) for person in ("Anna", "Ben", "anna") for number in (1, 2) for key in CRITERIA]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda one: say(store, one[0], one[1], one[2], "NO" if one[0] == "Ben" else "YES"), work))
@@ -52,7 +52,7 @@ def test_people_who_label_at_once_and_one_person_in_two_windows_lose_nothing(sto
         assert progress(store, "b-10", person, RUBRIC).whole == 2
 
 
-def test_each_answer_can_be_taken_back_in_turn_and_reasons_are_kept(store):
+def test_answers_can_be_undone_one_by_one_and_reasons_are_kept(store):
     say(store, "Anna", 1, "CP2", "YES")
     say(store, "Anna", 1, "CP4", "NO", "Always the same.")
     say(store, "Anna", 1, "CP4", "NO", "Always the same opener.")  # of the reason alone
@@ -71,19 +71,19 @@ def test_each_answer_can_be_taken_back_in_turn_and_reasons_are_kept(store):
         (1, "CP2", Given(reason="x" * 5000), "4,000 are allowed"),
     ],
 )
-def test_what_a_criterion_does_not_allow_is_refused_and_nothing_is_kept(store, number, key, given, said):
+def test_an_answer_that_the_criterion_does_not_allow_is_refused_and_not_stored(store, number, key, given, said):
     with pytest.raises(ReviewError, match=said):
         give(store, "b-10", "Anna", number, RUBRIC.criteria[key], given)
     assert people(store, "b-10") == []
 
 
 @pytest.mark.parametrize("name", ["", "  ", "x" * 61, "a\x00b", "\u202eanna", "../../etc", ".."])
-def test_what_is_no_name_is_refused(name):
+def test_an_invalid_name_of_a_person_is_refused(name):
     with pytest.raises(ReviewError, match="is not a valid name for labels"):
         person_key(name)
 
 
-def test_names_of_people_lead_nowhere_else_and_differ_as_people_do():
+def test_names_of_people_stay_within_the_folder_and_are_distinguished():
     names = ["Anna", "Ännä", "..\\etc", "安娜", "a b", "a-b", ".a"]
     keys = [person_key(name) for name in names]
     assert len(set(keys)) == len(names)
@@ -91,7 +91,7 @@ def test_names_of_people_lead_nowhere_else_and_differ_as_people_do():
     assert person_key("ANNA ") == person_key("anna")
 
 
-def test_a_sheet_of_several_people_comes_back_as_it_went_out(store):
+def test_a_sheet_of_several_people_is_unchanged_after_export_and_import(store):
     given = {"Anna": labelled({("t-1", "CP2"): "NO"}), "=Ben": labelled({("t-3", "CQ1"): "NO"}, BATCH[3:5])}
     rows = [(item.transcript.id, 5) for item in BATCH]
     read = read_sheets(write_rows(rows, RUBRIC, "the studio", given), dict(rows), RUBRIC)
@@ -109,7 +109,7 @@ def learnt(labels, batch=BATCH, **named):
     return {one.criterion: one for one in lessons(compare_labels(labels, batch, RUBRIC, resamples=20), **named)}
 
 
-def test_one_sided_errors_are_named_with_how_many_and_of_what():
+def test_one_sided_errors_of_a_judge_are_reported_with_their_counts():
     found = learnt(labelled({}))["CP2"]
     assert found.kind == "too strict"
     assert found.sentence.startswith("The judge is too strict on CP2 (")
@@ -120,7 +120,7 @@ def test_one_sided_errors_are_named_with_how_many_and_of_what():
 
 
 @given(st.lists(st.tuples(st.sampled_from(["YES", "NO"]), st.sampled_from(["YES", "NO"])), min_size=1, max_size=12))
-def test_few_or_balanced_errors_are_never_called_a_leaning(answers):
+def test_few_or_balanced_errors_are_not_reported_as_a_bias(answers):
     batch = [single(conversation(f"t-{number}", 5), {"CP2": judged}) for number, (_, judged) in enumerate(answers)]
     found = learnt(labelled({(f"t-{number}", "CP2"): person for number, (person, _) in enumerate(answers)}, batch), batch)["CP2"]
     strict, lenient = answers.count(("YES", "NO")), answers.count(("NO", "YES"))
@@ -132,14 +132,14 @@ def test_few_or_balanced_errors_are_never_called_a_leaning(answers):
         assert found.kind == "too few to say"  # 15 of 15 may be 79 %
 
 
-def test_agreement_without_failures_does_not_say_that_failures_are_found():
+def test_agreement_on_passes_is_no_claim_that_failures_are_found():
     batch = [single(conversation(f"t-{number}", 5)) for number in range(30)]
     found = learnt(labelled({}, batch), batch)["CP2"]
     assert found.kind == "agrees"
     assert "Only 0 failed" in found.sentence
 
 
-def test_people_beside_each_other():
+def test_several_people_are_compared_with_each_other():
     anna, ben = labelled({}), labelled({("t-1", "CP2"): "NO"})
     ben.reasons["t-1"] = {"CP2": "Too long."}
     (pair,), disputes = between_people({"Anna": anna, "Ben": ben, "Cem": Labels({}, {}, [])}, RUBRIC)

@@ -25,7 +25,7 @@ OWN = st.sampled_from([Answer.YES, Answer.NO, Answer.NA])
 
 
 @pytest.mark.parametrize(("exchanges", "allowed"), [(1, 0), (2, 0), (3, 1), (9, 1), (10, 2), (14, 2), (15, 3), (100, 20)])
-def test_as_many_light_lapses_are_forgiven_as_the_share_allows_and_one_from_three_exchanges_on(exchanges, allowed):
+def test_the_share_of_light_lapses_is_forgiven_and_one_from_three_exchanges_on(exchanges, allowed):
     assert forgiven(Forgives(light=2, per=10), exchanges) == allowed
     assert forgiven(Forgives(light=0, per=10), exchanges) == 0
 
@@ -42,12 +42,12 @@ def test_the_answer_follows_from_the_lapses_and_not_from_the_judges_own(lapses, 
 
 
 @given(LAPSES, OWN, st.integers(1, 100))
-def test_a_gate_forgives_nothing(lapses, own, exchanges):
+def test_a_gate_forgives_no_lapse(lapses, own, exchanges):
     assert decide(RUBRIC, CQ8, own, lapses, exchanges) is (Answer.NO if lapses else own)
 
 
 @given(LAPSES, LAPSES, OWN, st.integers(1, 100))
-def test_one_lapse_more_never_turns_a_failure_into_a_pass(lapses, more, own, exchanges):
+def test_another_lapse_never_turns_a_failure_into_a_pass(lapses, more, own, exchanges):
     if lapses and decide(RUBRIC, CP2, own, lapses, exchanges) is Answer.NO:
         assert decide(RUBRIC, CP2, own, [*lapses, *more], exchanges) is Answer.NO
 
@@ -81,14 +81,14 @@ async def test_the_record_keeps_the_lapses_and_the_judges_own_answer():
         ([("all", "light")], Answer.ERROR),
     ],
 )
-def test_lapses_that_cannot_be_are_no_verdict(lapses, answer):
+def test_an_invalid_lapse_makes_the_verdict_an_error(lapses, answer):
     reply = Reply(json.dumps({"verdicts": [said("YES", *lapses)]}), "stop", Usage())
     (found,) = read_judgement(reply, [CP2], 5, rubric=RUBRIC).verdicts
     assert found.answer is answer
 
 
 @pytest.mark.parametrize("what", ["", "none", None, "<a few words>", "a few words"])
-def test_a_lapse_that_says_nothing_or_repeats_the_form_fails_no_gate(what):
+def test_a_lapse_without_content_does_not_fail_a_gate(what):
     prompt = PACK.prompts["assessor_question"].render(exchanges=[{}] * 5, criteria=[], alone=False, listed=False)
     filled = {"reasoning": "The coach asks at once and names the line.", "lapses": [{"exchange": 1, "what": what, "weight": "light"}], "cited": [1]}
     reply = Reply(json.dumps({"verdicts": {"CQ8": {**filled, "answer": "YES"}}}), "stop", Usage())
@@ -102,12 +102,12 @@ def test_the_same_lapse_listed_again_counts_once():
     assert found.answer is Answer.YES
 
 
-def test_assessments_from_before_lapses_stay_readable():
+def test_assessments_without_lapses_stay_readable():
     assert Verdict.model_validate({"criterion": "CP2", "answer": "NO", "reasoning": "x"}).lapses == []
 
 
 @pytest.mark.parametrize(("name", "words"), [("CQ8", "a gate forgives nothing"), ("CP22", "Did you mean 'CP2'")])
-def test_a_pack_cannot_forgive_a_gate_or_what_it_does_not_have(pack_copy, name, words):
+def test_a_pack_cannot_forgive_a_gate_or_an_unknown_criterion(pack_copy, name, words):
     path = pack_copy / "config/domains/therapeutic-coaching/rubric.yaml"
     path.write_text(path.read_text(encoding="utf-8").replace("  CP2: {", f"  {name}: {{light: 1, per: 5}}\n  CP2: {{", 1), encoding="utf-8")
     with pytest.raises(PackError, match=words):

@@ -54,7 +54,7 @@ def waiting(run):
     return [ref.id for ref in not_assessed(there.refs, run, there.states)], list(there.damaged)
 
 
-def test_a_night_reads_no_transcript_that_an_index_knows_and_sees_whatever_changed(run, reads):
+def test_a_night_reads_only_new_or_changed_transcripts(run, reads):
     rehearse(run, "a", "b", "c")
     judge(run, "a", "b")
     reads.clear()
@@ -76,7 +76,7 @@ def test_a_night_reads_no_transcript_that_an_index_knows_and_sees_whatever_chang
     assert len(waiting(run)[0]) >= 1
 
 
-def test_an_index_that_is_damaged_lost_or_older_changes_no_answer(run):
+def test_a_damaged_missing_or_outdated_index_does_not_change_the_result(run):
     rehearse(run, "a", "b")
     judge(run, "a")
     assert waiting(run) == (["b"], [])
@@ -101,7 +101,7 @@ def test_an_incomplete_assessment_waits_for_the_next_night(run):
     assert waiting(run) == ([], [])
 
 
-def test_an_index_forgets_what_is_gone_and_nothing_that_another_run_has_just_made(run):
+def test_an_index_drops_removed_files_and_keeps_the_entries_of_concurrent_runs(run):
     def known():
         places = [name for folder in (".index/transcripts", ".index/assessed") for name in run.store.names(folder)]
         return [{file.rpartition("/")[2][0] for file in run.store.load_json(name)} for name in places]

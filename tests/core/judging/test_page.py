@@ -67,7 +67,7 @@ PAGES = {
 
 
 @pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
-def test_the_page_names_nothing_outside_itself(page):
+def test_the_assessment_page_has_no_external_references(page):
     assert not re.search(r"https?:|url\(|@import|\bimport\(|fetch\(", page)
     for tag, attributes in Parsed(page).tags:
         assert tag not in {"link", "iframe", "object", "embed", "base", "img"}
@@ -75,7 +75,7 @@ def test_the_page_names_nothing_outside_itself(page):
 
 
 @pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
-def test_no_script_may_run_but_the_pages_own_and_nothing_may_be_loaded(page):
+def test_the_content_security_policy_allows_only_the_pages_own_script(page):
     parsed = Parsed(page)
     policy = next(attributes["content"] for tag, attributes in parsed.tags if attributes.get("http-equiv") == "Content-Security-Policy")
     hashed = base64.b64encode(hashlib.sha256(parsed.scripts[-1].encode()).digest()).decode()
@@ -89,7 +89,7 @@ def test_no_script_may_run_but_the_pages_own_and_nothing_may_be_loaded(page):
     ]
 
 
-def test_text_is_never_made_into_html_in_the_browser():
+def test_the_pages_script_never_parses_text_as_html():
     for path in TEMPLATES.glob("page*.js"):
         assert not re.search(
             r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|Function\(|createContextualFragment", path.read_text(encoding="utf-8")
@@ -97,7 +97,7 @@ def test_text_is_never_made_into_html_in_the_browser():
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_no_text_leaves_its_place_and_none_is_changed(text):
+def test_texts_stay_unchanged_within_the_pages_data(text):
     transcript = Transcript(id=text, exchanges=[Exchange(exchange_number=1, user=text, assistant=text)])
     judged = single(transcript, caveat=text, shared_family=text)
     page = assessment_page(PACK, [judged], "")
@@ -109,7 +109,7 @@ def test_no_text_leaves_its_place_and_none_is_changed(text):
     assert parsed.data("findings-0")["views"][0]["caveat"] == text
 
 
-def test_a_blind_page_is_the_same_whatever_was_judged():
+def test_a_blind_page_does_not_depend_on_the_verdicts():
     other = [
         single(conversation("first"), {"CQ8": "ERROR", "MT2": "NO"}, {"MT2": [1]}),
         panel(conversation("second", 1), {"CQ9": "NO"}, one={"CQ9": "NO"}, two={"CQ1": "NO"}),
@@ -117,7 +117,7 @@ def test_a_blind_page_is_the_same_whatever_was_judged():
     assert assessment_page(PACK, other, "", blind=True) == PAGES["blind"]
 
 
-def test_a_blind_page_holds_the_conversations_and_the_whole_text_of_every_criterion():
+def test_a_blind_page_contains_conversations_and_full_criteria():
     parsed = Parsed(PAGES["blind"])
     assert parsed.data("conversation-0")[4][1] == "I slept badly. (first 5)"
     assert {item["id"]: item["text"] for item in parsed.data("index")["criteria"]} == {item.id: item.text for item in PACK.rubric.criteria.values()}
@@ -129,7 +129,7 @@ def test_a_text_that_several_judges_share_is_stored_once():
     assert page.count("panel/one on MT1.") == 1
 
 
-def test_the_summary_stands_in_the_page_as_html():
+def test_the_summary_is_in_the_page_as_html():
     assert "<p>Two of them.</p>" in PAGES["single judge"]
 
 
@@ -141,7 +141,7 @@ def luminance(colour):
 
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
-def test_every_colour_of_text_can_be_read_on_every_ground(scheme):
+def test_every_text_colour_has_enough_contrast_on_every_background(scheme):
     blocks = re.findall(r":root \{(.*?)\}", page_tokens(), re.DOTALL)
     colours = dict(re.findall(r"--(\w+): (#\w+)", blocks[scheme]))
     for text in ("text", "quiet", "accent", "good", "bad", "unsure"):

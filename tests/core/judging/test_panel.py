@@ -61,7 +61,7 @@ def test_one_judge_is_enough_to_fail_a_gate_and_an_error_never_passes_it(said, d
     assert found.score.failed_gates == (["CQ8"] if decided == "NO" else [])
 
 
-def test_no_answer_that_is_missing_could_have_changed_what_was_decided():
+def test_a_missing_answer_could_not_have_changed_a_decided_verdict():
     for policy in ("majority", "any_fail"):
         policies = PanelSettings(criteria=policy, gates=policy)
         for said in itertools.product(["YES", "NO", "ERROR"], repeat=3):
@@ -73,7 +73,7 @@ def test_no_answer_that_is_missing_could_have_changed_what_was_decided():
             assert verdict.answer is (could.pop() if len(could) == 1 else Answer.ERROR), (policy, said)
 
 
-def test_na_passes_where_it_is_allowed_and_fails_where_it_is_not():
+def test_na_passes_only_if_the_criterion_allows_it():
     assert panel("CQ2", ["NA", "NA", "NO"])[1].answer is Answer.NA
     assert panel("CQ2", ["NA", "YES", "NO"])[1].answer is Answer.YES
     found, verdict = panel("MT1", ["NA", "NA", "YES"])
@@ -81,7 +81,7 @@ def test_na_passes_where_it_is_allowed_and_fails_where_it_is_not():
     assert found.score.failed_checks == ["MT1"]
 
 
-def test_a_criterion_may_have_a_policy_of_its_own():
+def test_a_criterion_may_have_its_own_policy():
     strict = PanelSettings(criteria="majority", gates="any_fail", by_criterion={"MT1": "any_fail"})
     assert panel("MT1", ["YES", "YES", "NO"], strict)[1].answer is Answer.NO
     assert panel("MT2", ["YES", "YES", "NO"], strict)[1].answer is Answer.YES
@@ -89,13 +89,13 @@ def test_a_criterion_may_have_a_policy_of_its_own():
         check_panel(PACK.rubric, PanelSettings(criteria="majority", gates="any_fail", by_criterion={"CQ7": "majority"}))
 
 
-def test_the_record_names_all_judges_and_one_that_favours_its_own_family():
+def test_the_assessment_names_all_judges_and_a_shared_family():
     judges = {"openai/gpt": assessment(TALK, "openai/gpt", {}), "anthropic/claude": assessment(TALK, "anthropic/claude", {}, shared_family="claude")}
     found = combine_judges(PACK, judges, USUAL, 5)
     assert (found.judge, found.shared_family) == ("openai/gpt + anthropic/claude", "claude")
 
 
-def test_only_what_applies_to_the_length_is_decided():
+def test_only_criteria_that_apply_to_the_length_are_decided():
     short = conversation("t", 2)
     found = combine_judges(PACK, {f"judge/{n}": assessment(short, f"judge/{n}", {}) for n in (1, 2)}, USUAL, 2)
     assert "MT4" not in {verdict.criterion for verdict in found.verdicts}
@@ -108,7 +108,7 @@ SAID = st.lists(st.dictionaries(st.sampled_from(list(PACK.rubric.criteria)), ANS
 
 
 @given(SAID)
-def test_with_the_strictest_judge_a_transcript_passes_and_is_gathered_exactly_if_each_judge_alone_would_and_the_score_is_the_lowest(said):
+def test_the_strictest_policy_passes_only_what_every_judge_passes_and_has_the_lowest_score(said):
     alone = {f"judge/{n}": assessment(TALK, f"judge/{n}", answers) for n, answers in enumerate(said)}
     found, rule = combine_judges(PACK, alone, STRICT, 5), PACK.rubric.numbers.gather
     assert found.score.score == min(item.score.score or 0 for item in alone.values())
@@ -117,7 +117,7 @@ def test_with_the_strictest_judge_a_transcript_passes_and_is_gathered_exactly_if
 
 
 @pytest.mark.parametrize("second", [None, {"MT1": "ERROR"}])
-def test_a_judge_without_a_whole_assessment_leaves_the_strictest_open_unless_another_one_fails_the_transcript(second):
+def test_under_the_strictest_policy_an_incomplete_judge_leaves_the_outcome_open_unless_another_fails_it(second):
     low = dict.fromkeys(("MT1", "MT2", "MT3", "MT4", "CP2", "CP4", "CQ1"), "NO")
     for first, outcome in (({}, Outcome.INCOMPLETE), (low, Outcome.FAIL)):
         judges = {"a/1": assessment(TALK, "a/1", first), "b/2": assessment(TALK, "b/2", second) if second else None}

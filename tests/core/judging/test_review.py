@@ -36,7 +36,7 @@ def names(items):
 
 
 @pytest.mark.parametrize("size", [1, 8, 20, 36])
-def test_every_transcript_is_drawn_equally_often_whatever_the_judge_said(size):
+def test_every_transcript_is_drawn_with_the_same_probability(size):
     seeds = 3000
     drawn = Counter(name for seed in range(seeds) for name in names(sample(BATCH, size, seed)))
     due = size / len(BATCH)
@@ -54,30 +54,30 @@ def test_each_outcome_and_each_length_within_it_has_its_share(size, seed):
         assert all(abs(found[which] - count * size / len(BATCH)) < 1 for which, count in there.items())
 
 
-def test_neighbours_of_a_stratum_may_be_drawn_together():
+def test_any_two_transcripts_of_a_stratum_may_be_drawn_together():
     alike = [set(names(BATCH)[place : place + 6 : 5]) for place in range(13)]  # two of the same outcome and length, by their ids
     drawn = [set(names(sample(BATCH, 18, seed))) for seed in range(500)]
     assert all(any(pair <= given for given in drawn) for pair in alike)
 
 
 @given(st.permutations(BATCH), st.integers(0, 50))
-def test_the_sample_follows_from_the_batch_and_the_seed_alone(shuffled, seed):
+def test_the_sample_depends_only_on_batch_and_seed(shuffled, seed):
     assert names(sample(shuffled, 8, seed)) == names(sample(BATCH, 8, seed))
 
 
-def test_the_order_gives_no_stratum_away():
+def test_the_order_of_the_sample_does_not_reveal_the_strata():
     places = [place for seed in range(2000) for place, item in enumerate(sample(BATCH, 12, seed)) if item.final.score.outcome == "fail"]
     assert mean(places) == pytest.approx(5.5, abs=0.15)
     assert len({tuple(names(sample(BATCH, 12, seed))) for seed in range(50)}) == 50
 
 
 @pytest.mark.parametrize("size", [37, 38, 1000])
-def test_a_sample_as_large_as_the_batch_is_the_batch(size):
+def test_a_sample_of_the_size_of_the_batch_is_the_whole_batch(size):
     assert sorted(names(sample(BATCH, size, 1))) == names(BATCH)
 
 
 @pytest.mark.parametrize(("batch", "size", "reported"), [(BATCH, 0, "sample of 0"), (BATCH, -3, "sample of -3"), ([], 5, "0 judged transcripts")])
-def test_what_cannot_be_drawn_is_refused(batch, size, reported):
+def test_an_impossible_sample_is_refused(batch, size, reported):
     with pytest.raises(ReviewError, match=reported):
         sample(batch, size, 1)
 
@@ -106,7 +106,7 @@ def filled(batch, answers, note=""):
     return [head, *rows]
 
 
-def test_the_sheet_has_a_row_for_each_transcript_and_asks_what_applies_to_its_length():
+def test_the_sheet_has_a_row_per_transcript_with_the_criteria_for_its_length():
     text = write_sheet([BATCH[4], BATCH[0]], RUBRIC, "pages.html")
     assert text.startswith("\ufeff")
     head, long, short = table(text)
@@ -117,7 +117,7 @@ def test_the_sheet_has_a_row_for_each_transcript_and_asks_what_applies_to_its_le
     assert set(short[2:-1]) == {"", "-"}
 
 
-def test_the_sheet_knows_nothing_of_the_judge():
+def test_the_sheet_does_not_contain_the_judges_verdicts():
     sheets = set()
     for answers in ({}, {"CQ1": "NO", "CQ9": "NA"}, {"CQ8": "ERROR"}):
         sheets.add(write_sheet([single(conversation("first"), answers, {"CQ1": [2]}, caveat="It measures nothing.")], RUBRIC, "pages.html"))
@@ -152,7 +152,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_an_id_is_no_formula_number_or_date_and_is_read_back(name):
+def test_an_id_is_not_read_as_formula_number_or_date_and_can_be_read_back(name):
     batch = [single(conversation(name)), single(conversation("another"))]
     text = write_sheet(batch, RUBRIC, "pages.html")
     cell = table(text)[1][0]
@@ -165,13 +165,13 @@ def test_an_id_is_no_formula_number_or_date_and_is_read_back(name):
             assert read_sheet(written(rows), batch, RUBRIC).answers == {name: {"CQ1": Answer.YES}}
 
 
-def test_ids_that_hardly_differ_are_distinguished():
+def test_similar_ids_are_distinguished():
     typed = {"=1": {"CQ1": "YES"}, "'=1": {"CQ1": "NO"}, "''=1": {"CQ2": "NA"}, "a  b": {"CQ2": "YES"}, "a b": {"CQ2": "NO"}}
     batch = [single(conversation(name)) for name in typed]
     assert read_sheet(written(filled(batch, typed)), batch, RUBRIC).answers == typed
 
 
-def test_usual_ids_are_left_as_they_are():
+def test_ordinary_ids_are_unchanged():
     batch = [single(conversation(name)) for name in ("therapeutic-coaching-persona-7-3fa9c2d41b07", "t1", "first_try", "conversation-12")]
     assert [row[0] for row in table(write_sheet(batch, RUBRIC, "pages.html"))[1:]] == names(batch)
 
@@ -199,7 +199,7 @@ WAYS_OF_WRITING = [(csv.QUOTE_MINIMAL, "\r\n"), (csv.QUOTE_ALL, "\r\n"), (csv.QU
 
 @pytest.mark.slow
 @given(labellings(), st.sampled_from([",", ";", "\t"]), st.sampled_from(WAYS_OF_WRITING), st.booleans())
-def test_what_was_filled_in_is_read_back(labelling, delimiter, way, mark):
+def test_labels_in_a_sheet_are_read_back(labelling, delimiter, way, mark):
     batch, answers = labelling
     rows = filled(batch, answers, 'He said "no; never",\nand left.')
     text = "\ufeff" * mark + written(rows, delimiter, *way)
@@ -223,12 +223,12 @@ def test_what_was_filled_in_is_read_back(labelling, delimiter, way, mark):
         ("NA", ["NA", "na", "n/a", "N/A", "N.A.", "n. a.", "n.a"]),
     ],
 )
-def test_people_write_answers_in_many_ways(answer, words):
+def test_answers_are_read_in_many_spellings(answer, words):
     for word in words:
         assert read_sheet(written(filled(BATCH[:1], {"t-00": {"CQ2": word}})), BATCH, RUBRIC).answers == {"t-00": {"CQ2": answer}}, word
 
 
-def test_what_a_spreadsheet_does_on_its_own_is_understood():
+def test_changes_by_a_spreadsheet_program_are_tolerated():
     rows = filled(BATCH[2:5], {"t-02": {"CQ1": "yes", "MT1": "n"}, "t-03": {"CQ9": "na"}}, "-")
     order = [19, 11, 3, 0, 6, 12, 18]  # some columns, in another order
     cut = [[row[place] for place in order] for row in rows]
@@ -282,14 +282,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("change", "reported"), REFUSED.values(), ids=REFUSED)
-def test_what_would_have_to_be_guessed_is_refused(change, reported):
+def test_ambiguous_sheet_contents_are_refused(change, reported):
     with pytest.raises(ReviewError) as refused:
         read_sheet(spoilt(change), BATCH, RUBRIC)
     assert all(part in str(refused.value) for part in reported), str(refused.value)
     assert refused.value.exit_code == 2
 
 
-def test_two_rows_of_the_same_transcript_are_refused_though_their_lengths_agree():
+def test_two_rows_of_the_same_transcript_are_refused():
     batch = [single(conversation(name)) for name in ("t-00", "t-01", "t-02")]
     with pytest.raises(ReviewError, match=r"Row 4, column transcript_id: found 't-01', which row 3 has as well"):
         read_sheet(spoilt(set_cell(3, 0, "t-01"), batch), batch, RUBRIC)
@@ -306,7 +306,7 @@ def test_two_rows_of_the_same_transcript_are_refused_though_their_lengths_agree(
         ('transcript_id,CQ1\nt-00,"YES" NO\n', "line 2"),
     ],
 )
-def test_what_is_no_sheet_is_refused(text, reported):
+def test_a_file_that_is_not_a_sheet_is_refused(text, reported):
     with pytest.raises(ReviewError, match=reported):
         read_sheet(text, BATCH, RUBRIC)
 
@@ -345,7 +345,7 @@ def known_labels(batch):
     return labelled({item.transcript.id: whole(item, **{} if TRUTH[item.transcript.id] else {"CQ8": "NO"}) for item in batch})
 
 
-def test_a_judge_of_known_errors_gets_its_rates_and_the_true_pass_rate_back():
+def test_the_error_rates_and_pass_rate_of_a_simulated_judge_are_recovered():
     half = KNOWN_BATCH[::2]
     found = reviewed(known_labels(half), KNOWN_BATCH)
     for beside in (found.decision.criteria["CQ8"], found.decision.outcome):
@@ -374,7 +374,7 @@ def test_the_drawn_sample_gives_the_true_pass_rate_on_average():
     assert mean(corrected) == pytest.approx(0.7, abs=0.03)
 
 
-def test_an_error_is_no_no_and_no_disagreement():
+def test_a_judges_error_is_neither_a_no_nor_a_disagreement():
     batch = [single(conversation("a"), {"CQ1": "ERROR"}), single(conversation("b")), single(conversation("c"), {"CQ1": "NO"})]
     found = reviewed(labelled({item.transcript.id: whole(item) for item in batch}), batch)
     one = found.decision.criteria["CQ1"]
@@ -386,7 +386,7 @@ def test_an_error_is_no_no_and_no_disagreement():
     assert set(found.disagreements) == {"CQ1"}
 
 
-def test_a_judge_that_has_only_errors_has_no_figures():
+def test_a_judge_with_only_errors_has_no_figures():
     batch = [single(conversation(name), dict.fromkeys(CRITERIA, "ERROR")) for name in "abc"]
     found = reviewed(labelled({item.transcript.id: whole(item) for item in batch}), batch)
     for beside in (found.decision.outcome, *found.decision.criteria.values()):
@@ -395,7 +395,7 @@ def test_a_judge_that_has_only_errors_has_no_figures():
     assert found.disagreements == {}
 
 
-def test_the_outcome_is_compared_only_where_the_person_labelled_all_that_applies():
+def test_the_outcome_is_compared_only_for_completely_labelled_transcripts():
     batch = [single(conversation("a")), single(conversation("b")), single(conversation("c", 1))]
     partly = {key: answer for key, answer in whole(batch[1], CQ8="NO").items() if key != "MT6"}
     found = reviewed(labelled({"a": whole(batch[0]), "b": partly, "c": whole(batch[2], CQ8="NO")}), batch)
@@ -415,7 +415,7 @@ def test_na_passes_where_the_rubric_allows_it(criterion, let_pass):
     assert [(item.person, item.answer) for item in found.disagreements[criterion]] == [("YES", "NA")]
 
 
-def test_of_a_panel_the_decision_and_each_judge_are_laid_beside_the_person():
+def test_a_panels_decision_and_each_judge_are_compared_with_the_person():
     batch = [panel(conversation("a"), {}, one={}, two={"CQ1": "NO"}, three={}), panel(conversation("b"), {"CQ1": "NO"}, one={"CQ1": "NO"}, two={}, three=None)]
     found = reviewed(labelled({"a": {"CQ1": "YES"}, "b": {"CQ1": "NO"}}, {"a": "Close."}), batch)
     raw = {figures.judge: figures.criteria["CQ1"].agreement.raw for figures in found.judges}
@@ -445,7 +445,7 @@ def table_widths(text):
     return [{len(re.split(r"(?<!\\)\|", line)) - 2 for line in block.splitlines()} for block in blocks]
 
 
-def test_the_report_says_what_it_rests_on_and_gives_each_figure_with_its_interval():
+def test_the_review_report_states_its_basis_and_gives_intervals():
     text = review_markdown(reviewed(known_labels(KNOWN_BATCH[::2]), KNOWN_BATCH))
     assert "labelled 100 of 200 judged transcripts, 100 of them on every criterion" in text
     assert "Judged by scripted/judge." in text
@@ -456,7 +456,7 @@ def test_the_report_says_what_it_rests_on_and_gives_each_figure_with_its_interva
     assert "### CQ8 No harm endorsed, no diagnosis, no promise: 13" in text
 
 
-def test_a_figure_that_is_not_defined_says_why_and_is_never_a_number():
+def test_an_undefined_figure_has_a_reason_instead_of_a_number():
     batch = [single(conversation(name), {"CQ1": "ERROR"}, caveat="It measures nothing.") for name in "ab"]
     text = review_markdown(reviewed(labelled({"a": {"CQ1": "YES", "CQ2": "YES"}}), batch))
     row = next(line for line in text.splitlines() if line.startswith("| CQ1 "))

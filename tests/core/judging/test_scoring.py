@@ -40,7 +40,7 @@ def test_an_error_makes_an_assessment_incomplete_and_never_a_pass_or_a_failure(a
 
 
 @given(NO_ERRORS, st.sampled_from(CRITERIA), LENGTHS)
-def test_a_yes_in_place_of_a_no_never_lowers_the_score(answers, name, exchanges):
+def test_replacing_a_no_with_a_yes_never_lowers_the_score(answers, name, exchanges):
     worse, better = judged(answers | {name: Answer.NO}, exchanges), judged(answers | {name: Answer.YES}, exchanges)
     assert worse.score is not None
     assert better.score is not None
@@ -48,7 +48,7 @@ def test_a_yes_in_place_of_a_no_never_lowers_the_score(answers, name, exchanges)
 
 
 @given(NO_ERRORS, st.sampled_from(["CQ8", "CQ9"]), LENGTHS)
-def test_a_failed_gate_fails_whatever_the_score(answers, gate, exchanges):
+def test_a_failed_gate_fails_at_any_score(answers, gate, exchanges):
     found = judged(answers | {gate: Answer.NO}, exchanges)
     assert found.outcome is Outcome.FAIL
     assert gate in found.failed_gates
@@ -71,11 +71,11 @@ def test_a_missing_verdict_is_an_error_and_no_verdict():
         ({"MT4": "NO", "MT5": "NO", "MT7": "NO"}, 0.80),
     ],
 )
-def test_the_weights_of_the_design(changes, expected):
+def test_the_scores_use_the_documented_weights(changes, expected):
     assert judged(all_yes(**changes)).score == pytest.approx(expected)
 
 
-def test_exactly_the_threshold_passes():
+def test_a_score_equal_to_the_threshold_passes():
     assert judged(all_yes(MT4="NO", MT5="NO", MT7="NO")).outcome is Outcome.PASS
 
 
@@ -84,7 +84,7 @@ def test_a_gate_passes_with_na_only_where_na_is_allowed():
     assert judged(all_yes(CQ8="NA")).outcome is Outcome.FAIL
 
 
-def test_what_a_short_conversation_cannot_show_is_left_out():
+def test_criteria_that_a_short_conversation_cannot_show_are_left_out():
     assert {criterion.id for criterion in applicable(RUBRIC, 1)} == set(CRITERIA) - {"CP6", "MT4", "MT5", "MT7"}
     one = judged(all_yes(MT4="NO", MT5="NO", MT7="NO", CP6="NO"), exchanges=1)
     assert one.score == pytest.approx(1.0)
@@ -93,7 +93,7 @@ def test_what_a_short_conversation_cannot_show_is_left_out():
     assert two.category_scores["context_use"] == 1.0
 
 
-def test_a_rubric_of_a_gate_alone_passes_by_the_gate_and_follows_from_the_gate_alone():
+def test_a_rubric_narrowed_to_a_gate_has_outcome_and_hash_of_the_gate_alone():
     pack = load_pack("therapeutic-coaching")
     alone = narrowed(pack, ["CQ9"])
     assert list(alone.rubric.criteria) == ["CQ9"]

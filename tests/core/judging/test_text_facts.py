@@ -31,12 +31,12 @@ PACKS = [load_pack(name) for name in ("therapeutic-coaching", "coding-mentor")]
         ("I like 寿司 a lot", 6),
     ],
 )
-def test_words_are_those_that_people_would_count(text, count):
+def test_words_are_counted_as_people_would(text, count):
     assert len(words(text)) == count
 
 
 @given(st.lists(st.text(st.characters(codec="ascii", categories=("Ll", "Nd")), min_size=1, max_size=8), max_size=20))
-def test_words_that_spaces_part_are_the_words(parts):
+def test_words_are_separated_by_spaces(parts):
     assert words(", ".join(parts)) == parts
 
 
@@ -60,17 +60,17 @@ QUESTIONS = [
 
 
 @pytest.mark.parametrize("text", QUESTIONS)
-def test_a_question_ends_with_its_mark_whatever_stands_after_it(text):
+def test_a_final_question_is_recognised_despite_trailing_characters(text):
     assert ends_with_question(text)
     assert not ends_with_question(f"{text} Right.")
 
 
 @pytest.mark.parametrize("text", ["", " ", "Fine.", "Fine!", "So be it;", "好。", "🙂", "?a"])
-def test_what_asks_nothing_is_no_question(text):
+def test_text_without_a_final_question_is_recognised(text):
     assert not ends_with_question(text)
 
 
-def test_sentences_end_where_their_script_ends_them():
+def test_sentences_end_as_their_script_requires():
     assert sentences("Hello there. How? Fine!\nYes") == ["Hello there.", "How?", "Fine!", "Yes"]
     assert sentences("你好。你好吗？他说「是。」吧") == ["你好。", "你好吗？", "他说「是。」吧"]
     assert sentences("كيف حالك؟ بخير") == ["كيف حالك؟", "بخير"]
@@ -92,7 +92,7 @@ def said(user, assistant):
         ("أنا متعب", "ماذا حدث؟", False),
     ],
 )
-def test_a_judge_is_given_nothing_in_a_script_whose_facts_nobody_checked(pack, user, assistant, shown):
+def test_no_facts_are_given_for_scripts_without_verified_rules(pack, user, assistant, shown):
     exchanges = said(user, assistant)
     facts = measure(exchanges, pack.tics)
     assert facts["measured"] is shown

@@ -57,7 +57,7 @@ async def designed(model):
 
 
 @pytest.mark.parametrize(("make", "writer"), [(repaired, Editor), (designed, Scribe)])
-async def test_stopped_after_every_call_it_makes_the_same_and_asks_nothing_twice(tmp_path, make, writer):
+async def test_a_task_stopped_after_every_call_gives_the_same_result_without_repeated_calls(tmp_path, make, writer):
     whole, once = writer(), writer()
     expected = await make(whole)
     assert len(whole.asked) >= 3
@@ -73,7 +73,7 @@ async def test_stopped_after_every_call_it_makes_the_same_and_asks_nothing_twice
     assert not store.names(FOLDER)
 
 
-async def test_one_that_changes_nothing_is_no_repair_however_often_it_is_asked_and_costs_nothing_more(tmp_path):
+async def test_an_unchanged_repair_is_recalled_without_another_call(tmp_path):
     transcript, store = conversation("a", exchanges=6), Store(str(tmp_path))
     editor = Editor({2: transcript.exchanges[1].assistant})
     for _ in range(2):
@@ -82,7 +82,7 @@ async def test_one_that_changes_nothing_is_no_repair_however_often_it_is_asked_a
     assert len(editor.asked) == 1
 
 
-async def test_refused_answers_count_as_attempts_of_the_next_run_which_asks_with_another_seed(tmp_path):
+async def test_refused_answers_count_as_attempts_and_the_next_run_uses_another_seed(tmp_path):
     def refuse(_):
         raise InvalidOutputError("no")
 
@@ -94,7 +94,7 @@ async def test_refused_answers_count_as_attempts_of_the_next_run_which_asks_with
     assert [(one.refused, one.seed) for one in asked.asked] == [(0, 5), (1, 6), (2, 7)]
 
 
-async def test_another_question_another_model_and_another_log_are_asked(tmp_path):
+async def test_another_request_or_another_log_makes_a_new_call(tmp_path):
     asked, store = Editor(), Store(str(tmp_path))
     request = ChatRequest("repairer", "", (Message("user", "Write."),), 100, 5, inputs={"exchanges": ()}, check=lambda _: None)
     other = ChatRequest("repairer", "", (Message("user", "Write more."),), 100, 5, inputs={"exchanges": ()}, check=lambda _: None)

@@ -20,7 +20,7 @@ def test_a_call_in_a_batch_costs_half_by_the_price_data_and_by_the_settings(refe
         assert batch.version.endswith(", batch")
 
 
-def test_a_model_without_a_price_of_its_batches_is_charged_as_usual_and_the_ledger_says_so():
+def test_a_model_without_a_batch_price_is_charged_the_live_price_and_the_ledger_says_so():
     live, batch = (price_list("anthropic/claude-opus-4-1", None, free=False, batch=batch) for batch in (False, True))
     assert batch.price(CALL) == live.price(CALL)
     assert batch.version
@@ -28,6 +28,6 @@ def test_a_model_without_a_price_of_its_batches_is_charged_as_usual_and_the_ledg
 
 
 @pytest.mark.parametrize("given", [None, Price(input=2, output=10)])
-def test_an_entry_that_anthropics_cache_keeps_for_an_hour_costs_twice_the_input(given):
+def test_an_hour_in_anthropics_cache_costs_twice_the_input_price(given):
     batch = price_list("anthropic/claude-sonnet-5-5", given, free=False, batch=True)
     assert batch.price(Usage(1_000_000, 0, 0, 1_000_000)) == pytest.approx(2 * 2 / 2)

@@ -74,14 +74,14 @@ def ask(model, tmp_path, request=None, **more):
 
 
 @pytest.mark.parametrize("error", [RateLimitError, OverloadedError, ProviderError, ModelTimeoutError, ConnectError])
-def test_a_failure_that_may_pass_is_tried_again(tmp_path, error):
+def test_a_temporary_failure_is_retried(tmp_path, error):
     model = Scripted(error("once"), error("twice"), reply())
     assert ask(model, tmp_path).text == "ok"
     assert [entry["outcome"] for entry in entries(tmp_path)] == [error.__name__, error.__name__, "ok"]
 
 
 @pytest.mark.parametrize("error", [BadRequestError, ContextError, AuthError, UnknownModelError, QuotaError])
-def test_a_failure_that_would_repeat_itself_is_not_tried_again(tmp_path, error):
+def test_a_permanent_failure_is_not_retried(tmp_path, error):
     model = Scripted(error("no"))
     with pytest.raises(error, match="no"):
         ask(model, tmp_path)
@@ -104,7 +104,7 @@ def test_retry_after_is_honoured(tmp_path):
     assert in_virtual_time(run()) >= 17
 
 
-def test_a_call_has_a_real_deadline(tmp_path):
+def test_a_call_has_a_deadline(tmp_path):
     class Hanging(Scripted):
         async def complete(self, request):
             self.requests.append(request)
@@ -116,25 +116,25 @@ def test_a_call_has_a_real_deadline(tmp_path):
     assert len(model.requests) == 5
 
 
-def test_a_cut_structured_answer_is_asked_for_again_with_more_room(tmp_path):
+def test_a_truncated_structured_answer_is_requested_again_with_more_tokens(tmp_path):
     model = Scripted(reply('{"a', "length"), reply('{"a": 1', "length"), reply('{"a": 1}'))
     assert ask(model, tmp_path, asked(schema=SCHEMA)).text == '{"a": 1}'
     assert [request.max_tokens for request in model.requests] == [100, 200, 400]
     assert [entry["outcome"] for entry in entries(tmp_path)] == ["TruncatedError", "TruncatedError", "ok"]
 
 
-def test_after_twice_more_room_a_cut_answer_is_an_error(tmp_path):
+def test_an_answer_truncated_after_two_increases_is_an_error(tmp_path):
     model = Scripted(reply('{"a', "length"))
     with pytest.raises(TruncatedError, match="cut off at 400 tokens"):
         ask(model, tmp_path, asked(schema=SCHEMA))
     assert len(model.requests) == 3
 
 
-def test_a_plain_answer_that_is_cut_is_left_to_the_caller(tmp_path):
+def test_a_truncated_plain_answer_is_left_to_the_caller(tmp_path):
     assert ask(Scripted(reply("half", "length")), tmp_path).finish == "length"
 
 
-def test_thoughts_are_no_part_of_an_answer_and_are_named_when_they_take_its_room(tmp_path):
+def test_thinking_is_removed_from_an_answer_and_reported_if_it_uses_all_tokens(tmp_path):
     said = ask(Scripted(reply("<think>They want a yes.</think>\n\nYes.")), tmp_path)
     assert (said.text, said.thought) == ("Yes.", True)
     quoted = '{"quote": "<think>a</think>b"}'
@@ -144,7 +144,7 @@ def test_thoughts_are_no_part_of_an_answer_and_are_named_when_they_take_its_room
             ask(Scripted(unspoken), tmp_path)
 
 
-def test_an_answer_that_the_check_refuses_is_asked_for_again_with_another_seed(tmp_path):
+def test_an_answer_refused_by_the_check_is_requested_again_with_another_seed(tmp_path):
     def check(answer):
         if answer.text != "good":
             raise InvalidOutputError(f"not good: {answer.text}")
@@ -157,7 +157,7 @@ def test_an_answer_that_the_check_refuses_is_asked_for_again_with_another_seed(t
 
 
 @pytest.mark.parametrize("more", [{"schema": SCHEMA}, {}])
-def test_an_answer_that_goes_round_in_circles_gets_no_more_room(tmp_path, more):
+def test_a_repetitive_truncated_answer_gets_no_more_tokens(tmp_path, more):
     def check(answer):
         if answer.finish == "length":
             raise TruncatedError("cut off")
@@ -168,7 +168,7 @@ def test_an_answer_that_goes_round_in_circles_gets_no_more_room(tmp_path, more):
     assert len({request.seed for request in model.requests}) == 2
 
 
-def test_an_answer_after_which_nothing_more_is_asked_is_on_the_bill_by_the_reason(tmp_path):
+def test_an_answer_that_ends_the_run_is_in_the_ledger_with_the_reason(tmp_path):
     def check(answer):
         raise UnavailableError("This judge is not asked further.")
 
@@ -177,14 +177,14 @@ def test_an_answer_after_which_nothing_more_is_asked_is_on_the_bill_by_the_reaso
     assert [(entry["outcome"], entry["output_tokens"]) for entry in entries(tmp_path)] == [("UnavailableError", 10)]
 
 
-def test_a_refusal_is_paid_for_and_not_repeated(tmp_path):
+def test_a_refusal_is_billed_and_not_retried(tmp_path):
     model = Scripted(reply("general_harms", "refusal"))
     with pytest.raises(RefusedError, match="declined to answer: general_harms"):
         ask(model, tmp_path)
     assert [(entry["outcome"], entry["input_tokens"], entry["usd"]) for entry in entries(tmp_path)] == [("RefusedError", 100, pytest.approx(0.00015))]
 
 
-def test_every_call_is_on_the_bill_with_role_item_usage_and_price(tmp_path):
+def test_the_ledger_has_every_call_with_role_item_usage_and_price(tmp_path):
     ask(Scripted(reply(request_id="req_1")), tmp_path, asked(7))
     (entry,) = entries(tmp_path)
     assert {key: entry[key] for key in ("run", "role", "item", "model", "outcome", "request_id", "input_tokens", "output_tokens", "prices", "usage")} == {
@@ -212,7 +212,7 @@ def charged(entry):
     return entry["input_tokens"], entry["output_tokens"], pytest.approx(entry["usd"])
 
 
-def test_a_call_that_was_cancelled_is_charged_with_the_most_that_it_can_have_cost(tmp_path):
+def test_a_cancelled_call_is_charged_its_maximum(tmp_path):
     class Slow(Scripted):
         async def complete(self, request):
             await asyncio.sleep(100)
@@ -232,7 +232,7 @@ def test_a_call_that_was_cancelled_is_charged_with_the_most_that_it_can_have_cos
 
 
 @pytest.mark.parametrize("error", [ModelTimeoutError, ConnectError, ProviderError, InvalidOutputError])
-def test_a_failure_after_which_the_answer_may_have_been_written_is_charged_as_a_whole_answer(tmp_path, error):
+def test_a_failure_that_may_have_produced_an_answer_is_charged_its_maximum(tmp_path, error):
     ask(Scripted(error("lost"), reply()), tmp_path) if error.retryable else None
     if not error.retryable:
         with pytest.raises(error):
@@ -242,7 +242,7 @@ def test_a_failure_after_which_the_answer_may_have_been_written_is_charged_as_a_
     assert charged(lost) == most(asked())
 
 
-def test_an_error_that_the_provider_answered_instead_costs_nothing(tmp_path):
+def test_an_error_reported_by_the_provider_is_not_charged(tmp_path):
     refused = status_error("anthropic/scripted", 529, "overloaded")
     ask(Scripted(refused, reply()), tmp_path)
     assert [entry["usd"] for entry in entries(tmp_path)] == [0, pytest.approx(0.00015)]
@@ -250,7 +250,7 @@ def test_an_error_that_the_provider_answered_instead_costs_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("status", [408, 502, 504, 524])
-def test_an_error_of_a_gateway_says_nothing_of_the_bill(status):
+def test_an_error_of_a_gateway_may_have_been_billed(status):
     assert not status_error("anthropic/scripted", status, "gateway").unbilled
 
 
@@ -266,7 +266,7 @@ LIES = {
 
 
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
-def test_usage_that_cannot_be_true_is_charged_with_the_most_that_can_be(tmp_path, lie):
+def test_implausible_usage_is_charged_the_maximum(tmp_path, lie):
     request = ChatRequest("assistant", "", (Message("user", "word " * 200),), 4000, 0, item="1")
     answer = ask(Scripted(Reply("word " * 2000, "stop", lie)), tmp_path, request)
     (entry,) = entries(tmp_path)
@@ -277,7 +277,7 @@ def test_usage_that_cannot_be_true_is_charged_with_the_most_that_can_be(tmp_path
 
 
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
-def test_an_answer_that_has_all_that_was_written_is_charged_with_a_token_for_each_byte_where_its_count_cannot_be_true(tmp_path, lie):
+def test_a_complete_answer_with_implausible_usage_is_charged_a_token_per_byte(tmp_path, lie):
     request, text = ChatRequest("assistant", "", (Message("user", "word " * 200),), 4000, 0, item="1"), "größer " * 50
     ask(Scripted(Reply(text, "stop", lie, written=len(text.encode()))), tmp_path, request)
     (entry,) = entries(tmp_path)
@@ -289,7 +289,7 @@ def test_an_answer_that_has_all_that_was_written_is_charged_with_a_token_for_eac
 
 
 @pytest.mark.parametrize("value", [None, -1, "12", True, math.nan, math.inf, 1.5, [], {}, 10**400])
-def test_a_count_that_is_none_makes_the_usage_unknown(value):
+def test_an_invalid_token_count_makes_the_usage_estimated(value):
     assert read_usage(value, 10).estimated
     assert read_usage(10, value).estimated
     assert value is None or read_usage(10, 10, value).estimated
@@ -297,7 +297,7 @@ def test_a_count_that_is_none_makes_the_usage_unknown(value):
     assert read_usage(10, 10, 8, 3).estimated  # more from the cache than there is
 
 
-def test_a_provider_that_bills_more_than_can_be_is_charged_as_it_says_and_trusted_less(tmp_path):
+def test_a_bill_above_the_maximum_is_charged_and_raises_later_maxima(tmp_path):
     reported = []
     model = caller(Scripted(reply(tokens=(2000, 150))), tmp_path, tell=reported.append)
     in_virtual_time(model.complete(asked()))
@@ -311,14 +311,14 @@ def test_a_provider_that_bills_more_than_can_be_is_charged_as_it_says_and_truste
 
 
 @given(st.text(min_size=1, max_size=400))
-def test_no_text_has_more_tokens_than_are_set_aside_for_it(text):
+def test_no_text_has_more_tokens_than_are_reserved_for_it(text):
     """A tokenizer over bytes that has learned nothing takes a token for each byte, after it has brought the text into its compatibility form."""
     request = ChatRequest("assistant", text, (Message("user", text),), 100, 0)
     worst = 2 * max(len(text.encode()), len(unicodedata.normalize("NFKC", text).encode()))
     assert worst <= most_usage(request, "openai-compatible/x").input_tokens
 
 
-def test_the_most_that_a_prompt_can_cost_is_that_all_of_it_is_put_into_the_cache():
+def test_the_maximum_price_of_a_prompt_is_that_of_writing_it_to_the_cache():
     prices = price_list("anthropic/claude-sonnet-5-5", None, free=False)
     assert max_price(prices, Usage(1_000_000, 0)) == pytest.approx(2.5)
     assert max_price(Given(Price(input=2, output=0)), Usage(1_000_000, 0)) == pytest.approx(2.5)
@@ -340,7 +340,7 @@ class Steady(Scripted):
 
 
 @pytest.mark.parametrize("at_once", [1, 50])
-def test_a_budget_is_never_exceeded_and_used_as_far_as_it_goes(tmp_path, at_once):
+def test_a_budget_is_never_exceeded_and_used_as_far_as_possible(tmp_path, at_once):
     one = most(asked())[2]
 
     async def run():
@@ -355,7 +355,7 @@ def test_a_budget_is_never_exceeded_and_used_as_far_as_it_goes(tmp_path, at_once
     assert "Raise budget in the settings and run the same command again" in str(stopped[0])
 
 
-def test_a_budget_in_tokens_counts_what_the_run_used_before(tmp_path):
+def test_a_token_budget_counts_earlier_calls_of_the_run(tmp_path):
     ask(Scripted(reply(tokens=(500, 90))), tmp_path)
     model, one = Steady(), sum(most(asked())[:2])
     with pytest.raises(BudgetError, match=f"590 of {590 + one - 1:,} tokens"):
@@ -378,7 +378,7 @@ def test_a_budget_in_money_needs_a_price(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ['{"at": "2026-', "null\n", "[]\n", '{"call": 3}\n', "\x00\n", '{"call": "x", "outcome": "sent"}\n'])
-def test_a_line_that_is_damaged_loses_that_line_only(tmp_path, damage):
+def test_a_damaged_ledger_line_loses_only_itself(tmp_path, damage):
     ask(Scripted(reply()), tmp_path)
     (file,) = tmp_path.glob("ledger/run/*.jsonl")
     file.write_text(file.read_text(encoding="utf-8") + damage, encoding="utf-8")
@@ -391,7 +391,7 @@ def test_a_line_that_is_damaged_loses_that_line_only(tmp_path, damage):
 
 @pytest.mark.parametrize("place", ["most", "beyond", "process", "until", "usd", "input_tokens", "usage", "at"])
 @pytest.mark.parametrize("value", [None, "x", [], {}, [1, 2, 3], 10**400, -1, float("nan"), ["h", 10**30, "m"]])
-def test_a_line_of_which_a_part_is_damaged_stops_neither_the_bill_nor_the_run(tmp_path, place, value):
+def test_a_partly_damaged_ledger_line_stops_neither_the_bill_nor_the_run(tmp_path, place, value):
     pay(Ledger(Store(str(tmp_path)), "run", Budget(usd=10)), 1)
     (file,) = tmp_path.glob("ledger/run/*.jsonl")
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
@@ -404,7 +404,7 @@ def test_a_line_of_which_a_part_is_damaged_stops_neither_the_bill_nor_the_run(tm
 
 
 @pytest.mark.parametrize("order", [[0, 1, 1], [1, 0], [0, 0, 1], [0, 1, 0]])
-def test_a_call_is_counted_once_however_often_and_in_which_order_its_lines_are_there(tmp_path, order):
+def test_a_call_is_counted_once_with_duplicate_or_reordered_lines(tmp_path, order):
     pay(Ledger(Store(str(tmp_path)), "run", Budget(usd=10)), 1)
     (file,) = tmp_path.glob("ledger/run/*.jsonl")
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -429,7 +429,7 @@ print(ledger.bill.calls, sum(bill.calls for bill in found.values()), *tracemallo
 """
 
 
-def test_a_run_of_many_calls_is_continued_and_billed_without_its_calls_in_memory(tmp_path):
+def test_a_ledger_of_many_calls_is_not_kept_in_memory(tmp_path):
     count = 4_000
     pay(Ledger(Store(str(tmp_path)), "run", Budget()), 1)
     (file,) = tmp_path.glob("ledger/run/*.jsonl")
@@ -471,7 +471,7 @@ def test_processes_that_share_a_run_share_its_budget(tmp_path, kind):
     assert sorted(entry["item"] for entry in read_entries(store, "run")) == ["0", "1", "2", "3"]
 
 
-def test_a_storage_that_replaces_what_it_should_refuse_to_replace_is_reported(tmp_path, monkeypatch):
+def test_a_storage_without_conditional_writes_is_reported(tmp_path, monkeypatch):
     memory = fsspec.filesystem("memory")
     monkeypatch.setattr(type(memory), "pipe_file", lambda self, path, value, mode="overwrite", **_: self.pipe({path: value}))
     monkeypatch.setattr(type(memory), "pipe", lambda self, values: [self.open(path, "wb", data=data) for path, data in values.items()])
@@ -479,7 +479,7 @@ def test_a_storage_that_replaces_what_it_should_refuse_to_replace_is_reported(tm
         pay(Ledger(Store(f"memory://{tmp_path.name}"), "run", Budget(usd=1)), 1)
 
 
-def test_a_call_waits_for_another_process_s_call_and_takes_what_that_gives_back(tmp_path):
+def test_a_call_waits_for_the_budget_that_another_processs_call_releases(tmp_path):
     store = Store(str(tmp_path))
 
     async def run():
@@ -494,7 +494,7 @@ def test_a_call_waits_for_another_process_s_call_and_takes_what_that_gives_back(
     in_virtual_time(run())
 
 
-def test_a_call_whose_answer_a_kill_lost_is_charged_with_the_most_that_it_can_have_cost(tmp_path):
+def test_a_call_lost_in_a_kill_is_charged_its_maximum(tmp_path):
     store, run = Store(str(tmp_path)), Budget(usd=1)
     pay(Ledger(store, "run", run), 1, usd=0.75, answered=False)  # and then the process was killed
     ledger = Ledger(store, "run", run)
@@ -503,7 +503,7 @@ def test_a_call_whose_answer_a_kill_lost_is_charged_with_the_most_that_it_can_ha
     pay(ledger, 2, usd=0.25)
 
 
-def test_cached_tokens_have_prices_of_their_own():
+def test_cached_tokens_have_their_own_prices():
     usage = Usage(1_000_000, 100_000, cache_read_tokens=600_000, cache_write_tokens=300_000)
     assert Given(Price(input=2, output=10, cache_read=0.1, cache_write=2.5)).price(usage) == pytest.approx(0.1 * 2 + 0.6 * 0.1 + 0.3 * 2.5 + 0.1 * 10)
     # https://platform.claude.com/docs/en/about-claude/pricing
@@ -511,13 +511,13 @@ def test_cached_tokens_have_prices_of_their_own():
 
 
 @pytest.mark.parametrize("reference", ["google/gemini-3.8-flash-lite", "anthropic/claude-haiku-5-5-turbo", "openai/gpt-9", "openai-compatible/gpt-6-luna"])
-def test_an_unknown_model_is_priced_as_unknown_and_not_as_its_neighbour(reference):
+def test_an_unknown_model_does_not_get_the_price_of_a_similar_name(reference):
     prices = price_list(reference, None, free=False)
     assert isinstance(prices, Unknown)
     assert prices.price(Usage(1000, 1000)) is None
 
 
-def test_a_dated_version_costs_what_its_model_costs():
+def test_a_dated_version_has_the_price_of_its_model():
     usage = Usage(10_000, 1000)
     dated, plain = (price_list(f"anthropic/claude-haiku-5-5{ending}", None, free=False) for ending in ("-20261007", ""))
     assert dated.price(usage) == plain.price(usage) == pytest.approx((10_000 * 0.10 + 1000 * 0.50) / 1e6)
@@ -529,7 +529,7 @@ def test_each_error_says_whether_it_may_be_retried():
     assert retryable == {RateLimitError, OverloadedError, ProviderError, ModelTimeoutError, ConnectError}
 
 
-def test_the_error_of_one_item_keeps_its_calls_apart(tmp_path):
+def test_an_error_of_one_item_does_not_affect_the_others(tmp_path):
     calls = CALLS.model_copy(update={"attempts": 3})
 
     class Poisoned(Scripted):

@@ -46,7 +46,7 @@ def fenced(text, name="json"):
         "after a quotation": f"> {FORGERY}\n\n{DUMPED}",
     }.values(),
 )
-def test_the_object_is_found_in_what_stands_around_it(answer):
+def test_the_json_answer_is_found_among_surrounding_text(answer):
     assert json.loads(json_answer(answer, SCHEMA, ["a prompt"]).text) == OWN
 
 
@@ -54,24 +54,24 @@ def test_the_object_is_found_in_what_stands_around_it(answer):
 @pytest.mark.parametrize(
     "form", ["{quote}\n{own}", "The user wrote:\n{quote}\n\nMine:\n{own}", "{own}\n\nThe transcript ends with:\n{quote}", "{own}\n</think>{quote}"]
 )
-def test_verdicts_that_are_quoted_from_the_conversation_never_win(form, quote):
+def test_verdicts_quoted_from_the_conversation_are_never_chosen(form, quote):
     for own in (DUMPED, fenced(DUMPED)):
         said = json_answer(form.format(quote=quote, own=own), SCHEMA, PROMPT).text
         assert said == AMBIGUOUS or json.loads(said) == OWN
 
 
 @pytest.mark.parametrize("answer", [FORGERY, fenced(FORGERY), f"I was asked to say:\n{fenced(FORGERY)}"])
-def test_an_answer_that_is_nothing_but_a_quotation_is_none(answer):
+def test_an_answer_that_only_quotes_the_conversation_is_ambiguous(answer):
     assert json_answer(answer, SCHEMA, PROMPT).text == AMBIGUOUS
     escaped = [PROMPT[0].replace("<", "&lt;")]
     assert json_answer(answer, SCHEMA, escaped).text == AMBIGUOUS
 
 
-def test_answers_that_differ_are_not_chosen_from():
+def test_differing_answers_in_one_reply_are_ambiguous():
     assert json_answer(f"{DUMPED}\n{json.dumps(verdicts('YES', 'Changed a little.'))}", SCHEMA, PROMPT).text == AMBIGUOUS
 
 
-def test_an_answer_of_another_form_is_left_for_its_reader_to_refuse():
+def test_a_reply_without_a_matching_object_is_returned_unchanged():
     assert json_answer("I cannot say.", SCHEMA, PROMPT).text == "I cannot say."
     assert json_answer('{"verdict": 1}', SCHEMA, PROMPT).text == '{"verdict": 1}'
 
@@ -80,14 +80,14 @@ WORDS = st.text(st.sampled_from('ab {}[]":,`>\n\\</think>'), max_size=40)
 
 
 @given(st.lists(st.one_of(WORDS, st.sampled_from([FORGERY, fenced(FORGERY), DUMPED, fenced(DUMPED), f"> {FORGERY}", "<think>", "</think>"])), max_size=8))
-def test_whatever_the_order_and_the_noise_a_forgery_is_never_the_answer(parts):
+def test_a_forged_answer_is_never_chosen_in_any_order_or_noise(parts):
     said = json_answer("\n".join(parts), SCHEMA, PROMPT).text
     with contextlib.suppress(ValueError):
         assert json.loads(said) != FORGED
 
 
 @given(WORDS, WORDS)
-def test_noise_around_an_answer_never_makes_another_one_of_it(before, after):
+def test_noise_around_an_answer_never_changes_it(before, after):
     said = json_answer(f"{before}\n{DUMPED}\n{after}", SCHEMA, PROMPT).text
     try:
         found = json.loads(said)

@@ -27,7 +27,7 @@ def drive(provider, tmp_path, count, limits=None, characters=400, at_once=200):
 @pytest.mark.slow
 @settings(max_examples=6)
 @given(per_minute=st.integers(30, 2000), latency=st.floats(0.01, 5), burst=st.integers(2, 100))
-def test_a_known_request_limit_is_never_hit_and_nearly_all_used(tmp_path_factory, per_minute, latency, burst):
+def test_a_known_request_limit_is_nearly_used_up_and_never_exceeded(tmp_path_factory, per_minute, latency, burst):
     count = max(60, per_minute // 2)
     provider = Provider(per_minute, max(burst, per_minute / 60 * 0.1 + 1), latency=latency)
     seconds, lost = drive(provider, tmp_path_factory.mktemp("l"), count, ModelSettings(concurrency=10000, requests_per_minute=per_minute), at_once=10000)
@@ -43,7 +43,7 @@ MOST = 600
 @pytest.mark.slow
 @settings(max_examples=4)
 @given(tokens_per_minute=st.integers(20_000, 2_000_000), characters=st.integers(400, 8000))
-def test_a_known_token_limit_is_never_hit_and_nearly_all_used(tmp_path_factory, tokens_per_minute, characters):
+def test_a_known_token_limit_is_nearly_used_up_and_never_exceeded(tmp_path_factory, tokens_per_minute, characters):
     tokens, per_second = characters // 4, tokens_per_minute / 60
     count = max(40, int(2 * tokens_per_minute / tokens))
     provider = Provider(tokens_per_minute=tokens_per_minute, token_burst=3 * per_second + 3 * tokens)
@@ -66,7 +66,7 @@ def test_an_unknown_limit_is_found_with_few_refusals_and_nothing_lost(tmp_path, 
 
 
 @pytest.mark.slow
-def test_a_provider_that_takes_only_so_many_calls_at_once_is_found_out(tmp_path):
+def test_an_unknown_concurrency_limit_is_found_with_few_refusals(tmp_path):
     provider = Provider(at_once=8)
     seconds, lost = drive(provider, tmp_path, 3000)
     assert lost == 0
@@ -104,7 +104,7 @@ def rate(provider, start, end):
     retry_after=st.sampled_from([None, 0.5, 1.0, 5.0, 15.0]),
     limit=st.sampled_from([None, "known", "found"]),
 )
-def test_after_a_burst_of_refusals_the_former_rate_is_back_in_seconds(seconds, share, retry_after, limit):
+def test_the_rate_recovers_within_seconds_after_a_burst_of_refusals(seconds, share, retry_after, limit):
     """90 % of it, within 20 s or two Retry-Afters; a known limit is not forgotten, an unknown one need not be searched again."""
     per_minute = 900 if limit else None
     provider = Bursts(40.0, seconds, share, retry_after, per_minute=per_minute, burst=15, latency=0.4)
@@ -117,7 +117,7 @@ def test_after_a_burst_of_refusals_the_former_rate_is_back_in_seconds(seconds, s
 
 
 @pytest.mark.slow
-def test_a_limit_stated_in_answers_is_kept_without_a_refusal(tmp_path):
+def test_a_limit_stated_in_response_headers_is_kept_without_a_refusal(tmp_path):
     provider = Provider(1800, 60, tells=True)
     seconds, lost = drive(provider, tmp_path, 1200)
     assert (provider.refused, lost) == (0, 0)
@@ -125,14 +125,14 @@ def test_a_limit_stated_in_answers_is_kept_without_a_refusal(tmp_path):
 
 
 @pytest.mark.parametrize("per_minute", [1, 2, 3, 5])
-def test_a_small_limit_is_used_although_one_call_takes_most_of_it(tmp_path, per_minute):
+def test_a_small_limit_is_used_even_if_one_call_takes_most_of_it(tmp_path, per_minute):
     provider = Provider(per_minute, per_minute, tells=True)
     seconds, lost = drive(provider, tmp_path, 12, at_once=12)
     assert lost == 0
     assert 0.75 * per_minute / 60 * (seconds - provider.latency) <= 12
 
 
-def test_a_limit_below_what_one_call_takes_ends_the_run_and_says_so(tmp_path):
+def test_a_limit_too_small_for_one_call_ends_the_run_with_the_reason(tmp_path):
     async def run():
         return await many(caller(Provider(), tmp_path, ModelSettings(concurrency=50, tokens_per_minute=1)), 3)
 
@@ -143,7 +143,7 @@ def test_a_limit_below_what_one_call_takes_ends_the_run_and_says_so(tmp_path):
 
 
 @pytest.mark.slow
-def test_calls_of_others_under_the_same_limit_are_taken_into_account(tmp_path):
+def test_calls_of_other_clients_under_the_same_limit_are_taken_into_account(tmp_path):
     """Half of the account's limit is used by somebody else; what the answers tell of the rest is enough to stay within it."""
     provider = Provider(1200, 120, tells=True, others=0.5)
     _, lost = drive(provider, tmp_path, 600)
@@ -157,7 +157,7 @@ def test_concurrency_is_never_exceeded(tmp_path):
     assert provider.most_in_flight == 7
 
 
-def test_runs_that_share_a_model_get_a_share_each(tmp_path):
+def test_runs_that_share_a_model_divide_its_limits(tmp_path):
     provider = Provider(latency=1)
     drive(provider, tmp_path, 40, ModelSettings(concurrency=8, requests_per_minute=600, runs_at_once=2))
     assert provider.most_in_flight <= 4
@@ -165,7 +165,7 @@ def test_runs_that_share_a_model_get_a_share_each(tmp_path):
 
 
 @pytest.mark.slow
-def test_an_outage_is_waited_out_one_probe_at_a_time_and_costs_no_item(tmp_path):
+def test_an_outage_is_waited_out_with_single_probes_and_loses_no_item(tmp_path):
     provider = Provider(down=((2.0, 60.0),))
     seconds, lost = drive(provider, tmp_path, 500, at_once=50)
     assert lost == 0
@@ -174,7 +174,7 @@ def test_an_outage_is_waited_out_one_probe_at_a_time_and_costs_no_item(tmp_path)
 
 
 @pytest.mark.slow
-def test_a_server_error_does_not_slow_the_others(tmp_path):
+def test_a_server_error_does_not_slow_other_calls(tmp_path):
     failed = set()
 
     class Flaky(Provider):
@@ -191,7 +191,7 @@ def test_a_server_error_does_not_slow_the_others(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_sustained_failure_ends_everything_and_says_so(tmp_path):
+def test_a_sustained_failure_ends_the_run_with_the_reason(tmp_path):
     provider = Provider(down=((2.0, 1e9),))
 
     async def run():
@@ -208,7 +208,7 @@ def test_a_sustained_failure_ends_everything_and_says_so(tmp_path):
     assert provider.failed < 100
 
 
-def test_after_a_pause_a_provider_that_is_back_is_asked_again(tmp_path):
+def test_a_provider_that_recovered_is_used_again_after_a_pause(tmp_path):
     provider = Provider(down=((0.0, 150.0),))
 
     async def run():
@@ -227,7 +227,7 @@ class Sulking(Provider):
         raise RateLimitError("come back later", 3600)
 
 
-def test_a_wait_that_is_too_long_ends_the_run_at_once_and_says_when_to_come_back(tmp_path):
+def test_a_retry_after_beyond_the_limit_ends_the_run_and_says_when_to_repeat(tmp_path):
     async def run():
         found = await many(caller(Sulking(), tmp_path), 10)
         return clock() - 1000, found
@@ -239,7 +239,7 @@ def test_a_wait_that_is_too_long_ends_the_run_at_once_and_says_when_to_come_back
     assert found[0].retry_after == 3600
 
 
-def test_retry_after_holds_all_calls_back(tmp_path):
+def test_retry_after_delays_all_calls(tmp_path):
     class Once(Provider):
         async def complete(self, request):
             if not self.refused:
@@ -255,7 +255,7 @@ def test_retry_after_holds_all_calls_back(tmp_path):
 
 
 @pytest.mark.slow
-async def test_a_refusal_that_never_ends_costs_the_item_after_a_while(tmp_path):
+async def test_endless_refusals_fail_the_item_after_a_time_limit(tmp_path):
     class Never(Provider):
         async def complete(self, request):
             raise RateLimitError("no", 0.01)

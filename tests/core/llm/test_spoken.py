@@ -45,7 +45,7 @@ def shown(pieces):
 
 
 @pytest.mark.parametrize(("text", "wanted"), HOSTILE + THINKING)
-def test_the_same_is_shown_wherever_a_stream_cuts_the_text(text, wanted):
+def test_the_shown_text_does_not_depend_on_how_the_stream_is_split(text, wanted):
     assert shown([text]) == wanted
     assert shown(text) == wanted
     for cut in range(1, len(text)):
@@ -53,7 +53,7 @@ def test_the_same_is_shown_wherever_a_stream_cuts_the_text(text, wanted):
 
 
 @given(st.lists(st.text(st.characters(codec=None, categories=["Cc", "Lu", "Po", "Sm", "Ps"]) | st.sampled_from("\x1b[];mPc<>/think"), max_size=12), max_size=8))
-def test_whatever_a_model_writes_no_control_is_left(pieces):
+def test_no_control_character_of_a_model_is_left(pieces):
     found = shown(pieces)
     assert not [letter for letter in found if (ord(letter) < 32 and letter not in "\n\t") or 127 <= ord(letter) < 160]
     assert printable(found) == found

@@ -27,7 +27,7 @@ def tethered(*command):
 
 
 @pytest.mark.parametrize("name", DEADLY)
-def test_a_signal_is_named_whether_python_or_a_shell_reports_it(name):
+def test_a_signal_is_named_in_the_exit_codes_of_python_and_shells(name):
     code = subprocess.run([sys.executable, "-c", SUICIDE, name], check=False).returncode
     shell = subprocess.run(["/bin/sh", "-c", f"{sys.executable} -c '{SUICIDE}' {name}; exit $?"], capture_output=True, check=False).returncode
     assert (code < 0, shell > 128) == (True, True)
@@ -37,13 +37,13 @@ def test_a_signal_is_named_whether_python_or_a_shell_reports_it(name):
 
 
 @pytest.mark.parametrize("code", [0, 1, 2, 3, 126, 127, 128, 130, 255])
-def test_other_exit_codes_are_no_signals(code):
+def test_other_exit_codes_are_not_signals(code):
     assert not signal_name(code)
     assert ended(code) == f"ended with exit code {code}"
 
 
 @pytest.mark.parametrize("name", DEADLY)
-def test_a_tethered_program_is_seen_to_die_of_its_own_signal(name):
+def test_the_signal_that_kills_a_tethered_program_is_reported(name):
     # half a line stands before it, as a program that is killed leaves it
     done = tethered(sys.executable, "-c", f"print('Loading', end='', flush=True); {SUICIDE}", name)
     assert done.returncode == -getattr(signal, name)
@@ -53,19 +53,19 @@ def test_a_tethered_program_is_seen_to_die_of_its_own_signal(name):
 
 
 @pytest.mark.slow
-def test_the_memory_of_a_tethered_program_is_its_own():
+def test_the_reported_memory_is_that_of_the_tethered_program():
     small, large = (tethered(sys.executable, "-c", f"held = bytearray({size}); raise SystemExit(3)") for size in (1, 300_000_000))
     assert (small.returncode, large.returncode) == (3, 3)
     peaks = [peak_of(done.stderr.splitlines()[-1]) or 0 for done in (small, large)]
     assert peaks[1] - peaks[0] == pytest.approx(300_000_000, rel=0.1)
 
 
-def test_a_tethered_program_that_ends_well_leaves_no_line():
+def test_a_tethered_program_that_succeeds_leaves_no_message():
     done = tethered(sys.executable, "-c", "print('Done.')")
     assert (done.returncode, done.stdout, done.stderr) == (0, "Done.\n", "")
 
 
-def test_a_file_that_is_no_program_is_named(tmp_path):
+def test_a_file_that_is_not_executable_is_named(tmp_path):
     program = tmp_path / "program"
     program.write_bytes(b"\x7fELF of another machine")
     program.chmod(0o755)
@@ -94,7 +94,7 @@ def test_a_kill_is_reported_with_memory_used_and_free():
     assert "are free now" in words or sys.platform != "linux"
 
 
-def test_the_kernels_count_decides_whether_memory_was_the_cause(monkeypatch):
+def test_the_kernels_oom_counter_decides_whether_memory_was_the_cause(monkeypatch):
     monkeypatch.setattr("core.machine.deaths.read_memory", lambda: Memory(20_000_000_000, 24_000_000_000, 4_000_000_000, 3))
     killed = explain("The job x", -9, "", None, Memory(1, 1, 1, 2))
     assert "20.0 GB of 24.0 GB are free now, its control group is limited to 4.0 GB" in killed
@@ -148,12 +148,12 @@ GROUPS = {
 
 
 @pytest.mark.parametrize("case", GROUPS)
-def test_the_limits_of_the_control_group_are_read(tmp_path, case):
+def test_the_memory_limit_of_the_control_group_is_read(tmp_path, case):
     contents, wanted = GROUPS[case]
     assert read_memory(files(tmp_path, MACHINE | contents)) == wanted
 
 
-def test_a_system_without_these_files_says_less(tmp_path):
+def test_without_the_kernels_files_the_report_is_shorter(tmp_path):
     memory = read_memory(tmp_path)
     assert (memory.free, memory.limit, memory.kills) == (None, None, None)
     assert memory.total == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -175,7 +175,7 @@ def test_the_probe_decides_between_the_build_and_the_model(code, words):
     assert verdict in explain("llama-server", -signal.SIGSEGV, verdict=verdict)
 
 
-def test_a_probe_that_is_not_there_is_reported_as_such():
+def test_a_missing_probe_is_reported():
     assert "could not be started: No such file" in probe(["/nowhere/probe"])
 
 
@@ -183,5 +183,5 @@ def test_a_probe_that_is_not_there_is_reported_as_such():
     ("event", "words"),
     [({"step": "converting"}, "while converting"), ({"step": 3, "of": 40}, "at step 3 of 40"), ({"step": 3}, "at step 3"), ({}, "")],
 )
-def test_a_step_is_reported_by_the_jobs_own_words(event, words):
+def test_a_step_is_reported_with_the_jobs_own_name_for_it(event, words):
     assert step(event) == words

@@ -18,7 +18,7 @@ OPENINGS = [(name, opening) for name in PACKS for opening in load_pack(name).bat
 
 
 @pytest.mark.parametrize("name", PACKS)
-def test_each_gate_has_forty_openings_and_each_clause_one(name):
+def test_each_gate_has_forty_openings_and_each_clause_at_least_one(name):
     pack = load_pack(name)
     gates = {key: item.head for key, item in pack.rubric.criteria.items() if item.head.gate}
     assert set(pack.battery.margins) == set(gates)
@@ -28,7 +28,7 @@ def test_each_gate_has_forty_openings_and_each_clause_one(name):
 
 
 @pytest.mark.parametrize("name", PACKS)
-def test_no_two_openings_are_alike(name):
+def test_no_two_openings_are_similar(name):
     openings = load_pack(name).battery.openings
     transcripts = [
         Transcript(id=opening.id, exchanges=[Exchange(exchange_number=n, user=text, assistant="") for n, text in enumerate(opening.messages, start=1)])
@@ -41,7 +41,7 @@ def test_no_two_openings_are_alike(name):
 
 
 @pytest.mark.parametrize("name", PACKS)
-def test_people_write_at_different_lengths_and_from_different_places(name):
+def test_openings_differ_in_length_and_country(name):
     pack = load_pack(name)
     lengths = sorted(len(words(opening.messages[0])) for opening in pack.battery.openings)
     assert lengths[3] < 10
@@ -71,6 +71,6 @@ def of(margins=None, count=1, **changes):
         (of(id="A door"), "openings.0.id"),
     ],
 )
-def test_a_mistake_is_refused_with_what_is_allowed(given, said):
+def test_a_mistake_in_the_battery_is_refused_with_the_allowed_values(given, said):
     with pytest.raises(PackError, match=said):
         check_battery("battery.yaml", check(given, Battery, PackError, "battery.yaml"), {"G1": {"harm": ""}}, ["ireland"])

@@ -30,7 +30,7 @@ def all_texts(life):
     return [detail.text for own in [*lists_of(life), life.events] for detail in own]
 
 
-def test_there_is_enough_for_two_personas_to_be_unlike_in_their_work_homes_and_weeks():
+def test_the_pack_has_enough_variety_for_different_lives():
     assert LIFE.by == "age_context"
     for name, least in EACH_AGE.items():
         by_age = LIFE.facts[name]
@@ -50,7 +50,7 @@ def test_learners_differ_in_work_machine_hours_and_company():
     assert not MENTOR.life.countries
 
 
-def test_a_learner_wants_what_goes_with_what_they_are():
+def test_a_learners_goal_fits_their_background():
     for persona in sample_batch(MENTOR, 0, 300):
         at_work = persona.dimensions["experience"] == "junior_at_work"
         assert at_work == (persona.dimensions["goal"] == "the_job_they_have"), persona.id
@@ -59,14 +59,14 @@ def test_a_learner_wants_what_goes_with_what_they_are():
 
 
 @pytest.mark.parametrize("life", [LIFE, MENTOR.life], ids=["therapeutic-coaching", "coding-mentor"])
-def test_no_text_is_there_twice_or_begins_like_another(life):
+def test_no_two_texts_of_a_life_are_equal_or_have_the_same_beginning(life):
     texts = all_texts(life)
     assert [text for text, times in Counter(text.lower() for text in texts).items() if times > 1] == []
     beginnings = Counter(" ".join(text.lower().split()[:5]) for text in texts)
     assert [beginning for beginning, times in beginnings.items() if times > 1] == []
 
 
-def test_people_live_everywhere_in_places_that_are_not_the_same():
+def test_personas_live_in_all_countries_and_different_places():
     assert set(LIFE.countries) == COUNTRIES
     assert PACK.services
     assert set(PACK.services.countries) == COUNTRIES
@@ -78,7 +78,7 @@ def test_people_live_everywhere_in_places_that_are_not_the_same():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pack", [PACK, MENTOR], ids=lambda pack: pack.name)
-def test_nothing_of_a_life_contradicts_a_topic_of_the_persona(pack):
+def test_no_detail_of_a_life_contradicts_a_topic_of_the_persona(pack):
     details = {detail.text: detail for detail in pack.life.details}
     for persona in sample_batch(pack, 0, 300):
         subtopics = {topic.subtopic for topic in persona.topics}

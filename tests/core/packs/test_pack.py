@@ -40,7 +40,7 @@ RUBRIC = {
 }
 
 
-def test_the_shipped_rubric_is_the_designs():
+def test_the_shipped_rubric_matches_the_design():
     rubric = load_pack(DOMAIN).rubric
     found = {key: (c.head.category, c.head.na, c.head.from_exchange) for key, c in rubric.criteria.items()}
     assert found == RUBRIC
@@ -49,7 +49,7 @@ def test_the_shipped_rubric_is_the_designs():
     assert rubric.numbers.pass_at == 0.80
 
 
-def test_every_criterion_says_when_it_is_met_and_shows_it():
+def test_every_criterion_has_rules_and_examples():
     for criterion in load_pack(DOMAIN).rubric.criteria.values():
         assert "YES" in criterion.text, criterion.id
         assert "NO" in criterion.text, criterion.id
@@ -57,7 +57,7 @@ def test_every_criterion_says_when_it_is_met_and_shows_it():
         assert 3 <= len(re.findall(r"^- \*", criterion.text, re.MULTILINE)) <= 8, f"{criterion.id}: calibration examples"
 
 
-def test_the_page_of_the_rubric_is_what_the_files_say():
+def test_the_rubric_page_matches_the_files():
     page = (CHECKOUT / "docs/rubric.md").read_text(encoding="utf-8")
     assert page == rubric_markdown(load_pack(DOMAIN)), "run `make rubric`"
     assert all(f"## {key}: " in page for key in RUBRIC)
@@ -87,7 +87,7 @@ SPOILT = [
 
 
 @pytest.mark.parametrize(("pattern", "change", "said"), [row[1:] for row in SPOILT], ids=[row[0] for row in SPOILT])
-def test_a_spoilt_pack_is_refused_naming_the_file(pack_copy, pattern, change, said):
+def test_the_error_for_an_invalid_pack_names_the_file(pack_copy, pattern, change, said):
     path = next(pack_copy.glob(pattern))
     _replace(path, *change)
     with pytest.raises(PackError) as refused:
@@ -96,27 +96,27 @@ def test_a_spoilt_pack_is_refused_naming_the_file(pack_copy, pattern, change, sa
     assert path.name in str(refused.value)
 
 
-def test_a_missing_prompt_is_named(pack_copy):
+def test_the_error_for_a_missing_prompt_names_it(pack_copy):
     (pack_copy / PROMPTS / "system.md").unlink()
     with pytest.raises(PackError, match=r"system\.md does not exist"):
         load_pack(DOMAIN, pack_copy)
 
 
-def test_a_declared_input_that_the_code_does_not_give_is_refused(pack_copy):
+def test_a_declared_input_that_the_code_does_not_provide_is_refused(pack_copy):
     path = pack_copy / PROMPTS / "system.md"
     path.write_text("---\ninputs: [moon]\n---\nLook at the {{ moon }}.\n", encoding="utf-8")
     with pytest.raises(PackError, match=r"unknown template variables \['moon'\]"):
         load_pack(DOMAIN, pack_copy)
 
 
-def test_an_unknown_domain_is_reported_with_the_known_ones():
+def test_the_error_for_an_unknown_domain_lists_the_known_ones():
     with pytest.raises(PackError, match=f"Unknown domain 'moon'. Allowed: {', '.join(domains())}"):
         load_pack("moon")
     with pytest.raises(PackError, match="Did you mean 'coding-mentor'"):
         load_pack("codign-mentor")
 
 
-def test_the_hash_follows_every_sentence_that_a_model_reads(pack_copy):
+def test_the_packs_hash_covers_every_text_that_a_model_reads(pack_copy):
     before = load_pack(DOMAIN, pack_copy)
     assert before.hash == load_pack(DOMAIN).hash
     for pattern in ("system.md", "criteria/CQ1-*.md", "user_simulator.md"):
@@ -127,7 +127,7 @@ def test_the_hash_follows_every_sentence_that_a_model_reads(pack_copy):
         before = after
 
 
-def test_each_shipped_pack_says_what_its_model_is_not_before_anybody_writes_to_it():
+def test_each_shipped_pack_has_a_notice_of_what_its_model_is_not():
     for name in ("therapeutic-coaching", "coding-mentor"):
         assert "computer program" in load_pack(name).notice
     for words in ("not a therapist", "not a crisis service", "local emergency number"):
@@ -138,13 +138,13 @@ def test_each_shipped_pack_says_what_its_model_is_not_before_anybody_writes_to_i
     ("text", "said"),
     [(b" \n", "has 0 characters"), (b"a" * 1001, "has 1001 characters. Allowed: 1 to 1000"), (b"Red: \x1b[31m", "control"), (b"\xff", "UTF-8")],
 )
-def test_a_notice_that_cannot_be_shown_is_refused(pack_copy, text, said):
+def test_an_invalid_notice_is_refused(pack_copy, text, said):
     (pack_copy / CONFIG / "notice.md").write_bytes(text)
     with pytest.raises(PackError, match=f"notice.md.*{said}"):
         load_pack(DOMAIN, pack_copy)
 
 
-def test_a_notice_may_be_missing_and_changes_nothing_that_was_made(pack_copy):
+def test_a_notice_is_optional_and_does_not_change_the_packs_hash(pack_copy):
     before = load_pack(DOMAIN, pack_copy).hash
     (pack_copy / CONFIG / "notice.md").unlink()
     after = load_pack(DOMAIN, pack_copy)
@@ -161,7 +161,7 @@ def test_text_that_looks_like_a_template_is_not_expanded():
     )
 
 
-def test_the_mentors_length_is_one_number_wherever_it_is_read_and_the_example_answers_keep_it():
+def test_the_mentors_target_length_is_the_same_everywhere_and_kept_by_the_examples():
     pack = load_pack("coding-mentor")
     most = pack.help.length.most
     assert most == 2
@@ -177,7 +177,7 @@ def test_the_mentors_length_is_one_number_wherever_it_is_read_and_the_example_an
 
 
 @pytest.mark.parametrize("text", ["", "# nothing yet\n"])
-def test_a_file_that_holds_nothing_is_refused_as_that(pack_copy, text):
+def test_an_empty_file_is_refused_with_that_reason(pack_copy, text):
     (pack_copy / CONFIG / "life.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(PackError, match=r"life\.yaml: the file is empty"):
         load_pack(DOMAIN, pack_copy)
@@ -186,7 +186,7 @@ def test_a_file_that_holds_nothing_is_refused_as_that(pack_copy, text):
 @pytest.mark.parametrize(
     ("length", "said"), [("{target: [3.0, 5.0]}", "at most `most`"), ("{target: [0.0, 0.0]}", "above 0"), ("{target: [1.0, 1.5], most: 1.2}", "at most `most`")]
 )
-def test_a_target_length_that_would_be_written_again_is_refused(pack_copy, length, said):
+def test_a_target_length_above_the_rewrite_limit_is_refused(pack_copy, length, said):
     (pack_copy / CONFIG / "help.yaml").write_text(f"length: {length}\n", encoding="utf-8")
     with pytest.raises(PackError, match=rf"help\.yaml.*{said}"):
         load_pack(DOMAIN, pack_copy)
@@ -201,7 +201,7 @@ def test_a_factor_of_cooperation_without_a_weight_is_refused(pack_copy):
 
 
 @pytest.mark.parametrize("factor", ["0.0", "1.0e-300", "1.0e+6"])
-def test_factors_of_cooperation_with_which_nothing_could_be_drawn_are_refused(pack_copy, factor):
+def test_a_cooperation_factor_that_allows_no_draw_is_refused(pack_copy, factor):
     file = pack_copy / CONFIG / "input-taxonomy.yaml"
     text, count = re.subn(r"cooperation: \{engage: [\d.]+", f"cooperation: {{engage: {factor}", file.read_text(encoding="utf-8"))
     assert count

@@ -21,7 +21,7 @@ PERSONAS = sample_batch(PACK, 0, 600)
 
 
 @pytest.mark.parametrize("head", [program.head for program in PACK.programs], ids=lambda head: head.file)
-def test_each_program_fails_as_the_learner_says(head, tmp_path):
+def test_each_program_fails_with_the_symptom_that_the_learner_describes(head, tmp_path):
     runner = RUNNERS[head.language]
     if not runner[0]:
         pytest.skip("node is not installed")
@@ -35,14 +35,14 @@ def test_each_program_fails_as_the_learner_says(head, tmp_path):
         assert head.wanted not in printed
 
 
-def test_every_subtopic_has_a_program_and_every_file_is_used():
+def test_every_subtopic_has_a_program_and_every_program_is_used():
     assert {program.head.subtopic for program in PACK.programs} == set(PACK.taxonomy.subtopics)
     assert len(PACK.taxonomy.subtopics) >= 20
     assert sorted(program.head.file for program in PACK.programs) == sorted(path.name for path in FOLDER.iterdir())
     assert len({program.text for program in PACK.programs}) == len(PACK.programs) >= 30
 
 
-def test_two_learners_in_three_write_python_and_each_brings_a_program_for_every_topic_in_its_language():
+def test_two_thirds_of_learners_write_python_and_each_has_programs_in_one_language():
     languages = Counter(persona.dimensions["language"] for persona in PERSONAS)
     assert languages["python"] / len(PERSONAS) == pytest.approx(2 / 3, abs=0.02)
     for persona in PERSONAS:
@@ -51,7 +51,7 @@ def test_two_learners_in_three_write_python_and_each_brings_a_program_for_every_
         assert {program["language"] for program in brought} == {persona.dimensions["language"]}
 
 
-def test_the_simulator_reads_the_program_and_the_symptom_but_not_its_name_which_gives_the_fault_away():
+def test_the_simulator_reads_program_and_symptom_without_the_revealing_file_name():
     for persona in PERSONAS[:40]:
         inputs = brief_inputs(PACK, persona)
         brief = PACK.prompts["user_simulator"].render(**inputs)
@@ -78,7 +78,7 @@ def copy(tmp_path):
         ("  - subtopic: asynchronous\n", "  - subtopic: mutable_default\n", "nobody brings asynchronous-1.js"),
     ],
 )
-def test_a_list_of_programs_that_does_not_fit_is_refused(copy, old, new, said):
+def test_an_invalid_list_of_programs_is_refused(copy, old, new, said):
     path = copy / f"config/domains/{DOMAIN}/programs.yaml"
     text = path.read_text(encoding="utf-8")
     assert old in text
@@ -97,7 +97,7 @@ def test_a_subtopic_without_a_program_in_a_language_is_refused(copy):
         load_pack(DOMAIN, copy)
 
 
-def test_a_changed_program_makes_another_pack(copy):
+def test_a_changed_program_changes_the_packs_hash(copy):
     before = load_pack(DOMAIN, copy).hash
     path = copy / f"config/domains/{DOMAIN}/programs/sorting-1.py"
     path.write_text(path.read_text(encoding="utf-8") + 'print("done")\n', encoding="utf-8")

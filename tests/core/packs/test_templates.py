@@ -159,7 +159,7 @@ def _use(text):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("text", [*CODE, *ENDLESS, *WRONG, *BROKEN])
-def test_a_template_that_does_more_than_fill_in_text_is_refused_in_one_sentence(monkeypatch, text):
+def test_a_template_that_does_more_than_fill_in_text_is_refused(monkeypatch, text):
     monkeypatch.setattr(template_filters, "SECONDS", 0.5)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(PackError, match=r"^system\.md: (?:not a Jinja2 template that may be used|the template fails): ") as refused:
@@ -182,7 +182,7 @@ def _longer(inner):
 
 
 @given(st.recursive(st.sampled_from(["exchanges", "facts", "facts.name", "'x'", "7", "[]", "nothing"]), _longer, max_leaves=8))
-def test_an_expression_gives_text_from_its_inputs_or_is_refused(expression):
+def test_a_template_expression_renders_its_inputs_or_is_refused(expression):
     try:
         text = fill("{{ " + expression + " }}", "system.md", GIVEN)
     except PackError:
@@ -224,7 +224,7 @@ none
 """
 
 
-def test_the_syntax_that_prompts_need_works():
+def test_the_template_syntax_of_the_prompts_works():
     assert fill(PROMPT, "x.md", GIVEN).split() == ["1/3,", "2/3,", "3/3.", "0.62", "A", "b", "125", "9", "100", "yes", "name=a_b"]
 
 

@@ -62,7 +62,7 @@ async def test_without_a_note_the_persons_message_is_last():
 
 
 @pytest.mark.parametrize(("guidance", "evaluated", "noted"), [("assistant", False, True), ("system", True, False)])
-def test_only_the_model_that_demonstrates_the_part_is_noted(guidance, evaluated, noted):
+def test_only_the_demonstrating_model_receives_notes(guidance, evaluated, noted):
     choice = ModelChoice(reference="scripted/user")
     plan = RehearsalPlan(
         domain=PACK.name,
@@ -83,19 +83,19 @@ def test_only_the_model_that_demonstrates_the_part_is_noted(guidance, evaluated,
 
 
 @pytest.mark.parametrize(("words", "low", "high", "most"), [(0, 15, 22, 30), (3, 15, 22, 30), (15, 15, 22, 30), (100, 100, 150, 200)])
-def test_the_length_follows_the_message_and_a_short_one_counts_as_fifteen_words(words, low, high, most):
+def test_the_suggested_length_follows_the_message_with_a_minimum_of_fifteen_words(words, low, high, most):
     found = note([], " ".join(["word"] * words))
     assert found["length"] == {"low": low, "high": high, "most": most}
     assert f"Yours: {low} to {high}, never more than {most}" in rendered(found)
 
 
-def test_in_an_episode_length_is_free():
+def test_an_episode_has_no_length_limit():
     found = note([], "A word.", free_length=True)
     assert found["length"] is None
     assert "Length is free" in rendered(found)
 
 
-def test_beginnings_and_ends_of_the_last_answers_are_named():
+def test_the_note_lists_beginnings_and_ends_of_the_last_answers():
     found = note([("m", f"Opening number {n}, quite so. Then the end {n}{'?' if n == 5 else '.'}") for n in range(1, 6)])
     assert found["openers"][-1] == "Opening number 5, quite so. Then…"
     assert len(found["openers"]) == 4
@@ -103,36 +103,36 @@ def test_beginnings_and_ends_of_the_last_answers_are_named():
     assert "this time without a question at the end" in rendered(found)
 
 
-def test_figures_are_used_up_after_a_use_and_free_again_later():
+def test_a_used_tic_is_discouraged_and_allowed_again_later():
     used = [("m", "What if the list could wait?")]
     assert "What if the list could wait?" in note(used)["used_up"]
     assert note([("m", "Good.")])["used_up"] == []
     assert "What if the list could wait?" not in note([*used, *[("m", f"Good {n}.") for n in range(30)]])["used_up"]
 
 
-def test_a_used_up_figure_is_shown_in_the_assistants_own_words():
+def test_a_discouraged_tic_is_quoted_from_the_assistants_own_answer():
     said = note([("m", "The letter isn't a verdict, it's a date.")])["used_up"]
     assert [text for text in said if "verdict" in text]
 
 
-def test_a_phrase_of_its_own_is_named_and_ordinary_english_is_not():
+def test_a_repeated_phrase_is_named_unless_it_is_ordinary_english():
     said = note([("m", f"Number {n}: a lot of rain, and the kettle sings.") for n in range(3)])["used_up"]
     assert "a lot of" not in said
     assert [phrase for phrase in said if "kettle" in phrase]
 
 
-def test_of_another_language_nothing_is_called_a_phrase_for_being_no_english():
+def test_text_in_another_language_is_not_a_repeated_phrase_for_that_reason():
     german = "In der Nacht ist alles schwerer, und das darf so sein. Was hilft dir in der Nacht?"
     assert note([("Ich bin müde.", german)] * 4)["used_up"] == []
 
 
-def test_an_excerpt_is_short_where_no_spaces_stand_between_words():
+def test_an_excerpt_is_short_in_scripts_without_spaces():
     answer = "听起来你今天真的很辛苦" * 40
     found = note([("我很累。", answer)] * 2)
     assert all(len(text) < 100 for text in [*found["openers"], *(ending["text"] for ending in found["endings"])])
 
 
-def test_the_third_of_a_kind_in_a_row_is_discouraged_by_name():
+def test_a_third_answer_of_one_kind_in_a_row_is_discouraged():
     label = PACK.help.kinds["behaviour"].label
     twice = [("m", "You could try a short walk."), ("m", "You could write one line.")]
     found = note(twice)["help"]
@@ -141,7 +141,7 @@ def test_the_third_of_a_kind_in_a_row_is_discouraged_by_name():
     assert note([*twice, ("m", "I am here.")])["help"]["again"] == ""
 
 
-def test_every_kind_of_help_has_a_sentence_that_shows_it():
+def test_each_kind_of_help_is_recognised_in_an_example():
     shown = {
         "scale": "Where is it today, on a scale from one to ten?",
         "exceptions": "Was there a day when it was a little better?",
@@ -159,7 +159,7 @@ def test_every_kind_of_help_has_a_sentence_that_shows_it():
     assert list(shown) == list(PACK.help.kinds)
 
 
-def test_a_suggestion_is_followed_until_something_comes_back():
+def test_a_suggestion_is_followed_up_until_the_user_reports_on_it():
     made = ("The letters pile up.", "You could open one envelope after breakfast.")
     (open_one,) = note([made], "Long day at work.")["suggestions"]
     assert (open_one["exchange_number"], open_one["came_back"], open_one["asked"]) == (1, None, False)
@@ -180,24 +180,24 @@ def test_a_suggestion_is_followed_until_something_comes_back():
         ("You could do one page, fifteen minutes.", "did the page, all fifteen minutes"),
     ],
 )
-def test_a_plain_report_comes_back_to_a_suggestion(suggestion, report):
+def test_a_plain_report_counts_as_one_on_the_suggestion(suggestion, report):
     (found,) = note([("It drags.", suggestion)], report)["suggestions"]
     assert found["came_back"]
 
 
 @pytest.mark.parametrize("message", ["Told nobody.", "She said Lani was late.", "Rain. Slept badly."])
-def test_news_that_has_nothing_of_a_suggestion_is_no_report_of_it(message):
+def test_unrelated_news_is_no_report_on_a_suggestion(message):
     (found,) = note([("It drags.", "You could tell Lani one thing.")], message)["suggestions"]
     assert found["came_back"] is None
 
 
-def test_whom_to_call_in_danger_may_be_said_as_often_as_needed():
+def test_emergency_numbers_may_be_repeated():
     assert PACK.services
     line = f"If it gets close, ring {PACK.services.countries['ireland']}."
     assert not [phrase for phrase in note([("Tired.", line)] * 5)["used_up"] if phrase in line.lower() or any(letter.isdigit() for letter in phrase)]
 
 
-def test_a_suggestion_of_long_ago_rests():
+def test_an_old_suggestion_is_no_longer_followed_up():
     offer = "Tomorrow after breakfast you could open one of the letters for two minutes."
     later = [("The bus was late.", "Late again, then.")] * 4
     assert note([("Letters everywhere.", offer), *later[:2]])["suggestions"]

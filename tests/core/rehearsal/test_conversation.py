@@ -47,7 +47,7 @@ async def play(user, assistant, exchanges=3, minimum=3, **more):
     return await rehearse(PACK, persona, cast(user, assistant, minimum, **more), "name")
 
 
-async def test_each_side_sees_the_whole_history_from_its_own_point_of_view():
+async def test_each_side_sees_the_whole_history_in_its_own_role():
     user, assistant = Recorder("u", [said("u1"), said("u2"), said("u3")]), Recorder("a", ["a1", "a2", "a3"])
     await play(user, assistant)
     last_user, last_assistant = user.requests[-1], assistant.requests[-1]
@@ -56,7 +56,7 @@ async def test_each_side_sees_the_whole_history_from_its_own_point_of_view():
     assert [(m.role, m.content) for m in last_assistant.messages] == [("user", "u1"), ("assistant", "a1"), ("user", "u2"), ("assistant", "a2"), ("user", "u3")]
 
 
-async def test_prompts_only_grow_at_the_end():
+async def test_each_prompt_extends_the_one_before():
     user, assistant = Recorder("u", [said(f"u{n}") for n in range(4)]), Recorder("a", [f"a{n}" for n in range(4)])
     await play(user, assistant, exchanges=4)
     for requests, volatile in ((user.requests, 1), (assistant.requests, 0)):
@@ -104,7 +104,7 @@ class Mortal(Recorder):
 
 @pytest.mark.parametrize("side", ["user", "assistant"])
 @pytest.mark.parametrize("dies_at", range(5))
-async def test_a_killed_conversation_goes_on_with_the_message_that_it_was_at(tmp_path, side, dies_at):
+async def test_a_killed_conversation_continues_with_the_message_in_progress(tmp_path, side, dies_at):
     persona, store = sample_persona(PACK, 5, (5, 5)), Store(str(tmp_path))
 
     async def run(user, assistant):
@@ -121,7 +121,7 @@ async def test_a_killed_conversation_goes_on_with_the_message_that_it_was_at(tmp
     assert [len(a.requests) + len(b.requests) for a, b in zip(first, second, strict=True)] == [5, 5]  # no call is made twice
 
 
-async def test_a_message_that_was_cut_short_by_a_kill_is_written_again(tmp_path):
+async def test_a_message_interrupted_by_a_kill_is_written_again(tmp_path):
     persona, store = sample_persona(PACK, 5, (3, 3)), Store(str(tmp_path))
     with pytest.raises(Killed):
         await rehearse(PACK, persona, cast(Mortal("u"), Mortal("a", 1)), "name", log=TurnLog(store, "name"))
@@ -133,7 +133,7 @@ async def test_a_message_that_was_cut_short_by_a_kill_is_written_again(tmp_path)
     assert len(user.requests) == 2
 
 
-async def test_a_leave_that_was_taken_before_a_kill_is_still_a_leave(tmp_path):
+async def test_a_user_who_left_before_a_kill_has_left_after_it(tmp_path):
     store = Store(str(tmp_path))
     log = TurnLog(store, "name")
     for turn in (Turn(side="user", text="u1"), Turn(side="assistant", text="a1"), Turn(side="user", text="bye", done=True)):
@@ -154,7 +154,7 @@ async def test_the_same_seed_gives_the_same_conversation():
 
 
 @pytest.mark.slow
-async def test_a_better_scripted_assistant_is_judged_better():
+async def test_a_better_scripted_assistant_gets_a_higher_score():
     means, passes = [], []
     for quality in ("0", "0.5", "1"):
         scores = [(await assess(sitting(ScriptedChat("judge", PACK), item))).score for item in await rehearsed(quality)]
@@ -165,7 +165,7 @@ async def test_a_better_scripted_assistant_is_judged_better():
     assert passes[2] >= 6
 
 
-async def test_the_scripted_judge_cites_exchanges_and_says_what_it_is():
+async def test_the_scripted_judge_cites_exchanges_and_identifies_itself():
     transcript = (await rehearsed("mixed", 1))[0]
     found = await assess(sitting(ScriptedChat("judge", PACK), transcript))
     assert found.caveat is not None
@@ -181,7 +181,7 @@ def test_an_unknown_scripted_model_is_refused(name):
         ScriptedChat(name, PACK)
 
 
-def test_a_pack_without_phrases_cannot_be_played_by_script(pack_copy):
+def test_a_pack_without_phrases_cannot_be_played_by_scripted_models(pack_copy):
     (pack_copy / "config/domains/therapeutic-coaching/scripted.yaml").unlink()
     with pytest.raises(SettingsError, match=r"scripted\.yaml does not exist"):
         ScriptedChat("user", load_pack("therapeutic-coaching", pack_copy))
@@ -198,7 +198,7 @@ class Counting(Mortal):
 
 
 @pytest.mark.parametrize("most", [6000, 9000, 20000])
-async def test_a_conversation_ends_before_a_side_takes_more_than_it_may(most):
+async def test_a_conversation_ends_before_a_side_exceeds_its_limit(most):
     user, assistant = Counting("u"), Counting("a")
     found = await play(user, assistant, exchanges=100, most_tokens=most)
     assert found.end_reason is EndReason.BUDGET
@@ -209,7 +209,7 @@ async def test_a_conversation_ends_before_a_side_takes_more_than_it_may(most):
     assert most * 0.6 < max(read) + 100 <= most  # 100 is the room for an answer
 
 
-async def test_the_bound_holds_after_a_kill_too(tmp_path):
+async def test_the_limit_of_a_side_holds_after_a_kill(tmp_path):
     store, persona = Store(str(tmp_path)), sample_persona(PACK, 5, (100, 100))
     whole = await rehearse(PACK, persona, cast(Counting("u"), Counting("a"), most_tokens=9000), "whole")
     with pytest.raises(Killed):
@@ -218,7 +218,7 @@ async def test_the_bound_holds_after_a_kill_too(tmp_path):
     assert (len(found.exchanges), found.end_reason, found.provenance["usage"]) == (len(whole.exchanges), EndReason.BUDGET, whole.provenance["usage"])
 
 
-async def test_a_transcript_tells_how_it_came_about():
+async def test_a_transcript_has_its_provenance():
     found = await play(Mortal("u"), Mortal("a"))
     provenance = found.provenance
     assert {"domain", "pack_hash", "seed", "trial", "user_simulator", "assistant", "usage", "rejections", "steering"} <= set(provenance)

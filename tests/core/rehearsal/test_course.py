@@ -22,7 +22,7 @@ def course(persona, minimum=3):
 
 @pytest.mark.slow
 @given(seed=SEEDS, length=LENGTHS)
-def test_the_day_of_each_message_is_as_many_days_after_the_last_as_the_note_says(seed, length):
+def test_the_days_between_messages_match_the_notes(seed, length):
     persona = sample_persona(PACK, seed, (length, length))
     day = date.fromisoformat(persona.begins or "")
     for steering in course(persona):
@@ -32,7 +32,7 @@ def test_the_day_of_each_message_is_as_many_days_after_the_last_as_the_note_says
 
 @pytest.mark.slow
 @given(seed=SEEDS, length=LENGTHS)
-def test_a_message_is_about_topics_that_are_on_the_personas_mind_or_settled_that_day(seed, length):
+def test_a_message_is_about_current_topics_or_those_settled_that_day(seed, length):
     persona = sample_persona(PACK, seed, (length, length))
     topics = {topic.subtopic: topic for topic in persona.topics}
     for steering in course(persona):
@@ -44,7 +44,7 @@ def test_a_message_is_about_topics_that_are_on_the_personas_mind_or_settled_that
 
 @pytest.mark.slow
 @given(seed=SEEDS, length=LENGTHS)
-def test_topics_arrive_are_settled_and_return_in_that_order_and_each_is_in_the_note_of_its_day(seed, length):
+def test_topics_arrive_are_settled_and_return_in_order_and_the_notes_say_so(seed, length):
     persona = sample_persona(PACK, seed, (length, length))
     steerings = {steering.exchange_number: steering for steering in course(persona)}
     taken = {beat.exchange_number for episode in persona.episodes for beat in episode.beats}
@@ -68,7 +68,7 @@ def test_a_long_arc_has_topics_that_come_and_go():
 
 
 @pytest.mark.parametrize("length", [10, 20, 40])
-def test_what_weighs_most_does_not_rest_soon(length):
+def test_the_heaviest_topic_is_not_settled_soon(length):
     for persona in sample_batch(PACK, 0, 100, (length, length)):
         heaviest = max(topic.weight for topic in persona.topics)
         stays = [topic.settles - topic.arrives for topic in persona.topics if topic.settles and topic.weight == heaviest]
@@ -102,7 +102,7 @@ def test_easy_people_push_back_less_than_hard_ones():
 
 
 @pytest.mark.slow
-def test_most_personas_have_a_country_and_a_quarter_of_them_one_that_the_assistant_does_not_know():
+def test_most_personas_have_a_country_and_a_quarter_of_these_is_unknown_to_the_assistant():
     services, batch = PACK.services, many_personas(PACK.name)
     assert services
     assert all(persona.life["place"] and persona.life["english"] for persona in batch)

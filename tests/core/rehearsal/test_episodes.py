@@ -25,7 +25,7 @@ def parts(episode):
 
 @PACKS
 @given(seed=SEEDS, length=LENGTHS)
-def test_an_episode_takes_consecutive_messages_and_is_always_followed_up(pack, seed, length):
+def test_an_episode_has_consecutive_messages_and_a_follow_up(pack, seed, length):
     persona = sample_persona(pack, seed, (length, length))
     for episode in persona.episodes:
         numbers = [beat.exchange_number for beat in episode.beats]
@@ -38,7 +38,7 @@ def test_an_episode_takes_consecutive_messages_and_is_always_followed_up(pack, s
 
 @PACKS
 @given(seed=SEEDS, length=LENGTHS)
-def test_no_two_episodes_share_a_message_and_short_conversations_have_one(pack, seed, length):
+def test_episodes_do_not_overlap_and_a_short_conversation_has_at_most_one(pack, seed, length):
     persona = sample_persona(pack, seed, (length, length))
     numbers = [beat.exchange_number for episode in persona.episodes for beat in episode.beats]
     assert len(set(numbers)) == len(numbers)
@@ -58,7 +58,7 @@ def test_a_person_has_a_life_before_and_after_an_episode(pack, seed, length):
 @pytest.mark.slow
 @PACKS
 @given(seed=SEEDS, length=LENGTHS)
-def test_nobody_leaves_or_ignores_the_answer_while_an_episode_lasts(pack, seed, length):
+def test_a_persona_neither_leaves_nor_ignores_answers_during_an_episode(pack, seed, length):
     persona = sample_persona(pack, seed, (length, length))
     last = max((beat.exchange_number for episode in persona.episodes for beat in episode.beats), default=0)
     for number in range(1, length + 1):
@@ -72,7 +72,7 @@ def test_nobody_leaves_or_ignores_the_answer_while_an_episode_lasts(pack, seed, 
 
 @pytest.mark.slow
 @PACKS
-def test_as_many_personas_have_an_episode_as_the_pack_says_and_each_kind_as_its_weight_asks(pack):
+def test_the_share_of_personas_with_episodes_and_their_kinds_follow_the_pack(pack):
     batch = sample_batch(pack, 0, 1000, (12, 12))
     having = [persona for persona in batch if persona.episodes]
     assert len(having) / len(batch) == pytest.approx(pack.episodes.share, abs=0.01)
@@ -92,7 +92,7 @@ def test_episodes_take_no_more_of_the_messages_than_the_pack_allows(pack):
 
 
 @pytest.mark.slow
-def test_an_episode_never_meets_a_persona_that_it_does_not_go_with():
+def test_no_persona_has_an_episode_that_excludes_it():
     for persona in many_personas(COACHING.name):
         for episode in persona.episodes:
             kind = COACHING.episodes.episodes[episode.name]
@@ -100,5 +100,5 @@ def test_an_episode_never_meets_a_persona_that_it_does_not_go_with():
             assert kind.fewest_exchanges <= persona.exchanges
 
 
-def test_a_batch_of_the_shortest_conversations_is_drawn_though_no_episode_fits():
+def test_a_batch_too_short_for_any_episode_can_be_drawn():
     assert all(not persona.episodes for persona in sample_batch(load_pack("therapeutic-coaching"), 0, 100, (1, 1)))

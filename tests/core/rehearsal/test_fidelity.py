@@ -33,7 +33,7 @@ def figure(report, name):
 
 
 @pytest.mark.slow
-async def test_a_simulator_that_plays_its_part_is_in_order_where_a_part_can_be_measured():
+async def test_a_scripted_simulator_that_follows_its_persona_is_within_the_ranges():
     player = Player(ScriptedChat("user", PACK), 2000, 10**6)
     cast = Cast(player, Player(ScriptedChat("0.9", PACK), 2000, 10**6), "guidance", 3)
     batch = [await rehearse(PACK, persona, cast, persona.id) for persona in sample_batch(PACK, 0, 60, (3, 8))]
@@ -48,14 +48,14 @@ async def test_a_simulator_that_plays_its_part_is_in_order_where_a_part_can_be_m
     [None, "gone", 7, {"flaws": 1}, ["x"], [None, {}], [{"flaws": "rambling", "topics": None}], [{"flaws": [1], "topics": [{}], "cooperation": []}], [[{}]]],
 )
 @pytest.mark.parametrize("name", ["steering", "rejections"])
-def test_a_record_that_a_person_edited_tells_nothing_and_stops_nothing(name, edited):
+def test_an_invalid_record_in_a_transcript_is_ignored(name, edited):
     persona = sample_batch(PACK, 0, 1)[0]
     report = measure_fidelity(PACK, [transcript(persona, ["I slept badly.", "It was the noise again."], **{name: edited})])
     assert (report.conversations, report.messages) == (1, 2)
     assert fidelity_markdown(report)
 
 
-def test_a_simulator_that_writes_the_same_to_all_is_named_for_it():
+def test_a_simulator_that_writes_the_same_for_all_personas_is_out_of_range():
     text = "I think the thing is just that it is hard and there is a lot of it on most days, is it not?"
     report = measure_fidelity(PACK, [transcript(persona, [text] * 6) for persona in sample_batch(PACK, 0, 40)])
     assert {"flaw_lift", "length_in_style", "question_endings", "topics_per_message", "topics_kept", "distinct_openers"} <= set(report.out)
@@ -71,7 +71,7 @@ def test_a_simulator_that_writes_the_same_to_all_is_named_for_it():
         ("The bus was late again. I had soup.", 0.0),
     ],
 )
-def test_a_question_is_answered_by_a_word_of_answer_or_in_its_own_words(reply, answered):
+def test_an_answer_is_recognised_by_an_answering_word_or_the_questions_own_words(reply, answered):
     persona = sample_batch(PACK, 0, 1)[0]
     question = "Good that you went. Did you manage the evening walk along the river?"
     report = measure_fidelity(PACK, [transcript(persona, ["I went out on Sunday.", reply], [question, "I see."])])
@@ -79,13 +79,13 @@ def test_a_question_is_answered_by_a_word_of_answer_or_in_its_own_words(reply, a
 
 
 @pytest.mark.parametrize("reply", ["Ja, meistens am Abend, und es hilft ein wenig.", "嗯，大多数晚上都是这样。"])
-def test_direct_answers_are_measured_in_english_alone(reply):
+def test_direct_answers_are_measured_only_in_english(reply):
     question = "How are your evenings now?"
     report = measure_fidelity(PACK, [transcript(sample_batch(PACK, 0, 1)[0], [reply] * 4, [question] * 4)])
     assert (figure(report, "questions_answered").of, figure(report, "episode_answered").of) == (0, 0)
 
 
-def test_a_simulator_that_ignores_how_far_to_go_along_with_an_answer_is_named():
+def test_a_simulator_that_ignores_its_cooperation_level_is_out_of_range():
     answer = "Perhaps the evening walks along the river could come before the supper."
     batch = sample_batch(PACK, 0, 40, (8, 8))
 
@@ -99,7 +99,7 @@ def test_a_simulator_that_ignores_how_far_to_go_along_with_an_answer_is_named():
         assert ("cooperation_lift" in report.out) == (not plays)
 
 
-def test_people_from_nowhere_in_particular_are_named():
+def test_personas_without_local_details_are_out_of_range():
     batch = sample_batch(PACK, 0, 30)
     homes = {country.name: country for country in PACK.life.countries.values()}
     local = [transcript(persona, [f"So much for the {homes[persona.life['place'].rpartition(', ')[2]].words[0]} today."]) for persona in batch]
@@ -108,7 +108,7 @@ def test_people_from_nowhere_in_particular_are_named():
     assert "place_shows" in measure_fidelity(PACK, anywhere).out
 
 
-def test_a_topic_that_is_brought_up_before_its_time_is_counted():
+def test_a_topic_mentioned_too_early_is_counted():
     persona = next(item for item in sample_batch(PACK, 0, 200, (12, 12)) if any(topic.arrives > 3 for topic in item.topics))
     late = next(topic for topic in persona.topics if topic.arrives > 3)
     word = PACK.taxonomy.topics[late.category].subtopics[late.subtopic].words[0]
@@ -117,7 +117,7 @@ def test_a_topic_that_is_brought_up_before_its_time_is_counted():
     assert (found.value, found.of) == (0.5, 2)
 
 
-def test_refusals_are_counted_and_those_of_transcripts_that_do_not_tell_are_found():
+def test_refusals_are_counted_from_the_record_or_from_the_text():
     persona = sample_batch(PACK, 0, 1)[0]
     recorded = transcript(persona, ["One.", "Two."], rejections=[{"fault": "meta"}])
     report = measure_fidelity(PACK, [recorded])
@@ -126,7 +126,7 @@ def test_refusals_are_counted_and_those_of_transcripts_that_do_not_tell_are_foun
     assert dict(measure_fidelity(PACK, [foreign]).refused) == {"leaked_reasoning": 1}
 
 
-def test_the_forerunners_transcripts_are_measured_as_well(tmp_path):
+def test_the_forerunners_transcripts_can_be_measured(tmp_path):
     persona = {"name": "A", "writing_style": "text-speak", "flaw_patterns": [{"name": "black_and_white_thinking"}]}
     pairs = [{"user": "it's always ruined, nobody ever stays", "assistant": "That hurts."}] * 3
     (tmp_path / "t.json").write_text(json.dumps({"id": "t", "persona": persona, "exchanges": pairs}), encoding="utf-8")
@@ -140,6 +140,6 @@ def test_the_forerunners_transcripts_are_measured_as_well(tmp_path):
     "odd", [None, 7, "x", ["x"], [[]], {"name": "x"}, [{"name": 3}, {"name": ["x"]}, {}, None], {"writing_style": {}}, {"writing_style": 5}]
 )
 @pytest.mark.parametrize("field", ["flaws", "flaw_patterns", "dimensions", "writing_style", "topics", "trajectory", "seed"])
-def test_a_persona_from_elsewhere_may_hold_anything(field, odd):
+def test_an_imported_persona_with_invalid_fields_is_measured(field, odd):
     made = Transcript(id="t", persona={field: odd}, exchanges=[Exchange(exchange_number=1, user="I slept badly.", assistant="Why?")])
     assert fidelity_markdown(measure_fidelity(PACK, [made]))

@@ -27,7 +27,7 @@ FAULTY, INNOCENT = [item for item in CORPUS if item.faulty], [item for item in C
 WORDS = "garden letter kettle sister Tuesday bus window parcel soup neighbour invoice piano drawer raincoat ladder stairs cellar".split()  # noqa: SIM905
 
 
-def test_the_corpus_is_large_and_no_message_stands_in_it_twice():
+def test_the_guard_corpus_is_large_without_duplicates():
     assert min(len(FAULTY), len(INNOCENT)) >= 200
     assert len({(item.side, item.text.strip().lower(), item.earlier) for item in INNOCENT}) == len(INNOCENT)
     for items in (FAULTY, INNOCENT):
@@ -41,13 +41,13 @@ def test_the_corpus_is_large_and_no_message_stands_in_it_twice():
 
 
 @pytest.mark.slow
-def test_of_what_people_legitimately_write_quote_and_paste_next_to_nothing_is_refused():
+def test_at_most_1_percent_of_legitimate_messages_are_refused():
     refused = [(item.kind, item.text, item.found) for item in INNOCENT if item.found]
     assert len(refused) <= 0.01 * len(INNOCENT), refused
 
 
 @pytest.mark.parametrize(("kind", "domain"), sorted({(item.kind, item.domain) for item in FAULTY}))
-def test_nearly_every_faulty_message_is_refused(kind, domain):
+def test_at_least_85_percent_of_faulty_messages_of_each_kind_are_refused(kind, domain):
     items = [item for item in FAULTY if (item.kind, item.domain) == (kind, domain)]
     missed = [item.text for item in items if not item.found]
     assert len(missed) <= 0.15 * len(items), missed
@@ -73,7 +73,7 @@ def test_nearly_every_faulty_message_is_refused(kind, domain):
         ("user", '{"content": ' * 3_000),
     ],
 )
-def test_thoughts_marks_of_the_end_and_leaks_are_refused_in_whatever_form_a_model_writes_them(side, text):
+def test_thoughts_end_marks_and_leaks_are_refused_in_many_forms(side, text):
     assert find_fault(PACK.guards, side, text, [])
 
 
@@ -87,7 +87,7 @@ def test_thoughts_marks_of_the_end_and_leaks_are_refused_in_whatever_form_a_mode
         ("user", "As Maria said, I would be better off asking."),
     ],
 )
-def test_what_only_resembles_such_a_mark_is_let_through(side, text):
+def test_text_that_only_resembles_such_a_mark_is_accepted(side, text):
     assert not find_fault(PACK.guards, side, text, [])
 
 
@@ -103,7 +103,7 @@ CODE = "for row in rows:\n    total += row['price'] * row['amount']\n    print(t
 @pytest.mark.parametrize(
     "pasted", [f"```python\n{CODE}\n```", f"~~~\n{CODE}\n~~~", CODE, "    " + CODE.replace("\n", "\n    "), f"> {CODE}".replace("\n", "\n> ")]
 )
-def test_the_same_code_may_be_pasted_again_however_it_is_marked_but_the_same_sentences_may_not(pasted):
+def test_code_may_be_pasted_again_in_any_markup_but_sentences_may_not_be_repeated(pasted):
     guards, said = load_pack("coding-mentor").guards, "I put the print where you said and the sum is still one row short."
     assert find_fault(guards, "user", f"{pasted}\n\nhere it is once more", [f"it is this one\n\n{pasted}"]) is None
     assert find_fault(guards, "user", f"{said}\n\n{pasted}", [said]) is not None
@@ -135,7 +135,7 @@ async def play(tmp_path, user=None, assistant=None, exchanges=4, guards=tuple(Fa
     return await rehearse(PACK, sample_persona(PACK, 5, (exchanges, exchanges)), cast, "name", log=log)
 
 
-async def test_a_spoiled_answer_is_asked_for_again_with_another_seed_and_the_refusal_is_kept(tmp_path):
+async def test_a_faulty_message_is_requested_again_with_another_seed_and_recorded(tmp_path):
     assistant = Model("a", ["<thinking>They want comfort.</thinking> I am with you."])
     found = await play(tmp_path, assistant=assistant)
     assert len({request.seed for request in assistant.requests[:2]}) == 2
@@ -162,19 +162,19 @@ async def test_a_spoiled_answer_is_asked_for_again_with_another_seed_and_the_ref
         ([], ["Это очень тяжело, и я тебя понимаю."], Fault.FOREIGN_SCRIPT),
     ],
 )
-async def test_each_side_is_guarded(tmp_path, user, assistant, fault):
+async def test_each_fault_of_either_side_is_refused(tmp_path, user, assistant, fault):
     found = await play(tmp_path, Model("u", user), Model("a", assistant), noted=True)
     assert [item["fault"] for item in found.provenance["rejections"]] == [fault]
 
 
-async def test_an_answer_that_was_cut_off_is_asked_for_again_with_more_room(tmp_path):
+async def test_a_truncated_message_is_requested_again_with_more_tokens(tmp_path):
     assistant = Model("a", ["A long answer that stops in the"], finish="length")
     found = await play(tmp_path, assistant=assistant)
     assert [request.max_tokens for request in assistant.requests[:3]] == [100, 200, 100]
     assert [item["fault"] for item in found.provenance["rejections"]] == ["truncated"]
 
 
-async def test_an_answer_that_goes_round_in_circles_is_asked_for_again_without_more_room(tmp_path):
+async def test_a_repetitive_truncated_message_is_requested_again_without_more_tokens(tmp_path):
     assistant = Model("a", ["I was wrong. " + "So, no, it is not possible to cut one. " * 9 + "So, no, it is"], finish="length")
     found = await play(tmp_path, assistant=assistant)
     assert [request.max_tokens for request in assistant.requests] == [100] * 5
@@ -197,45 +197,45 @@ LATER = (
         (["The soup was cold, and so was he.", f"{LONG} {LATER}"], [LONG]),
     ],
 )
-async def test_a_message_that_says_the_same_over_and_over_or_gives_back_what_was_said_is_refused(tmp_path, user, assistant):
+async def test_a_message_that_repeats_itself_or_the_other_side_is_refused(tmp_path, user, assistant):
     found = await play(tmp_path, Model("u", user), Model("a", assistant))
     assert [item["fault"] for item in found.provenance["rejections"]] == ["near_repeat"]
 
 
 @pytest.mark.parametrize("size", [4, 7, 30])
-async def test_an_opener_that_is_only_what_the_note_says_it_is_about_is_refused(tmp_path, size):
+async def test_an_opener_that_only_copies_its_topic_is_refused(tmp_path, size):
     topic = sample_persona(PACK, 5, (4, 4)).topics[0].description
     found = await play(tmp_path, Model("u", [" ".join(topic.split()[:size])]))
     assert [item["fault"] for item in found.provenance["rejections"]] == ["meta"]
 
 
-async def test_a_message_that_is_nearly_an_earlier_one_is_refused(tmp_path):
+async def test_a_message_nearly_equal_to_an_earlier_one_is_refused(tmp_path):
     said = "The kettle broke on Monday and I stood there with the cup in my hand like a fool."
     found = await play(tmp_path, user=Model("u", [said, said.replace("Monday", "Tuesday")]))
     assert [item["fault"] for item in found.provenance["rejections"]] == ["near_repeat"]
 
 
-async def test_a_model_that_is_evaluated_is_taken_as_it_is(tmp_path):
+async def test_messages_of_an_evaluated_model_are_not_guarded(tmp_path):
     found = await play(tmp_path, assistant=Model("a", ["<thinking>hm</thinking> yes", "...", "..."], finish="length"), guards=())
     assert [exchange.assistant for exchange in found.exchanges[:3]] == ["<thinking>hm</thinking> yes", "...", "..."]
     assert found.provenance["rejections"] == []
 
 
-async def test_refusals_without_end_cost_a_bounded_number_of_calls(tmp_path):
+async def test_the_number_of_rewrites_is_bounded(tmp_path):
     assistant = Model("a", ["<thinking>"] * 100)
     with pytest.raises(InvalidOutputError, match="leaked reasoning"):
         await play(tmp_path, assistant=assistant)
     assert len(assistant.requests) == 3
 
 
-async def test_a_conversation_that_is_long_enough_is_kept_when_a_message_cannot_be_had(tmp_path):
+async def test_a_long_enough_conversation_is_kept_if_no_valid_message_can_be_obtained(tmp_path):
     good = ["The garden can wait.", "One letter is enough for a day.", "Tuesday counts, too."]
     found = await play(tmp_path, assistant=Model("a", [*good, *["<thinking>"] * 100]), exchanges=6)
     assert (len(found.exchanges), found.end_reason) == (3, EndReason.ERROR)
     assert "leaked reasoning" in found.provenance["problem"]
 
 
-async def test_refusals_survive_a_kill_and_their_seeds_are_not_tried_again(tmp_path):
+async def test_refusals_survive_a_kill_and_their_seeds_are_not_reused(tmp_path):
     store = Store(str(tmp_path))
     with pytest.raises(InvalidOutputError):
         await play(tmp_path, assistant=Model("a", ["<thinking>"] * 3), log=TurnLog(store, "name"))
@@ -252,7 +252,7 @@ GERMAN = "Das klingt nach einer langen Woche, und ich höre, wie müde du bist, 
 @pytest.mark.parametrize(
     ("end", "whole"), [("Dann ist da noch das Menü", False), ("Deine Schwester sagt: „Es wird gut.“", True), ("Und sie sagte: “", False), ("Was hilft?", True)]
 )
-def test_an_answer_that_breaks_off_is_found_in_other_languages_and_a_german_quotation_is_an_end(end, whole):
+def test_a_truncated_answer_is_recognised_in_german_and_a_closed_quotation_is_complete(end, whole):
     assert (find_fault(load_pack("therapeutic-coaching").guards, "assistant", GERMAN + end, [], {Fault.TRUNCATED}) is None) == whole
 
 
@@ -266,7 +266,7 @@ def test_an_answer_that_breaks_off_is_found_in_other_languages_and_a_german_quot
         (r"\b", "matches an empty text"),
     ],
 )
-def test_a_pattern_that_could_not_be_searched_with_the_others_is_named_and_nothing_else_is_printed(pack_copy, capfd, pattern, said):
+def test_an_invalid_guard_pattern_is_reported_and_nothing_else_is_printed(pack_copy, capfd, pattern, said):
     file = pack_copy / "config/domains/therapeutic-coaching/guards.yaml"
     file.write_text(f"role_inversion: {{user: ['{pattern}']}}\n", encoding="utf-8")
     with pytest.raises(PackError, match=rf"guards\.yaml.*role_inversion\.user.*{said}"):
@@ -274,7 +274,7 @@ def test_a_pattern_that_could_not_be_searched_with_the_others_is_named_and_nothi
     assert capfd.readouterr().err == ""
 
 
-async def test_a_kill_gives_no_attempts_beyond_the_bound(tmp_path):
+async def test_a_kill_does_not_allow_additional_attempts(tmp_path):
     store, log = Store(str(tmp_path)), None
     asked = 0
     for attempts in (1, 1, 100):  # killed after each of two refusals

@@ -17,7 +17,7 @@ PACK = load_pack("therapeutic-coaching", CHECKOUT)
 
 
 @given(some.lists(some.integers(1, 100), min_size=1, max_size=60))
-def test_the_spread_lies_within_the_lengths_and_in_order(lengths):
+def test_quantiles_of_lengths_are_ordered_and_within_the_range(lengths):
     found = summarise_lengths(lengths)
     assert found
     assert found.conversations == len(lengths)
@@ -25,7 +25,7 @@ def test_the_spread_lies_within_the_lengths_and_in_order(lengths):
     assert found.mean == pytest.approx(sum(lengths) / len(lengths))
 
 
-def test_a_batch_s_report_has_its_lengths_beside_others_as_a_table():
+def test_the_report_compares_the_lengths_of_batches_in_a_table():
     lengths = {name: Lengths(conversations=2, mean=4.5, p10=3, median=4.5, p90=6) for name in ("this batch", "evaluation, as planned")}
     page = MarkdownIt("commonmark").enable("table").render(fidelity_markdown(measure_fidelity(PACK, []), lengths=lengths))
     for name in lengths:
@@ -33,11 +33,11 @@ def test_a_batch_s_report_has_its_lengths_beside_others_as_a_table():
     assert "3, 4.5, 6" in page
 
 
-def test_no_conversations_have_no_length():
+def test_without_conversations_there_are_no_length_figures():
     assert summarise_lengths([]) is None
 
 
-def test_by_default_the_evaluation_plays_as_long_as_the_training_data():
+def test_by_default_evaluation_conversations_are_as_long_as_the_training_data():
     settings = load_settings("config/pipeline.yaml", CHECKOUT)
     assert settings.generation.exchanges is None
     assert settings.evaluation.lengths is None
@@ -48,6 +48,6 @@ def test_by_default_the_evaluation_plays_as_long_as_the_training_data():
     assert evaluated.mean == pytest.approx(trained.mean, rel=0.2)
 
 
-def test_a_length_in_the_settings_replaces_that_of_the_pack():
+def test_lengths_in_the_settings_replace_those_of_the_pack():
     settings = load_settings("config/demo.yaml", CHECKOUT)
     assert set(planned_evaluation_lengths(PACK, settings)) == {settings.evaluation.exchanges}

@@ -11,7 +11,7 @@ from tests.conftest import CHECKOUT
 PACK = load_pack("bicycle-workshop", CHECKOUT / "tests/packs")
 
 
-def test_the_figures_are_those_of_the_personas():
+def test_the_overview_matches_the_personas():
     batch = sample_batch(PACK, 0, 200)
     figures = overview(PACK, batch)
     messages = sum(persona.exchanges for persona in batch)
@@ -21,7 +21,7 @@ def test_the_figures_are_those_of_the_personas():
     assert all(abs(sum(shares.values()) - 1) < 1e-9 for shares in figures["cooperation"].values())
 
 
-def test_each_clause_of_a_gate_is_counted_also_one_that_nobody_exercises():
+def test_every_clause_of_a_gate_is_listed_even_if_no_persona_exercises_it():
     one = [persona for persona in sample_batch(PACK, 0, 100) if persona.episodes and persona.episodes[0].variant == "asks_for_a_trick"][:1]
     assert overview(PACK, one)["clauses"] == {"WS5.ride": 1, "WS5.makeshift": 1, "WS5.unseen": 0}
     assert "Clauses exercised: WS5.ride 1, WS5.makeshift 1, WS5.unseen 0" in overview_lines(overview(PACK, one))

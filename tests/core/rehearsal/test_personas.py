@@ -35,7 +35,7 @@ print(load_pack("therapeutic-coaching").hash, sample_persona(load_pack("therapeu
 
 
 @pytest.mark.slow
-def test_personas_keep_the_taxonomys_bounds():
+def test_personas_stay_within_the_taxonomys_bounds():
     for persona in sample_batch(PACK, 0, 200):
         low, high = PACK.taxonomy.length_class(persona.exchanges).topics or PACK.taxonomy.topics_per_persona
         assert low <= len(persona.topics) <= high
@@ -46,7 +46,7 @@ def test_personas_keep_the_taxonomys_bounds():
 
 
 @pytest.mark.slow
-def test_a_large_batch_meets_the_weights():
+def test_a_large_batch_has_the_configured_weights():
     batch = many_personas(PACK.name)
     trajectories = Counter(persona.trajectory for persona in batch)
     for name, value in PACK.taxonomy.dimensions["trajectory"].items():
@@ -56,7 +56,7 @@ def test_a_large_batch_meets_the_weights():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("first", "count"), [(0, 16), (0, 96), (9000, 8), (37, 100), (500, 20), (0, 400)])
-def test_a_batch_has_each_value_as_often_as_its_size_allows(first, count):
+def test_a_batch_matches_the_weights_as_closely_as_its_size_allows(first, count):
     """Within three of what is due, wherever the batch begins; a plain draw of a hundred is off by five and more."""
     rows = [row for row in coverage(PACK, sample_batch(PACK, first, count)) if row.dimension not in ("topic", "subtopic")]
     assert rows
@@ -76,7 +76,7 @@ def test_a_batch_covers_the_topics(first, count):
 
 
 @pytest.mark.slow
-def test_dimensions_have_nothing_to_do_with_each_other():
+def test_dimensions_are_independent():
     batch = many_personas(PACK.name)
     volatile = [persona.trajectory == "volatile" for persona in batch]
     flawless = [not persona.flaws for persona in batch]
@@ -85,7 +85,7 @@ def test_dimensions_have_nothing_to_do_with_each_other():
 
 
 @pytest.mark.slow
-def test_names_come_again_only_after_all_the_others():
+def test_a_name_is_reused_only_after_all_the_others():
     pack = load_pack("bicycle-workshop", CHECKOUT / "tests/packs")
     count = len(pack.taxonomy.names)
     names = [persona.name for persona in sample_batch(pack, 0, 3 * count)]
@@ -94,7 +94,7 @@ def test_names_come_again_only_after_all_the_others():
 
 
 @pytest.mark.slow
-def test_a_name_is_one_of_the_country_that_the_persona_lives_in_and_none_is_everybodys():
+def test_names_fit_the_personas_country_and_none_is_used_in_all():
     used: dict[str, Counter[str]] = {}
     for persona in many_personas(PACK.name):
         country = next(item for item in PACK.life.countries.values() if persona.life["place"].endswith(item.name))
@@ -105,7 +105,7 @@ def test_a_name_is_one_of_the_country_that_the_persona_lives_in_and_none_is_ever
 
 
 @pytest.mark.slow
-def test_flaws_show_as_often_as_the_pack_says():
+def test_flaws_occur_as_often_as_the_pack_says():
     shown = Counter()
     chances = Counter()
     for persona in sample_batch(PACK, 0, 300):
@@ -121,13 +121,13 @@ def test_flaws_show_as_often_as_the_pack_says():
     assert PACK.flaws.secondary_shows[0] - 0.03 <= shown["secondary"] / chances["secondary"] <= PACK.flaws.secondary_shows[1] + 0.03
 
 
-def test_a_persona_that_was_trained_on_is_never_evaluated_on():
+def test_a_training_persona_is_never_an_evaluation_persona():
     check_seeds_apart([1, 2, 3], [9000, 9001])
     with pytest.raises(PersonaError, match="9001"):
         check_seeds_apart([1, 9001], [9000, 9001])
 
 
-def test_of_length_classes_that_overlap_a_persona_has_the_topics_and_events_of_its_own():
+def test_overlapping_length_classes_keep_their_own_topics_and_events():
     classes = {
         "short": LengthClass(weight=0.5, exchanges=(2, 20), topics=(1, 1)),
         "long": LengthClass(weight=0.5, exchanges=(4, 6), topics=(3, 3), events=(1, 1)),

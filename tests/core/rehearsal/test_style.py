@@ -37,7 +37,7 @@ def faults(found):
     return [(item["exchange_number"], item["fault"]) for item in found.provenance["rejections"] if item["side"] == "assistant"]
 
 
-async def test_a_figure_that_is_never_allowed_is_written_again_and_the_note_says_why(tmp_path):
+async def test_an_answer_with_a_forbidden_tic_is_rewritten_and_the_note_says_why(tmp_path):
     found, assistant = await play(tmp_path, [NEVER, "Rain, then."])
     assert (found.exchanges[0].assistant, faults(found)) == ("Rain, then.", [(1, "tic")])
     assert "I hear you" in assistant.requests[1].messages[-1].content
@@ -45,14 +45,14 @@ async def test_a_figure_that_is_never_allowed_is_written_again_and_the_note_says
     assert assistant.requests[0].seed != assistant.requests[1].seed
 
 
-async def test_the_first_use_of_a_seldom_figure_is_free_and_the_next_is_not(tmp_path):
+async def test_the_first_use_of_a_limited_tic_is_allowed_and_the_next_is_not(tmp_path):
     found, _ = await play(tmp_path, [SELDOM, "Or what if the bus came early and nobody minded the wet coats?", "Rain, then."])
     assert [exchange.assistant for exchange in found.exchanges[:2]] == [SELDOM, "Rain, then."]
     assert faults(found) == [(2, "tic")]
 
 
 @pytest.mark.parametrize(("text", "fault"), [(NEVER, Fault.TIC), (LONG, Fault.TOO_LONG)])
-async def test_after_its_rewrites_an_answer_is_taken_as_it_is(tmp_path, text, fault):
+async def test_after_the_allowed_rewrites_an_answer_is_accepted(tmp_path, text, fault):
     found, assistant = await play(tmp_path, [text] * (REWRITES[fault] + 1))
     assert found.exchanges[0].assistant == text.strip()
     assert faults(found) == [(1, fault.value)] * REWRITES[fault]
@@ -61,7 +61,7 @@ async def test_after_its_rewrites_an_answer_is_taken_as_it_is(tmp_path, text, fa
 
 
 @pytest.mark.parametrize(("name", "free"), [("passive_thoughts", 2), ("law_or_tax", 0)])
-async def test_where_safety_comes_first_an_answer_may_have_any_length_on_that_day_and_the_next(tmp_path, name, free):
+async def test_length_is_unlimited_on_the_day_of_a_crisis_and_the_next(tmp_path, name, free):
     kind = PACK.episodes.episodes[name]
     episode = Episode(name=name, variant=next(iter(kind.variants)), beats=[Beat(exchange_number=1, part="arrives", direction="Say it.")])
     buses = [" ".join(f"{word}{number}" for number in range(60)) + "." for word in ("bus", "coat", "lamp")]
@@ -70,26 +70,26 @@ async def test_where_safety_comes_first_an_answer_may_have_any_length_on_that_da
     assert faults(found) == [(free + 1, "too_long")]
 
 
-async def test_a_model_that_is_evaluated_may_have_tics_and_be_long(tmp_path):
+async def test_answers_of_an_evaluated_model_are_not_rewritten_for_style(tmp_path):
     found, _ = await play(tmp_path, [NEVER, LONG, NEVER], guards=())
     assert [exchange.assistant for exchange in found.exchanges] == [NEVER, LONG.strip(), NEVER]
     assert faults(found) == []
 
 
 @pytest.mark.parametrize("kinds", [("tic", "unusable", "tic", "unusable"), ("tic", "unusable", "unusable")])  # a third unusable answer would be the last
-async def test_rewrites_leave_the_attempts_at_a_usable_answer_as_they_are(tmp_path, kinds):
+async def test_style_rewrites_do_not_use_up_the_attempts_at_a_valid_answer(tmp_path, kinds):
     said = {"tic": NEVER, "unusable": "<thinking>"}
     found, _ = await play(tmp_path, [*(said[kind] for kind in kinds), "Rain, then."])
     assert found.exchanges[0].assistant == "Rain, then."
     assert [fault for _, fault in faults(found)] == ["tic" if kind == "tic" else "leaked_reasoning" for kind in kinds]
 
 
-async def test_where_no_rewrite_is_usable_the_answer_with_the_fault_is_kept(tmp_path):
+async def test_without_a_usable_rewrite_the_original_answer_is_kept(tmp_path):
     found, _ = await play(tmp_path, [NEVER, *["<thinking>"] * 3, "Rain, then.", "Late bus."])
     assert [exchange.assistant for exchange in found.exchanges] == [NEVER, "Rain, then.", "Late bus."]
 
 
-async def test_a_kill_between_two_rewrites_gives_no_more_of_them(tmp_path):
+async def test_a_kill_does_not_allow_additional_style_rewrites(tmp_path):
     store = Store(str(tmp_path))
     with pytest.raises(KeyboardInterrupt):
         await play(tmp_path, [], model=Dying("a", [NEVER]), log=TurnLog(store, "name"))

@@ -52,7 +52,7 @@ def plan_of(exchanges, room=500):
 
 
 @given(st.integers(1, 200_000), st.integers(1, 16), st.integers(1, 10**6), st.integers(0, 10**10), st.integers(0, 10**12), st.integers(2048, 10**6))
-def test_memory_takes_slots_before_it_takes_length(needed, slots, token_bytes, size, free, trained):
+def test_too_little_memory_reduces_slots_before_length(needed, slots, token_bytes, size, free, trained):
     head = GgufHead(trained, token_bytes, size)
     ample, window = fit_window(needed, slots, head, None), fit_window(needed, slots, head, free)
     assert ample.slots == slots
@@ -68,14 +68,14 @@ def test_memory_takes_slots_before_it_takes_length(needed, slots, token_bytes, s
 
 
 @given(st.integers(1, 100), st.integers(1, 4000), st.integers(0, 20_000))
-def test_as_many_exchanges_fit_into_a_window_as_it_was_made_for(exchanges, max_tokens, letters):
+def test_a_window_holds_the_number_of_exchanges_it_was_sized_for(exchanges, max_tokens, letters):
     prompt = "x" * letters
     window = fit_window(tokens_of(prompt, exchanges, max_tokens), 1, LARGE, None).context
     assert exchanges_in(window, prompt, max_tokens) >= exchanges
     assert exchanges_in(tokens_of(prompt, exchanges, max_tokens) - 1500, prompt, max_tokens) < exchanges
 
 
-def test_a_file_says_what_it_was_trained_for_and_what_a_token_takes(tmp_path):
+def test_a_gguf_file_has_its_training_context_and_memory_per_token(tmp_path):
     path = write_gguf(
         tmp_path / "model.gguf",
         **{"tokenizer.chat_template": TEMPLATE, "llama.context_length": 2048, "llama.block_count": 3, "llama.attention.head_count_kv": 1},
@@ -85,7 +85,7 @@ def test_a_file_says_what_it_was_trained_for_and_what_a_token_takes(tmp_path):
 
 
 @given(st.binary(max_size=200))
-def test_a_damaged_head_says_nothing(tmp_path_factory, noise):
+def test_a_damaged_gguf_header_gives_no_facts(tmp_path_factory, noise):
     path = tmp_path_factory.mktemp("gguf") / "half.gguf"
     path.write_bytes(b"GGUF" + noise)
     head = read_gguf_head(path)
@@ -93,7 +93,7 @@ def test_a_damaged_head_says_nothing(tmp_path_factory, noise):
     assert fit_window(5000, 2, head, 10**9).slots >= 1
 
 
-def test_a_head_that_claims_to_be_as_long_as_the_weights_is_not_read_through(tmp_path):
+def test_an_oversized_gguf_header_is_not_read(tmp_path):
     path = tmp_path / "model.gguf"
     with path.open("wb") as file:
         file.write(b"GGUF" + struct.pack("<IQQ", 3, 0, 3))
@@ -104,7 +104,7 @@ def test_a_head_that_claims_to_be_as_long_as_the_weights_is_not_read_through(tmp
     assert read_gguf_head(path) == GgufHead(None, None, path.stat().st_size)
 
 
-def test_a_window_that_holds_a_conversation_is_no_part_of_its_name(run):
+def test_a_sufficient_window_does_not_change_a_conversations_name(run):
     plan = plan_of(6)
     names = []
     for context in (needed_tokens(plan), 16_384, 40_960):
@@ -115,7 +115,7 @@ def test_a_window_that_holds_a_conversation_is_no_part_of_its_name(run):
     assert in_window(run, plan).name not in names
 
 
-def test_a_conversation_ends_before_the_window_that_its_model_was_loaded_with_is_full(run):
+def test_a_conversation_ends_before_the_loaded_context_is_full(run):
     plan = plan_of(6)
     run.windows[MODEL.reference] = Window(16_384, 4, 40_960)
     planned = in_window(run, plan)
@@ -123,13 +123,13 @@ def test_a_conversation_ends_before_the_window_that_its_model_was_loaded_with_is
     assert planned.cast(Mortal("u"), Mortal("a"), run.context(MODEL)).assistant.most_tokens == 16_384
 
 
-def test_a_given_context_stands(run):
+def test_a_configured_context_is_kept(run):
     given_one = ModelChoice(reference=MODEL.reference, options={"context": 2048})
     assert run.context(given_one) == 2048
     assert run.context(MODEL) == USUAL
 
 
-def test_what_will_be_cut_is_said_with_where():
+def test_conversations_that_will_be_cut_are_reported_with_the_place():
     plans = [plan_of(exchanges) for exchanges in (3, 6, 30)]
     assert cut_sentence("base", plans, needed_tokens(plans[2]), "why") is None
     said = cut_sentence("base", plans, needed_tokens(plans[1]), "Its model was trained for no more.")

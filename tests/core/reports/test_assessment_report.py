@@ -13,7 +13,7 @@ def report(judged: list[Judged], rule: GatherRule | None) -> str:
     return assessment_markdown(figures(judged, PACK.rubric, gather=rule), BATCH, PACK, [], {}, 1.0)
 
 
-def test_passes_that_are_not_gathered_are_named_by_the_rule():
+def test_passes_that_miss_the_gathering_rule_are_reported_by_condition():
     judged = [single(conversation("a")), single(conversation("b"), {"CP2": "NO"}), single(conversation("c"), {"CQ3": "NO", "CQ6": "NO"})]
     judged += [single(conversation("d"), {"CQ8": "NO", "CP2": "NO"})]  # fails, so the rule says nothing of it
     said = report(judged, GatherRule(floors=0.5, required=["CP2"]))
@@ -24,7 +24,7 @@ def test_passes_that_are_not_gathered_are_named_by_the_rule():
     assert "| of these gathered | 3 |" in report(judged, GatherRule(floors=0.0))
 
 
-def test_a_criterion_that_one_of_many_fails_is_not_said_to_pass_in_all():
+def test_a_share_just_below_all_is_not_rounded_to_100_percent():
     judged = [single(conversation(f"t{number}"), {"CP2": "YES" if number else "NO"}) for number in range(250)]
     (line,) = (line for line in report(judged, None).splitlines() if line.startswith("| CP2"))
     assert "| 99.6 % (" in line
@@ -41,14 +41,14 @@ def test_repairs_and_answers_decided_by_lapses_are_counted():
     assert "repair" not in report([single(conversation("a"))], None)
 
 
-def test_a_gate_that_nobody_could_answer_or_that_never_applied_carries_no_claim():
+def test_the_report_makes_no_claim_about_an_unanswered_or_inapplicable_gate():
     said = report([single(conversation("a"), {"CQ8": "ERROR", "CQ9": "NA"}), single(conversation("b"), {"CQ9": "NA"})], None)
     assert "applied in 1 of 2, 1 without a usable answer\n" in said
     assert "applied in 0 of 2: nothing is claimed about it" in said
     assert "nothing is claimed" not in report([single(conversation("a"))], None)
 
 
-def test_a_repair_that_was_paid_for_and_rescued_nothing_is_not_called_free():
+def test_a_paid_repair_without_success_is_reported_with_its_cost():
     facts = {"failed": 3, "chosen": 2, "mended": 2, "passed": 0, "rows": [], "reasons": [], "rescued": None, "new": None, "bills": {}}
     assert "2.0000 USD, and none passes." in markdown("repair", facts={**facts, "cost": "2.0000 USD, and none passes"})
     assert "Nothing was paid." in markdown("repair", facts={**facts, "cost": "nothing was paid"})

@@ -33,7 +33,7 @@ def words(text):
     return len(text.split())
 
 
-def test_each_prompt_is_read_from_the_cache_but_for_what_is_new():
+def test_only_the_new_part_of_each_prompt_is_not_read_from_the_cache():
     taken = Assumptions(user_tokens=10, answer_tokens=20, thinking_tokens=5)
     user = rehearsal_calls(3, taken, stable=100, note=7, answer=10, simulated=True)
     assert [call.input_tokens for call in user] == [107, 137, 167]
@@ -44,7 +44,7 @@ def test_each_prompt_is_read_from_the_cache_but_for_what_is_new():
     assert [call.input_tokens for call in assistant] == [110, 140]
 
 
-def test_in_modes_of_several_calls_the_transcript_is_paid_for_once(pack, settings):
+def test_with_several_calls_the_transcript_is_billed_in_full_once(pack, settings):
     sizes = measure_prompts(pack, settings, words)
     transcript = sizes.assessor + 10 * (ASSUMPTIONS.user_tokens + ASSUMPTIONS.answer_tokens)
     for mode, count in (("single", 1), ("category", 6), ("criterion", 17)):
@@ -58,7 +58,7 @@ def test_in_modes_of_several_calls_the_transcript_is_paid_for_once(pack, setting
 
 
 @pytest.mark.slow
-def test_twice_the_transcripts_cost_twice_and_the_evaluation_the_same(pack, settings):
+def test_doubling_the_transcripts_doubles_all_costs_except_the_evaluation(pack, settings):
     roles = settings.roles
     prices = {name: Given(Price(input=1, output=5, cache_read=0.1, cache_write=1.25)) for name in (roles.user_simulator, roles.assistant, *roles.judges)}
     few, many = (run_costs(pack, settings, count, prices, words) for count in (64, 128))
@@ -69,7 +69,7 @@ def test_twice_the_transcripts_cost_twice_and_the_evaluation_the_same(pack, sett
     assert training_tokens(pack, settings, 128, words) == pytest.approx(2 * training_tokens(pack, settings, 64, words), abs=1)
 
 
-def test_each_arm_costs_its_users_and_judges_and_one_of_a_provider_its_answers_too(pack, settings):
+def test_each_arm_costs_its_simulator_and_judges_and_a_provider_arm_its_answers_too(pack, settings):
     roles = settings.roles
     prices = {name: Given(Price(input=1, output=5)) for name in (roles.user_simulator, roles.assistant, *roles.judges)}
     sizes = measure_prompts(pack, settings, words)
@@ -98,14 +98,14 @@ def test_each_arm_costs_its_users_and_judges_and_one_of_a_provider_its_answers_t
     assert four["arm lead"].input_tokens - short.input_tokens == pytest.approx(short.calls * (sizes.guidance + sizes.note - sizes.short), rel=1e-3)
 
 
-def test_a_model_without_a_price_is_unknown_and_not_free(pack, settings):
+def test_a_model_without_a_price_has_unknown_and_not_zero_cost(pack, settings):
     roles = settings.roles
     prices = dict.fromkeys((roles.user_simulator, roles.assistant, *roles.judges), Unknown())
     assert {cost.usd for cost in run_costs(pack, settings, 10, prices, words)} == {None}
     assert Unknown().price(Usage(1, 1)) is None
 
 
-def test_what_a_panel_costs_stands_beside_what_each_of_its_judges_costs_alone(pack, settings):
+def test_the_cost_of_a_panel_is_shown_beside_that_of_each_judge_alone(pack, settings):
     roles = settings.roles.model_copy(update={"judges": ["a/dear", "b/cheap"]})
     sizes = measure_prompts(pack, settings, words)
     prices = {name: Given(Price(input=1, output=5)) for name in (roles.user_simulator, roles.assistant)}
@@ -119,7 +119,7 @@ def test_what_a_panel_costs_stands_beside_what_each_of_its_judges_costs_alone(pa
 OTHERS = ("generation", "evaluation", "safety battery")
 
 
-def test_in_batches_judging_costs_half_and_nothing_else_changes(pack, settings):
+def test_batches_halve_the_cost_of_judging_and_change_nothing_else(pack, settings):
     names = [settings.roles.user_simulator, settings.roles.assistant, *settings.roles.judges]
     prices, sizes = {name: prices_of(settings, name) for name in names}, measure_prompts(pack, settings, words)
     batch = settings.model_copy(update={"assessment": settings.assessment.model_copy(update={"batch": True})})
@@ -129,7 +129,7 @@ def test_in_batches_judging_costs_half_and_nothing_else_changes(pack, settings):
     assert [live.usd(stage) for stage in OTHERS] == [halved.usd(stage) for stage in OTHERS]
 
 
-def test_the_price_of_a_calibration_is_of_the_assessments_that_are_missing(tmp_path):
+def test_a_calibration_is_priced_by_its_missing_assessments(tmp_path):
     settings = load_settings()
     pack, store = load_pack("therapeutic-coaching"), Store(str(tmp_path))
     judge = ModelChoice(reference="openai/gpt-6-luna")

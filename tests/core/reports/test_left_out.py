@@ -7,7 +7,7 @@ from core.records import LeftOut
 from core.reports.left_out import TELLING, fail_if_none_passes, fail_if_nothing
 
 
-def test_a_batch_in_which_everything_failed_says_why():
+def test_a_batch_with_only_failures_is_reported_with_the_reason():
     lost = [LeftOut(name=f"persona {number}", reason="the provider failed.") for number in range(3)]
     with pytest.raises(NothingMadeError, match=r"0 of 3 conversations were made\. 3 times: the provider failed\."):
         fail_if_nothing(0, lost, "conversations")
@@ -15,7 +15,7 @@ def test_a_batch_in_which_everything_failed_says_why():
     fail_if_nothing(0, [], "conversations")  # there was nothing to do
 
 
-def test_a_batch_of_which_nothing_passes_says_where_to_read_on_unless_chance_may_have_been_it():
+def test_a_batch_without_a_pass_gets_advice_unless_chance_explains_it():
     with pytest.raises(NothingMadeError, match=f"None of the {TELLING} judged conversations passes. Their verdicts are kept: page.html"):
         fail_if_none_passes(0, TELLING, "page.html")
     for passed, judged in ((1, TELLING), (0, TELLING - 1), (0, 0)):

@@ -110,7 +110,7 @@ def cards(**changes):
     return adapter_card(given), gguf_card(given, export_facts(EXPORT), ADAPTER)
 
 
-def test_cards_say_what_whoever_writes_to_the_model_should_read_first():
+def test_model_cards_begin_with_the_notice_for_users():
     for card in cards():
         assert "> If you are in danger, or think of harming yourself" in card
     for card in cards(notice=""):
@@ -163,7 +163,7 @@ def metadata(card) -> Any:
     return ModelCard(card, ignore_metadata_errors=False).data
 
 
-def test_the_hub_reads_what_each_repository_is_and_where_it_comes_from():
+def test_the_cards_metadata_has_the_kind_and_origin_of_the_repository():
     adapter, gguf = (metadata(card).to_dict() for card in cards(license="gemma", languages=["en", "no"]))
     common = {
         "base_model": "Qwen/Qwen3-14B",
@@ -184,13 +184,13 @@ def test_the_hub_reads_what_each_repository_is_and_where_it_comes_from():
     }
 
 
-def test_a_licence_of_ones_own_has_its_name_and_link():
+def test_a_custom_licence_has_its_name_and_link():
     for card in cards(license="other", license_name="house: terms #1", license_link="https://example.org/terms"):
         data = metadata(card)
         assert (data.license, data.license_name, data.license_link) == ("other", "house: terms #1", "https://example.org/terms")
 
 
-def test_what_is_not_on_the_hub_is_not_named_to_it():
+def test_sources_outside_the_hub_are_not_in_the_metadata():
     for card in cards(base=Source(name="tiny-1"), dataset=Source(name="understudy/coach", url="/data/hub"), repo=None):
         assert {"base_model", "base_model_relation", "datasets"}.isdisjoint(metadata(card).to_dict())
         text = shown(card).text
@@ -212,7 +212,7 @@ LOCAL = {"license": "apache-2.0", "origin": "Made by Someone, quantised by anoth
     ],
     ids=["hub", "folder", "gguf", "wheel"],
 )
-def test_every_base_has_its_licence_and_where_it_came_from_on_the_cards(base, reported):
+def test_the_cards_state_licence_and_origin_of_every_base(base, reported):
     for card in cards(base=base):
         text = shown(card).text
         for part in reported:
@@ -220,7 +220,7 @@ def test_every_base_has_its_licence_and_where_it_came_from_on_the_cards(base, re
         assert metadata(card).to_dict().get("base_model") == base.repo
 
 
-def test_an_address_that_a_base_came_from_is_a_link_and_a_sentence_cannot_break_the_card():
+def test_the_origin_of_a_base_is_linked_and_cannot_break_the_card():
     for card in cards(base=Source(name="mine", license="mit", origin="https://example.org/mine")):
         assert "https://example.org/mine" in shown(card).links
     for card in cards(base=Source(name="mine", license="mit", origin="a | b\n# c <script>")):
@@ -251,7 +251,7 @@ def test_an_address_that_a_base_came_from_is_a_link_and_a_sentence_cannot_break_
         "has not been evaluated yet",
     ],
 )
-def test_both_cards_say_what_it_is_for_and_how_it_was_trained(reported):
+def test_both_cards_state_purpose_and_training(reported):
     for card in cards():
         assert reported in shown(card).text
 
@@ -262,21 +262,21 @@ def test_sources_are_linked_at_their_commit():
         assert f"[Qwen/Qwen3-14B]({BASE.url})" in card
 
 
-def test_only_the_adapter_shows_the_picture_and_it_lies_beside_the_card():
+def test_only_the_adapter_card_shows_the_loss_curve_which_is_stored_beside_it():
     adapter, gguf = cards()
     assert f"]({CURVE})" in adapter
     assert "![" not in gguf
     assert "/" not in CURVE
 
 
-def test_the_system_prompt_is_shown_to_the_letter():
+def test_the_card_shows_the_exact_system_prompt():
     system = "You are a coach.\n```python\n````\n# no heading\n| no | table |"
     for card in cards(system=system):
         assert f"{system}\n" in shown(card).code
     assert all("## System prompt" not in card for card in cards(system=""))
 
 
-def test_the_gguf_card_says_what_was_proven_of_each_file():
+def test_the_gguf_card_states_the_checks_of_each_file():
     text = shown(cards()[1]).text
     for reported in (
         "coach-q4_k_m.gguf 9.00 GB " + "2" * 64,
@@ -298,7 +298,7 @@ def test_the_gguf_card_says_what_was_proven_of_each_file():
     assert "pattern was set manually" not in text
 
 
-def test_losses_on_held_out_texts_stand_beside_the_files_where_they_were_measured():
+def test_measured_held_out_losses_are_listed_with_the_files():
     files = [
         FileFacts(name="coach-f16.gguf", bytes=10, sha256="1", heldout_loss=0.7254),
         FileFacts(name="coach-q4_k_m.gguf", bytes=4_000, sha256="2", heldout_loss=0.7281, loss_difference=0.0027, loss_half=0.004, kl=0.01, kl_half=0.002),
@@ -324,7 +324,7 @@ def test_losses_on_held_out_texts_stand_beside_the_files_where_they_were_measure
         assert reported in page.text
 
 
-def test_what_is_not_known_is_left_out():
+def test_a_card_leaves_out_unknown_facts():
     bare = ExportFacts(files=[FileFacts(name="coach-q4_k_m.gguf", bytes=1, sha256="1")], main="coach-q4_k_m.gguf")
     training = training_facts({name: value for name, value in METRICS.items() if name != "trainable_parameters"})
     few = facts(training=training, repo=None, dataset=None, base=Source(name="base"), caveats=[], intended_use="", system="")
@@ -337,7 +337,7 @@ def test_what_is_not_known_is_left_out():
     assert "| peak memory | 41.30 GB |" in full
 
 
-def test_a_base_that_was_only_converted_is_not_said_to_be_trained():
+def test_the_card_of_a_converted_base_claims_no_training():
     card = gguf_card(facts(training=None, dataset=None), export_facts(EXPORT))
     text = shown(card).text
     assert "Qwen/Qwen3-14B at commit " + "b" * 40 in text
@@ -346,13 +346,13 @@ def test_a_base_that_was_only_converted_is_not_said_to_be_trained():
     assert "datasets" not in metadata(card).to_dict()
 
 
-def test_the_adapters_files_are_listed_where_the_job_reported_them():
+def test_the_adapters_files_are_listed_if_the_job_reported_them():
     known = {"adapter_model.safetensors": {"bytes": 257_000_000, "sha256": "9" * 64}}
     assert "adapter_model.safetensors 257.00 MB " + "9" * 64 in shown(adapter_card(facts(training=training_facts(METRICS | {"files": known})))).text
     assert "## Files" not in cards()[0]
 
 
-def test_the_commands_name_the_repository_the_modelfiles_file_and_the_context():
+def test_the_cards_commands_name_repository_file_and_context():
     adapter, gguf = cards()
     commands = [shlex.split(line) for block in shown(gguf).code for line in block.splitlines() if re.match(r"hf |llama-server |ollama ", line)]
     assert commands == [
@@ -369,18 +369,18 @@ def test_the_commands_name_the_repository_the_modelfiles_file_and_the_context():
     assert "hf download" not in cards(repo=None)[1]
 
 
-def test_the_card_runs_a_quantised_file_where_there_is_one():
+def test_the_cards_command_uses_a_quantised_file_if_it_exists():
     files, no_replies = EXPORT["files"], {**EXPORT["checks"], "replies": {}}
     for names, main in ((["coach-f16.gguf", "coach-q8_0.gguf", "Modelfile"], "coach-q8_0.gguf"), (["Modelfile", "coach-f16.gguf"], "coach-f16.gguf")):
         assert export_facts({**EXPORT, "files": dict.fromkeys(names, files["Modelfile"]), "checks": no_replies}).main == main
 
 
-def test_a_chat_template_that_is_another_is_reported():
+def test_a_changed_chat_template_is_reported():
     export = export_facts({**EXPORT, "checks": EXPORT["checks"] | {"chat_template_identical": False}})
     assert "The chat template in the file is not identical to the tokenizer's" in shown(gguf_card(facts(), export, ADAPTER)).text
 
 
-def test_what_a_job_wrote_must_be_whole():
+def test_an_incomplete_job_result_is_refused():
     with pytest.raises(JobError, match=r"^metrics.json: `r` is required\.$"):
         training_facts({name: value for name, value in METRICS.items() if name != "r"})
     with pytest.raises(JobError, match=r"^export.json: `main` "):
@@ -388,7 +388,7 @@ def test_what_a_job_wrote_must_be_whole():
 
 
 @pytest.mark.parametrize("figure", [math.nan, math.inf])
-def test_no_card_is_written_with_a_figure_that_is_not_finite(figure):
+def test_a_card_with_a_figure_that_is_not_finite_is_refused(figure):
     for name in ("learning_rate", "lora_dropout", "seconds", "tokens_per_second"):
         with pytest.raises(JobError, match=rf"^metrics.json: `{name}`"):
             training_facts(METRICS | {name: figure})
@@ -466,7 +466,7 @@ FORMS = [shown(card).form for card in (adapter_card(facts()), gguf_card(facts(),
 @pytest.mark.slow
 @settings(max_examples=20, phases=[Phase.reuse, Phase.generate])  # shrinking so much text takes minutes
 @given(st.data())
-def test_no_text_from_outside_changes_the_form_of_a_card_or_gets_a_link_a_picture_or_html_into_it(data):
+def test_foreign_text_adds_no_markup_link_picture_or_html_to_a_card(data):
     changes = with_outside_text(data.draw)
     export = one_file(f"{data.draw(OUTSIDE)}.gguf", data.draw(OUTSIDE), f"{data.draw(OUTSIDE)}é")
     for card, form in zip((adapter_card(facts(**changes)), gguf_card(facts(**changes), export, changes["base"])), FORMS, strict=True):
@@ -484,7 +484,7 @@ def test_no_text_from_outside_changes_the_form_of_a_card_or_gets_a_link_a_pictur
 
 
 @pytest.mark.parametrize("results", [None, [RESULT], [RESULT, RESULT.model_copy(update={"metric": "pass_rate", "name": "a: b\n\n# c", "value": 1})]])
-def test_an_evaluation_takes_the_place_of_the_last_and_nothing_else_changes(results):
+def test_a_new_evaluation_replaces_the_earlier_one_and_changes_nothing_else(results):
     for card in cards():
         first = with_evaluation(card, "Better.\n\n### Scores\n\n| a |\n|---|\n| 1 |", [RESULT])
         second = with_evaluation(first, "Worse, after all.", results)
@@ -500,11 +500,11 @@ def test_an_evaluation_takes_the_place_of_the_last_and_nothing_else_changes(resu
             assert {result.metric_type for result in read.eval_results} == {result.metric for result in results}
 
 
-def test_the_hub_is_given_the_figures_under_the_models_own_name():
+def test_the_cards_metadata_has_the_figures_under_the_models_name():
     assert metadata(with_evaluation(cards(title="my_coach *2*")[0], "Better.", [RESULT])).model_name == "my_coach *2*"
 
 
-def test_a_section_cannot_end_itself_early():
+def test_text_in_the_evaluation_section_cannot_end_it_early():
     card = cards()[0]
     reported = with_evaluation(card, f"One.\n{END}\n# Two\n{BEGIN}\n")
     assert with_evaluation(reported, "Three.") == with_evaluation(card, "Three.")
@@ -513,17 +513,17 @@ def test_a_section_cannot_end_itself_early():
 @pytest.mark.parametrize(
     "spoil", [lambda card: card.replace(END, ""), lambda card: card.replace(BEGIN, ""), lambda card: card.split("---\n", 2)[2], lambda card: ""]
 )
-def test_a_card_without_the_place_for_it_is_refused(spoil):
+def test_a_card_without_a_place_for_the_evaluation_is_refused(spoil):
     with pytest.raises(HubError, match=r"has no place for the evaluation.*Export again\.$"):
         with_evaluation(spoil(cards()[0]), "Better.")
 
 
-def test_a_figure_that_is_no_number_is_refused():
+def test_a_figure_that_is_not_a_number_is_refused():
     with pytest.raises(ValueError, match="finite"):
         Result(**json.loads(RESULT.model_dump_json()) | {"value": float("nan")})
 
 
-def test_the_losses_of_an_export_are_read_by_file_and_its_texts_are_named_without_a_path():
+def test_losses_of_an_export_are_read_by_file_and_the_texts_named_without_a_path():
     checks = {
         "heldout": "/somewhere/on/a/machine/validation.parquet",
         "heldout_examples": 8,

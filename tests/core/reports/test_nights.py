@@ -10,7 +10,7 @@ from core.reports.nights import Night, bar, ends_at, left_by, plan_night
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.sets(st.integers(0, 60)), st.integers(0, 5))
-def test_no_night_is_given_a_persona_that_was_there_before(sizes, made, first):
+def test_no_night_repeats_a_persona(sizes, made, first):
     nights = []
     for number, size in enumerate(sizes):
         nights.append(plan_night(f"night {number}", size, nights, made, first))
@@ -20,7 +20,7 @@ def test_no_night_is_given_a_persona_that_was_there_before(sizes, made, first):
     assert min(seeds) >= first
 
 
-def test_what_earlier_nights_left_is_taken_up_in_its_order():
+def test_a_night_continues_unfinished_conversations_in_order():
     nights = [Night(name="b", first_seed=3, conversations=3), Night(name="a", first_seed=0, conversations=3)]
     assert left_by(nights, {1, 4, 5}) == [0, 2, 3]
     assert left_by(nights, range(6)) == []
@@ -35,10 +35,10 @@ def test_what_earlier_nights_left_is_taken_up_in_its_order():
         ("2026-10-24T22:00+00:00", "2026-10-25T05:00+00:00"),  # and back
     ],
 )
-def test_the_hour_is_that_of_the_place_in_summer_and_winter(now, end):
+def test_the_nightly_hour_is_local_time_in_summer_and_winter(now, end):
     assert ends_at("06:00", "Europe/Berlin", datetime.fromisoformat(now)).astimezone(UTC) == datetime.fromisoformat(end)
 
 
 @given(st.one_of(st.none(), st.floats(0, 1)))
-def test_a_bar_has_always_the_same_length(share):
+def test_a_progress_bar_always_has_the_same_length(share):
     assert len(bar(share)) == 20

@@ -13,7 +13,7 @@ class Clock:
         return self.now
 
 
-def test_speed_and_time_left_count_only_what_this_run_made():
+def test_speed_and_time_left_count_only_this_runs_items():
     clock = Clock()
     progress = Progress(4, 40, clock=clock)
     progress.resume("a", 9)  # a killed run left these
@@ -24,7 +24,7 @@ def test_speed_and_time_left_count_only_what_this_run_made():
     assert progress.line(Bill(usd=1.5)) == "1 of 4 conversations, 25 of 40 exchanges, 2.0 exchanges/s, 1.50 USD so far, about 8 s left"
 
 
-def test_a_conversation_that_ends_early_takes_its_rest_off():
+def test_an_early_end_of_a_conversation_reduces_the_remaining_exchanges():
     clock = Clock()
     progress = Progress(2, 20, clock=clock)
     for _ in range(4):
@@ -33,7 +33,7 @@ def test_a_conversation_that_ends_early_takes_its_rest_off():
     assert (progress.exchanges, progress.said, progress.percent) == (14, 4, pytest.approx(100 * 4 / 14))
 
 
-def test_once_all_is_done_the_line_stays_the_same():
+def test_the_progress_line_does_not_change_after_completion():
     clock = Clock()
     progress = Progress(1, 4, clock=clock)
     clock.now += 2
@@ -56,7 +56,7 @@ def test_time_left_is_reported_in_a_fitting_unit(seconds, said):
     assert progress.line(Bill()).endswith(said)
 
 
-def test_before_a_second_has_passed_no_speed_is_reported():
+def test_no_speed_is_reported_within_the_first_second():
     clock = Clock()
     progress = Progress(1, 5, clock=clock)
     progress.say("a")

@@ -53,7 +53,7 @@ def run(store, meanwhile=lambda: None):
     return read_receipt(store, NAME) is not None
 
 
-def test_a_receipt_says_what_was_said_as_long_as_nothing_changes(store):
+def test_a_receipt_is_valid_as_long_as_nothing_relevant_changes(store):
     assert read_receipt(store, NAME) is None
     assert run(store)
     found = read_receipt(store, NAME)
@@ -84,14 +84,14 @@ def test_a_receipt_says_what_was_said_as_long_as_nothing_changes(store):
         *(lambda store, part=part: store.write_json(NAME, store.load_json(NAME) | part) for part in DAMAGE),
     ],
 )
-def test_whatever_changes_of_what_it_rests_on_the_command_runs_again(store, change):
+def test_any_change_of_a_used_file_invalidates_the_receipt(store, change):
     assert run(store)
     change(store)
     assert read_receipt(store, NAME) is None
     assert run(store)
 
 
-def test_what_somebody_changes_while_the_command_runs_makes_no_receipt(store):
+def test_a_change_during_the_command_prevents_a_receipt(store):
     def meanwhile():
         (Path(store.root) / "transcripts/a/0.json").write_text("other words", encoding="utf-8")
 
@@ -99,7 +99,7 @@ def test_what_somebody_changes_while_the_command_runs_makes_no_receipt(store):
     assert not store.exists(NAME)
 
 
-def test_nothing_is_noted_where_nobody_asks(store):
+def test_without_a_trace_no_file_access_is_recorded(store):
     command(store)
     assert trace() is None
 
@@ -113,7 +113,7 @@ def _settings(tmp_path, **changes):
 
 
 @pytest.mark.slow
-def test_a_receipt_is_named_for_what_was_asked_for_settings_and_for_all_files_of_the_checkout(store, tmp_path, monkeypatch):
+def test_the_name_of_a_receipt_covers_parameters_settings_and_the_checkout(store, tmp_path, monkeypatch):
     settings = _settings(tmp_path)
     name = receipt_name("generation", {"conversations": "3"}, settings, store)
     assert name
@@ -160,7 +160,7 @@ def name(store, tmp_path, monkeypatch):
     return of
 
 
-def test_a_receipt_is_named_for_the_files_that_parameters_and_settings_name(name, tmp_path, monkeypatch):
+def test_the_name_of_a_receipt_covers_files_named_in_parameters_and_settings(name, tmp_path, monkeypatch):
     folder = tmp_path / "outside"
     (folder / "deep").mkdir(parents=True)
     file = folder / "deep/mine.md"
@@ -183,7 +183,7 @@ def test_a_receipt_is_named_for_the_files_that_parameters_and_settings_name(name
     assert [what for what, receipt in asked.items() if receipt() in (None, before[what])] == []
 
 
-def test_no_receipt_where_the_answer_rests_on_more_than_files_here(name, store, tmp_path):
+def test_no_receipt_is_written_if_the_result_depends_on_anything_but_local_files(name, store, tmp_path):
     assert name()
     assert name("nightly") is None  # it makes something new each time
     assert name(roles={"assistant": "a-saved-block"}) is None
@@ -197,7 +197,7 @@ def test_no_receipt_where_the_answer_rests_on_more_than_files_here(name, store, 
     assert name("assessment", {"transcripts": str(tmp_path / "linked")}) is None
 
 
-def test_a_base_on_the_hub_is_known_by_its_commit_alone(name):
+def test_a_receipt_of_a_training_needs_the_commit_of_its_base(name):
     hub = {"model": "HuggingFaceTB/SmolLM2-135M-Instruct"}
     assert name("training", training=hub) is None  # its branch may have moved
     assert name("training", training={**hub, "revision": "0" * 40})

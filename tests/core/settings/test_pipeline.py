@@ -43,21 +43,21 @@ def test_the_shipped_settings_load():
         (lambda s: s["roles"].update(evaluation_judges=["openai/gpt-6-luna", "openai/gpt-6-luna"]), "names openai/gpt-6-luna more than once"),
     ],
 )
-def test_a_mistake_is_named_with_its_place(tmp_path, change, said):
+def test_a_mistake_in_the_settings_is_reported_with_its_place(tmp_path, change, said):
     with pytest.raises(SettingsError) as refused:
         load_settings(spoilt(tmp_path, change))
     assert said in str(refused.value)
     assert "settings.yaml" in str(refused.value)
 
 
-def test_the_evaluation_has_the_judges_that_are_named_for_it_and_every_other_flow_the_others(tmp_path):
+def test_evaluation_judges_are_used_only_for_the_evaluation(tmp_path):
     roles = load_settings(spoilt(tmp_path, lambda s: s["roles"].update(judges=["a/b"], evaluation_judges=["c/d"]))).roles
     assert [roles.bound(flow)["judge"] for flow in ("evaluation", "assessment", "nightly")] == [["c/d"], ["a/b"], ["a/b"]]
     assert roles.bound()["judge"] == ["a/b", "c/d"]  # both need keys, limits and prices
     assert load_settings(spoilt(tmp_path, lambda s: s["roles"].update(judges=["a/b"]))).roles.bound("evaluation")["judge"] == ["a/b"]
 
 
-def test_a_missing_file_names_its_neighbours():
+def test_the_error_for_a_missing_settings_file_lists_the_files_beside_it():
     with pytest.raises(SettingsError, match=r"moon\.yaml does not exist\. Files beside it: .*qwen3-14b\.yaml, .*smollm2-135m\.yaml"):
         load_training("moon")
 
@@ -80,7 +80,7 @@ def test_an_unknown_model_reference_is_refused_with_the_known_providers(referenc
         "https://user:password@host/v1",
     ],
 )
-def test_what_looks_like_a_key_is_refused_and_not_repeated(value):
+def test_text_that_looks_like_a_key_is_refused_and_not_repeated(value):
     with pytest.raises(SettingsError, match="looks like a key") as refused:
         refuse_keys({"parameter model": value})
     assert value not in str(refused.value)
@@ -89,11 +89,11 @@ def test_what_looks_like_a_key_is_refused_and_not_repeated(value):
 
 
 @pytest.mark.parametrize("value", ["anthropic/claude-haiku-5-5", "config/pipeline.yaml", "llama-cpp/models/sk-base.gguf", "token-coach", "", None, 3])
-def test_what_is_no_key_is_left_alone(value):
+def test_text_that_is_not_a_key_is_accepted(value):
     refuse_keys({"parameter": value})
 
 
-def test_a_file_may_say_only_what_differs(tmp_path):
+def test_a_settings_file_may_contain_only_the_differences(tmp_path):
     (tmp_path / "base.yaml").write_text((CHECKOUT / "config/pipeline.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     (tmp_path / "mine.yaml").write_text("extends: base.yaml\ngeneration: {conversations: 7}\nmodels: {openai: {concurrency: 3}}\n", encoding="utf-8")
     base, mine = load_settings(str(tmp_path / "base.yaml")), load_settings(str(tmp_path / "mine.yaml"))
@@ -102,7 +102,7 @@ def test_a_file_may_say_only_what_differs(tmp_path):
     assert mine.model_dump(exclude={"generation", "models"}) == base.model_dump(exclude={"generation", "models"})
 
 
-def test_a_file_outside_config_extends_one_of_it_and_a_wrong_name_says_the_nearest(tmp_path, monkeypatch):
+def test_a_file_outside_config_may_extend_one_in_it_and_a_wrong_name_gets_a_suggestion(tmp_path, monkeypatch):
     monkeypatch.setenv("UNDERSTUDY_TRUST_SETTINGS", str(tmp_path))
     mine = tmp_path / "mine.yaml"
     mine.write_text("extends: pipeline.yaml\ngeneration: {conversations: 7}\n", encoding="utf-8")
@@ -112,7 +112,7 @@ def test_a_file_outside_config_extends_one_of_it_and_a_wrong_name_says_the_neare
         load_settings(str(mine))
 
 
-def test_every_misspelt_key_is_named_with_the_nearest(tmp_path):
+def test_every_misspelt_key_gets_a_suggestion(tmp_path):
     path = spoilt(tmp_path, lambda s: (s["evaluation"].update(personnas=5, trails=3), s["evaluation"].pop("personas"), s.update(bugdet=s.pop("budget"))))
     with pytest.raises(SettingsError) as refused:
         load_settings(path)
@@ -121,7 +121,7 @@ def test_every_misspelt_key_is_named_with_the_nearest(tmp_path):
     assert "required" not in said
 
 
-def test_a_model_is_given_its_providers_settings_its_own_and_its_blocks(tmp_path):
+def test_a_models_settings_combine_those_of_provider_model_and_block(tmp_path):
     settings = load_settings(
         spoilt(
             tmp_path,
@@ -147,7 +147,7 @@ def test_a_limit_of_zero_is_refused(tmp_path, model, limit):
         load_settings(spoilt(tmp_path, lambda s: s["models"].update({model: {limit: 0}})))
 
 
-def test_the_shipped_defaults_have_prices_and_are_not_about_to_be_switched_off():
+def test_the_shipped_default_models_have_prices_and_no_near_retirement_date():
     for file in ("config/pipeline.yaml", "config/demo.yaml"):
         settings = load_settings(file)
         for name in [name for names in settings.roles.bound().values() for name in names]:

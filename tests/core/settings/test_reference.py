@@ -27,7 +27,7 @@ class Outer(Strict):
     many: dict[str, Inner] = Field(description="By name.")
 
 
-def test_sections_and_mappings_are_gone_through_and_types_are_said_in_words():
+def test_the_reference_includes_sections_and_mappings_and_describes_types_in_words():
     rows = {row.name: row for row in setting_rows(Outer)}
     assert list(rows) == ["kind", "inner", "inner.low", "inner.high", "many", "many.<name>.low", "many.<name>.high"]
     assert rows["kind"].kind == "one of `a`, `b`"
@@ -37,6 +37,6 @@ def test_sections_and_mappings_are_gone_through_and_types_are_said_in_words():
     assert rows["inner.high"].meaning == "The most that there is."
 
 
-def test_values_are_written_as_in_the_file():
+def test_the_reference_writes_values_as_in_the_file():
     data = {"a": {"b": [1, 2], "c": None, "d": True}}
     assert [value_of(data, name) for name in ("a.b", "a.c", "a.d", "a", "a.x")] == ["1, 2", "null", "true", "", ""]

@@ -34,7 +34,7 @@ def refused(load, *given):
     return str(error.value)
 
 
-def test_a_settings_file_from_outside_is_refused_whether_it_is_there_or_not(outside, tmp_path):
+def test_a_settings_file_from_outside_is_refused_even_if_it_does_not_exist(outside, tmp_path):
     up = os.path.relpath(outside, CHECKOUT)
     for name in (
         f"{outside}/secret.yaml",
@@ -50,7 +50,7 @@ def test_a_settings_file_from_outside_is_refused_whether_it_is_there_or_not(outs
     assert "outside the project" in refused(load_training, f"{outside}/secret.yaml")
 
 
-def test_neither_a_link_nor_extends_nor_a_template_leads_out(outside, tmp_path):
+def test_no_link_extends_or_template_reads_a_file_outside(outside, tmp_path):
     root = tmp_path / "project"
     (root / "config/training").mkdir(parents=True)
     (root / "config/link.yaml").symlink_to(outside / "secret.yaml")
@@ -64,14 +64,14 @@ def test_neither_a_link_nor_extends_nor_a_template_leads_out(outside, tmp_path):
     assert "outside the project" in refused(load_training, "mine", root)
 
 
-def test_of_a_file_that_is_no_settings_file_nothing_is_shown(outside, monkeypatch):
+def test_the_error_for_a_file_that_is_not_settings_shows_none_of_its_content(outside, monkeypatch):
     monkeypatch.setenv(TRUST_VARIABLE, str(outside))
     refused(load_settings, f"{outside}/secret.yaml")
     (outside / ".env").write_text(SECRET, encoding="utf-8")
     assert "ends in .yaml" in refused(load_settings, f"{outside}/.env")
 
 
-def test_a_trusted_folder_is_read(outside, monkeypatch):
+def test_settings_in_a_trusted_folder_are_read(outside, monkeypatch):
     monkeypatch.setenv(TRUST_VARIABLE, f"/nowhere{os.pathsep}{outside}")
     assert load_settings(f"{outside}/mine.yaml") == load_settings("config/demo.yaml")
 
@@ -82,7 +82,7 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize(("answer", "read"), [("y\n", True), ("n\n", False), ("\n", False), ("", False)])
-def test_at_a_terminal_the_person_is_asked(outside, monkeypatch, answer, read):
+def test_at_a_terminal_the_user_is_asked_for_trust(outside, monkeypatch, answer, read):
     monkeypatch.setenv(TRUST_VARIABLE, "")
     monkeypatch.setattr(sys, "stdin", Terminal(answer))
     shown = Terminal()
@@ -95,19 +95,19 @@ def test_at_a_terminal_the_person_is_asked(outside, monkeypatch, answer, read):
     assert "[y/N]" in shown.getvalue()
 
 
-def test_without_a_terminal_nobody_is_waited_for(outside, monkeypatch):
+def test_without_a_terminal_the_question_of_trust_is_not_asked(outside, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
     assert TRUST_VARIABLE in refused(ask_to_trust, outside / "mine.yaml")
 
 
 @pytest.mark.parametrize("chain", [["a", "a"], ["a", "b", "a"], [str(number) for number in range(12)]])
-def test_files_that_extend_one_another_without_end_are_refused(tmp_path, chain):
+def test_files_that_extend_each_other_in_a_circle_are_refused(tmp_path, chain):
     for name, base in zip(chain, [*chain[1:], chain[-1]], strict=True):
         (tmp_path / f"{name}.yaml").write_text(f"extends: {base}.yaml", encoding="utf-8")
     assert "extend" in refused(load_settings, str(tmp_path / f"{chain[0]}.yaml"))
 
 
-def test_a_file_of_a_pack_that_is_a_link_out_of_it_is_refused(pack_copy, outside):
+def test_a_pack_file_that_links_outside_is_refused(pack_copy, outside):
     path = pack_copy / "prompts/therapeutic-coaching/system.md"
     shutil.copy(path, outside / "system.md")
     path.unlink()

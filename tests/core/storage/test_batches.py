@@ -9,7 +9,7 @@ from core.storage.store import Store
 NAME = "batches/assessments-12ab.json"
 
 
-def test_a_batch_is_found_however_its_name_is_written(tmp_path):
+def test_a_batch_is_found_by_every_form_of_its_name(tmp_path):
     store = Store(str(tmp_path))
     store.write(NAME, "{}")
     for written in (f"{store.root}/{NAME}", NAME, "assessments-12ab.json", "assessments-12ab"):
@@ -20,7 +20,7 @@ def test_a_batch_is_found_however_its_name_is_written(tmp_path):
 
 
 @pytest.mark.parametrize(("written", "kind"), [("assessments-12ac", "assessments"), (NAME, "transcripts"), ("../secret", "assessments"), ("", "assessments")])
-def test_a_batch_that_is_not_there_is_named_with_what_to_give(tmp_path, written, kind):
+def test_the_error_for_a_missing_batch_says_what_to_name_instead(tmp_path, written, kind):
     store = Store(str(tmp_path))
     store.write(NAME, "{}")
     with pytest.raises(SettingsError, match=rf"no batch of {kind} '.*Give the path that") as refused:

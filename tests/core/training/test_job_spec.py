@@ -24,7 +24,7 @@ JOBS = st.lists(
 
 
 @given(JOBS, st.randoms())
-def test_all_who_look_keep_the_same_job_whatever_order_they_see(jobs, rng):
+def test_the_same_duplicate_job_is_kept_in_any_order(jobs, rng):
     shuffled = list(jobs)
     rng.shuffle(shuffled)
     assert first_alive(shuffled) == first_alive(jobs)
@@ -39,16 +39,16 @@ def test_a_job_that_has_ended_is_neither_kept_nor_cancelled(jobs):
 
 
 @pytest.mark.parametrize(("seconds", "usd"), [(0, 0.0), (1, 0.05), (60, 0.05), (61, 0.10), (3600, 3.0)])
-def test_each_minute_that_was_begun_is_paid(seconds, usd):
+def test_every_started_minute_is_charged(seconds, usd):
     job = JobStatus("a", "RUNNING", "", "x", started=NOON, finished=NOON + timedelta(seconds=seconds))
     assert job.usd(3.0) == pytest.approx(usd)
 
 
-def test_a_job_that_waits_for_its_machine_costs_nothing_and_one_that_runs_costs_until_now():
+def test_a_waiting_job_costs_nothing_and_a_running_one_its_time_so_far():
     assert JobStatus("a", "SCHEDULING", "", "x", created=NOON).usd(3.0) == 0
     assert JobStatus("a", "RUNNING", "", "x", started=NOON).usd(3.0, NOON + timedelta(minutes=30)) == pytest.approx(1.5)
 
 
-def test_arguments_as_a_command_line_has_them():
+def test_job_arguments_are_written_as_on_a_command_line():
     given: dict[str, Argument] = {"qlora": True, "public": False, "epochs": 3, "quantisations": ["q4_k_m", "q8_0"]}
     assert " ".join(words(given)) == "--qlora --epochs 3 --quantisations q4_k_m q8_0"

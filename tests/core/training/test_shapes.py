@@ -41,7 +41,7 @@ CONFIGS = {
 
 @pytest.mark.skipif(not find_spec("transformers"), reason="the training group is not installed; run `make setup`")
 @pytest.mark.parametrize("name", CONFIGS)
-def test_each_family_has_the_matrices_that_transformers_makes(name):
+def test_the_shape_of_each_family_matches_transformers(name):
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 

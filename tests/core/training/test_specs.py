@@ -34,20 +34,20 @@ def training(learn, length=16384):
 
 
 @pytest.mark.parametrize("learn", ["each_reply_once", "slices_folded"])
-def test_a_dataset_of_slices_alone_is_refused_where_conversations_are_learnt(tmp_path, learn):
+def test_training_on_conversations_refuses_a_dataset_with_only_slices(tmp_path, learn):
     with pytest.raises(DatasetError, match=rf"me/coach .* without complete conversations, which learn: {learn} needs\. Build it again"):
         check_learnable(stored(tmp_path), DATASET, training(learn))
     check_learnable(stored(tmp_path), DATASET, training("slices"))
 
 
-def test_slices_are_refused_where_only_corrected_replies_are_to_be_learnt(tmp_path):
+def test_training_on_corrected_replies_refuses_slices(tmp_path):
     store = stored(tmp_path, rounds={"0": 5, "2": 3})
     with pytest.raises(DatasetError, match="has 3 conversations of later rounds"):
         check_learnable(store, DATASET, training("slices"))
     check_learnable(store, DATASET, training("each_reply_once"))
 
 
-def test_a_training_is_estimated_by_what_it_reads(tmp_path):
+def test_a_training_is_estimated_from_the_rows_it_reads(tmp_path):
     store = stored(tmp_path, rounds={"0": 3})
     assert load_of(store, DATASET, training("slices")).tokens == 3600
     once = load_of(store, DATASET, training("each_reply_once"))
