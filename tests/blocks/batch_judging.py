@@ -1,4 +1,4 @@
-"""A judge behind a provider's block, and a few transcripts that it is to judge in batches."""
+"""A judge behind a provider's block with a few transcripts to judge in batches."""
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ WORDS = ("I slept badly again", "my sister called", "the exam is on Monday", "I 
 
 @dataclass
 class Court:
-    """Everything of one run; another one on the same store is what a later process has."""
+    """Everything of one run; a second instance on the same store acts as a later process."""
 
     store: Store
     provider: str
@@ -87,7 +87,7 @@ class Court:
         return await ask_in_batches(self.desk, self.plans)
 
     async def judge(self) -> list[Assessment]:
-        """Judge as the task does, one after the other."""
+        """Judge one transcript after the other, as the task does."""
         made = []
         for plan in self.plans:
             transcript = self.store.load(plan.transcript.path, Transcript)
@@ -97,10 +97,10 @@ class Court:
 
     @property
     def paid(self) -> list[dict[str, Any]]:
-        """What stands on the ledger."""
+        """The entries of the ledger."""
         return read_entries(self.store, self.name)
 
     @property
     def records(self) -> list[str]:
-        """The batches whose answers are not taken."""
+        """The batches whose answers have not been read."""
         return self.store.names(f"provider-batches/{PACK.name}", ".json")

@@ -23,7 +23,7 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 @dataclass(frozen=True)
 class Provider:
-    """How a provider is reached.
+    """How to reach a provider.
 
     Args:
         protocol: the stub's name for what it speaks.
@@ -74,7 +74,7 @@ async def failure(model: ChatModel, request: ChatRequest | None = None) -> Any:
 
 @pytest.fixture(autouse=True)
 def _nobodys_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys, addresses and proxies of the person who runs the tests are out of reach."""
+    """Hide keys, addresses and proxies of the person who runs the tests."""
     for name in list(os.environ):
         if name.startswith(SETTINGS) or name.lower() in PROXIES:
             monkeypatch.delenv(name)

@@ -1,4 +1,4 @@
-"""A model of random numbers in the form of a GGUF: what it says is nonsense, how it may say it is not."""
+"""A GGUF model with random weights: its answers are nonsense, but its vocabulary and schema handling are real."""
 
 import struct
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One process of a run that buys a job: `python -m tests.blocks.job_buyer HUB_URL ORDER BUDGET_IN_USD`; 3 says that it may not."""
+"""One process that submits a job: `python -m tests.blocks.job_buyer HUB_URL ORDER BUDGET_IN_USD`; exit code 3 means that the budget forbids it."""
 
 import asyncio
 import sys

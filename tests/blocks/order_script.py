@@ -1,4 +1,4 @@
-"""A job script with the form of the real ones, but quick: it makes a text, pushes it with its checksum, and tags the commit last."""
+"""A quick job script in the form of the real ones: it makes a text, pushes it with its checksum and tags the commit last."""
 
 import argparse
 import hashlib

@@ -1,4 +1,4 @@
-"""Blocks: what Prefect asks of every block, and what each one promises."""
+"""Blocks: Prefect's own requirements and those of each block."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ from tests.conftest import CHECKOUT
 
 @pytest.mark.parametrize("block", [Scripted, LlamaCpp, LocalHub, HfHub, HfJob, LocalJob, Anthropic, OpenAI, OpenAICompatible, Google, ClaudeCli])
 class TestStandards(BlockStandardTestSuite):
-    """Prefect's own suite, but for its look at a logo on the network: our blocks have none."""
+    """Prefect's own suite, except the check of a logo on the network: our blocks have none."""
 
     test_has_a_valid_image = None
 

@@ -1,4 +1,4 @@
-"""From the name of a model to the model: what is refused before anything is asked, and how clients are shared."""
+"""Model references become models: errors before any call, and shared clients."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Models through the `claude` program. The program is real, what it calls is the stub."""
+"""Models through the `claude` program: the program is real, its API is the stub."""
 
 import asyncio
 import os

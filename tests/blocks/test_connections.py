@@ -1,4 +1,4 @@
-"""Connections to a provider: used again, closed in time, and read as servers write."""
+"""Connections to a provider are reused, closed in time and tolerant of real servers."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The Hugging Face Hub, by its real client against a server that speaks its protocol: what is pushed, what is refused, and what is retried."""
+"""The Hugging Face Hub with the real client and a stub server: pushes, refusals and retries."""
 
 import huggingface_hub.constants
 import pytest

@@ -1,4 +1,4 @@
-"""Hugging Face Jobs, by the real client against a server that really runs what is submitted: one job for an order, believed only with its result."""
+"""Hugging Face Jobs with the real client and a server that runs the jobs: one job per order, verified by its result."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Every call of the Hub under every kind of bad answer: one sentence or success, nothing made twice, and nothing said done that is not."""
+"""Every call of the Hub under every kind of faulty answer: it succeeds once or fails with one clear error."""
 
 from contextlib import suppress
 
@@ -72,7 +72,7 @@ def push(hub, files=FILES, tag="run-1", silence=60.0):
 
 
 def check_published(hub, commit, files, tag):
-    """See that what was said to be published is there, under its tag, once."""
+    """Check that the published files exist once, under their tag."""
     api = HfApi(endpoint=hub.url, token="hf_write")
     assert api.repo_info("me/coach", repo_type="dataset", revision=tag).sha == commit.oid
     for name, data in files.items():
@@ -82,7 +82,7 @@ def check_published(hub, commit, files, tag):
 
 
 def met(calls) -> pytest.MarkDecorator:
-    """Pair each call with a fault of each kind: with another than the calls beside it."""
+    """Pair each call with one fault of each kind; neighbouring calls get different faults."""
     pairs = [(call, kind[number % len(kind)]) for number, call in enumerate(calls) for kind in KINDS]
     return pytest.mark.parametrize(("call", "fault"), [(calls[call], FAULTS[fault]) for call, fault in pairs], ids=[" under ".join(pair) for pair in pairs])
 

@@ -1,4 +1,4 @@
-"""The budget of a run's jobs: it holds over all processes of the run, whatever becomes of them, and counts what a job may yet cost."""
+"""The budget of a run's jobs holds across its processes and includes what running jobs may still cost."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A judge that is asked in batches: the same assessments at half the price, whatever becomes of a batch, of the connection or of the process."""
+"""Judging in batches gives the assessments of live calls at half the price, despite failures of batch, connection or process."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ ACCOUNTS = {"anthropic": "anthropic", "openai": "responses", "google": "google"}
 
 
 class KilledError(BaseException):
-    """Ends a process where nothing can catch it."""
+    """Ends a process; no handler of the product catches it."""
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +166,7 @@ async def test_truncated_results_are_read_again(store, stub, provider):
 
 
 def changing(court, monkeypatch, change):
-    """Have the lines of the results changed on their way."""
+    """Change the result lines on their way to the client."""
     ask = court.batches._ask
 
     async def asked(*request, **more):

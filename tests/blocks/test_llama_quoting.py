@@ -1,4 +1,4 @@
-"""A message that quotes a control token is text for llama.cpp, in this process and in its server."""
+"""A control token quoted in a message is plain text for llama.cpp, in this process and in its server."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""A llama-server of one's own: started once, answering side by side, and gone with whoever started it, however that one ends."""
+"""A private llama-server is started once, answers concurrently and ends with the process that started it."""
 
 import asyncio
 import contextlib
@@ -49,7 +49,7 @@ async def model(gguf):
 
 
 def servers(word):
-    """Processes that play a file; the tether's own command names it too."""
+    """Processes that serve a file, including the tether, whose command names it too."""
     found = []
     for process in psutil.process_iter(["cmdline", "status"]):
         words = process.info["cmdline"] or []
@@ -131,7 +131,7 @@ async def test_the_error_for_a_too_long_conversation_names_the_setting_to_raise(
 
 @needs_program
 async def test_a_damaged_file_is_reported_as_soon_as_the_server_has_ended(tmp_path):
-    """The reason is that it cannot load the file, and not that the time for its start, which has no end here, is up."""
+    """The reason is the file and not the start timeout, which is infinite here."""
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + b"\0" * 100)
     with pytest.raises(SettingsError, match=r"cannot load .*broken\.gguf: .*error loading model"):
@@ -233,7 +233,7 @@ DEADLY = ["SIGSEGV", "SIGILL", "SIGKILL", "SIGABRT"]
 
 
 class Mortal:
-    """A model whose server dies when it is asked to.
+    """A model whose server dies on request.
 
     Args:
         probe: Python that is run in place of the test of llama.cpp; each run leaves a line in `probes`.
@@ -250,7 +250,7 @@ class Mortal:
         self.model = LlamaServer(model_path=gguf, program=str(program)).get_client()
 
     async def ask(self, *texts):
-        """Ask all at once; return replies and errors."""
+        """Send all requests concurrently; return replies and errors."""
         return await asyncio.gather(*[self.model.complete(ask(text)) for text in texts], return_exceptions=True)
 
     def pids(self):

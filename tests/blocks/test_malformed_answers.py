@@ -1,4 +1,4 @@
-"""An answer of a provider is a stranger's: whatever it is, it costs that call, with a line on the bill, and the next call works."""
+"""A malformed answer of a provider fails only its call; it is in the ledger, and the next call works."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ def caller_of(model: Any, folder: Any) -> Caller:
 
 
 async def outcome_of(caller: Caller, **more: Any) -> Reply | ModelError:
-    """Return what a call came to: an answer that can be kept, or the one kind of error that costs an item."""
+    """Return the outcome of a call: a usable answer, or the kind of error that loses an item."""
     try:
         reply = await caller.complete(ask(**more))
     except ModelError as error:
@@ -50,7 +50,7 @@ async def outcome_of(caller: Caller, **more: Any) -> Reply | ModelError:
 
 
 async def each_costs_one(caller: Caller, stub: Any, folder: Any, faults: list[dict[str, Any]], one_by_one: bool = True) -> list[Reply | ModelError]:
-    """Make a call with each fault; check that each is on the bill, that none stops the run, and that the next call works.
+    """Make a call with each fault; check that each is in the ledger, that none stops the run, and that the next call works.
 
     Args:
         one_by_one: whether the stub is given each fault just before its call; otherwise all at once, which is faster, but each call may make one request only.

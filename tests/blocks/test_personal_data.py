@@ -1,4 +1,4 @@
-"""Presidio with our patterns finds what it is there for, asks no network, and says when it is not installed."""
+"""Presidio with our patterns finds personal data offline and reports a missing installation."""
 
 import sys
 

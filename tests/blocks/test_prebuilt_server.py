@@ -1,4 +1,4 @@
-"""The server of the prebuilt llama.cpp as a program: it takes llama-server's flags and ends as a program should."""
+"""The server of the prebuilt llama.cpp takes llama-server's flags and ends cleanly."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""What goes wrong at a provider becomes an error that says what to do, whether to try again, and when; and one request stays one request."""
+"""Each failure at a provider becomes an error with advice that says whether and when to retry, after a single request."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""What is asked of a provider: the request that arrives at the stub, beside what its own checks would refuse."""
+"""The requests that arrive at a provider, beyond what the stub itself would refuse."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Models of providers: what their answers become, how they count, whose key they use. The vendors' clients are real, the servers are the stub."""
+"""Providers' models: answers, token counts and keys. The vendors' clients are real, the servers are the stub."""
 
 import json
 

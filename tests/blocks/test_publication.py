@@ -1,4 +1,4 @@
-"""What is published, and where: private stays private, a moved repository is not written to, and a tag is where it is said to be."""
+"""Publication: private files stay private, a renamed repository is not written to, and each tag points at the pushed commit."""
 
 import huggingface_hub.constants
 import pytest

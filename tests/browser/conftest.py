@@ -1,4 +1,4 @@
-"""Chromium, and pages opened in it from disk that may load nothing and must report nothing."""
+"""Chromium with pages opened from disk that may load nothing and must report no errors."""
 
 import shutil
 from collections.abc import Callable, Iterator

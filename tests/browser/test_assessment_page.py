@@ -1,4 +1,4 @@
-"""The page of assessments in a real browser, opened from disk as a reviewer opens it."""
+"""The assessment page in a real browser, opened from disk as a reviewer opens it."""
 
 import re
 

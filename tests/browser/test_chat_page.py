@@ -1,4 +1,4 @@
-"""llama.cpp's page as `understudy chat --open` serves it: what is sent from it, and what whoever writes there sees."""
+"""llama.cpp's page as `understudy chat --open` serves it: what it sends and what it shows."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""The page of an evaluation in a browser: read without scripts, filtered with them, on a phone and in the dark."""
+"""The evaluation page in a browser: readable without scripts, filtered with them, on a phone and in dark mode."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The studio in a real browser: served, read on a desktop and a phone, light and dark, with the keyboard alone, and asked about accessibility."""
+"""The studio in a real browser: desktop and phone, light and dark, keyboard only, and accessible."""
 
 import socket
 import threading

@@ -1,4 +1,4 @@
-"""Labels by keyboard alone, in a real browser against a real studio."""
+"""Labelling with the keyboard alone, in a real browser and a real studio."""
 
 import time
 

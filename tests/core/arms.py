@@ -1,4 +1,4 @@
-"""Evaluations small enough to say in a line who scored what."""
+"""Evaluations in which one line states every score."""
 
 from core.evaluation.outcomes import Trial
 from core.packs.rubric import Criterion, CriterionHead, Rubric, RubricNumbers
@@ -8,7 +8,7 @@ PASS_AT = 0.8
 
 
 def rubric(gates=("G1", "G2"), **categories):
-    """A rubric with these gates, and of each category these criteria; the categories weigh the same."""
+    """A rubric with these gates and criteria per category; all categories have the same weight."""
     heads = [CriterionHead.model_construct(id=gate, name=gate, category=None, gate=True, na="allowed", from_exchange=1) for gate in gates]
     heads += [
         CriterionHead.model_construct(id=name, name=name, category=category, gate=False, na="allowed", from_exchange=1)
@@ -32,7 +32,7 @@ def scored(value, gates=(), checks=(), categories=None, outcome=None):
 
 
 def one(arm, persona, trial, value, gates=(), answers=None, categories=None):
-    """A conversation; its answers fail a criterion where they say NO."""
+    """A conversation with these answers; NO fails a criterion."""
     given = {gate: Answer.NO if gate in gates else Answer.YES for gate in ("G1", "G2")} | {name: Answer(said) for name, said in (answers or {}).items()}
     checks = [name for name, said in given.items() if said is Answer.NO and name not in gates]
     score = scored(value, gates, checks, categories)
@@ -40,7 +40,7 @@ def one(arm, persona, trial, value, gates=(), answers=None, categories=None):
 
 
 def evaluation(**arms):
-    """By arm, the scores: a list for each persona, or a number where it has one trial."""
+    """Scores by arm: a list for each persona, or a number for a single trial."""
     return [
         one(arm, 9000 + number, trial, value)
         for arm, personas in arms.items()

@@ -20,7 +20,7 @@ HOSTILE = """<script>alert(1)</script><img src=x onerror=alert(1)> | `a` </detai
 
 
 def facts_of(played, base="base", **more):
-    """All that is known of an evaluation; what is not given is made up."""
+    """The facts of an evaluation, with defaults for what is not passed."""
     rule = RULE.model_copy(update={"least_pass_rate": more.pop("floor", 0.0)})
     comparison = compare_arms(
         played,
@@ -62,7 +62,7 @@ def facts_of(played, base="base", **more):
 
 
 def battery_of(arms, lost="the model answered with nothing"):
-    """Two openings of a gate: each arm fails the one, and of the other the last arm's conversation is lost."""
+    """Two openings of a gate: each arm fails the first; of the second, the last arm's conversation is lost."""
     items = [
         BatteryItem(arm=arm, opening=name, gate="G1", clause="said_in_passing", attempt=0, answer=said)
         for arm in arms
@@ -89,7 +89,7 @@ def answer(name, text):
 
 
 def refusals(by_base, text="I cannot help with that."):
-    """Two requests, of which only the base declines one, and a look-alike whose verdict is missing."""
+    """Two requests, one of them declined only by the base, and a look-alike without a verdict."""
     made: list[Any] = [("pipe", "declined", "declined"), ("knife", "declined", "declined" if by_base else "helped"), ("film", "helped", None)]
     return [
         RefusalAnswer(name=name, kind="weapons", wanted=wanted, request=text, answer=text, found=found, lost=None if found else text)

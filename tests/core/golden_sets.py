@@ -1,4 +1,4 @@
-"""Golden conversations as short as a test can say them, and a judge's answers to them."""
+"""Short golden conversations and a judge's answers to them."""
 
 import json
 from typing import Any
@@ -20,7 +20,7 @@ def golden_file(
     user: str = "Message",
     **answers: str,
 ) -> dict[str, Any]:
-    """All is YES but what is said otherwise."""
+    """All answers are YES unless stated otherwise."""
     due = [criterion.id for criterion in applicable(pack.rubric, exchanges)]
     labels = {criterion: answers.get(criterion, "YES") for criterion in due}
     verdicts: dict[str, dict[str, Any]] = {criterion: {"answer": answer} for criterion, answer in labels.items()}
@@ -40,7 +40,7 @@ def golden(pack: Pack, name: str, **more: Any) -> Golden:
 
 
 def judged(pack: Pack, item: Golden, judge: str = "a/judge", **answers: str) -> Assessment:
-    """A judge that answers as the golden verdicts do, but for what is said otherwise."""
+    """A judge that gives the golden verdicts unless stated otherwise."""
     given = {name: Answer(answers.get(name, verdict.answer)) for name, verdict in item.file.verdicts.items()}
     verdicts = [Verdict(criterion=name, answer=answer, reasoning=f"{name} read.") for name, answer in given.items()]
     scored = score(pack.rubric, verdicts, len(item.file.exchanges))

@@ -1,4 +1,4 @@
-"""Text that strangers write, and how a reader would obey it if it were not escaped: as a terminal, a log, Markdown, HTML."""
+"""Hostile text, and what a terminal, a log, Markdown or HTML would do with it unescaped."""
 
 import re
 from html.parser import HTMLParser
@@ -39,7 +39,7 @@ LINK = re.compile(r"https?://|\bwww\.|[^\s@]@[^\s@]+\.", re.IGNORECASE)
 
 
 def active(markdown: str, ours: tuple[str, ...] = ()) -> list[str]:
-    """Return what of a text would be HTML, a link or a picture, but for addresses and comments that begin with one of ours."""
+    """Return the active HTML, links and pictures of a text, except addresses and comments that begin with one of ours."""
     found = []
     for block in (
         MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(markdown.removeprefix("---\n") if markdown.startswith("---\n") else markdown)
@@ -66,7 +66,7 @@ class _Page(HTMLParser):
 
 
 def tags(html: str) -> tuple[list[str], list[str]]:
-    """Return the elements of a page, and the attributes that run something or load something."""
+    """Return the elements of a page and the attributes that run or load something."""
     page = _Page()
     page.feed(html)
     return page.tags, page.wrong

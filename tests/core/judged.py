@@ -1,4 +1,4 @@
-"""Batches of assessed transcripts, small enough to say in a line what was answered."""
+"""Batches of assessed transcripts in which one line states the answers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ def conversation(name: str, exchanges: int = 5, user: str = "I slept badly.", as
 
 
 def assessment(transcript: Transcript, judge: str, answers: Answers, cited: Mapping[str, list[int]] | None = None, **more: Any) -> Assessment:
-    """All criteria are YES but those named."""
+    """All criteria are YES except those named."""
     verdicts = [
         Verdict(criterion=item.id, answer=Answer(answers.get(item.id, "YES")), reasoning=f"{judge} on {item.id}.", cited=(cited or {}).get(item.id, []))
         for item in applicable(PACK.rubric, len(transcript.exchanges))

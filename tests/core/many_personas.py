@@ -1,4 +1,4 @@
-"""A large batch of a pack's personas, drawn once for all tests of a process."""
+"""A large batch of a pack's personas, drawn once per process."""
 
 from functools import cache
 

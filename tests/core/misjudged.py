@@ -1,4 +1,4 @@
-"""Evaluations by a judge whose errors are known, in each arm."""
+"""Evaluations by a judge with known errors in each arm."""
 
 import numpy as np
 from scipy.special import expit, logit

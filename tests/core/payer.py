@@ -1,4 +1,4 @@
-"""One process of a run that pays: `python -m tests.core.payer URL FOLDER BUDGET_IN_USD CALLS TIMEOUT_SECONDS`."""
+"""One paying process of a run: `python -m tests.core.payer URL FOLDER BUDGET_IN_USD CALLS TIMEOUT_SECONDS`."""
 
 import asyncio
 import sys
@@ -21,7 +21,7 @@ RUN = "run"
 
 
 class Client:
-    """A provider's client without an SDK, which would take longer to start than a process here lives."""
+    """A provider's client without an SDK, whose import would take longer than the process runs."""
 
     reference, caveat = "openai-compatible/x", None
 
@@ -39,7 +39,7 @@ class Client:
 
 
 async def pay(url: str, folder: str, usd: float, count: int, seconds: float) -> int:
-    """Ask until the budget is spent; 3 says that it is."""
+    """Call until the budget is spent; return 3 if it is."""
     calls = CALLS.model_copy(update={"timeout_seconds": seconds, "attempts": 1000, "first_backoff_seconds": 0.01, "longest_backoff_seconds": 0.01})
     model = Client(url)
     limiter = Limiter(model.reference, ModelSettings(concurrency=6), calls)

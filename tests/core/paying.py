@@ -1,4 +1,4 @@
-"""Many processes of one run against a provider that bills by its own count: killed, cut off, lied to."""
+"""Many processes of one run, some killed or cut off, against a provider that may report wrong usage."""
 
 import json
 import os
@@ -32,7 +32,7 @@ LIES: dict[str, Any] = {
 
 @dataclass
 class Round:
-    """What is done to a run.
+    """What happens to a run.
 
     Args:
         at_once: processes; kills: how many of them are killed, one after the other, and replaced.
@@ -82,12 +82,12 @@ def play(given: Round, stub: Stub, folder: Path, usd: float, seed: int, count: i
 
 
 def calls_of(stub: Stub) -> int:
-    """Return how many calls came."""
+    """Return the number of calls."""
     return stub.stats().get("chat", {}).get("calls", 0)
 
 
 def charged(folder: Path) -> float:
-    """Return what all lines of the ledger come to."""
+    """Return the total of all ledger lines."""
     lines = [json.loads(line) for path in folder.glob(f"ledger/{RUN}/*.jsonl") for line in path.read_text(encoding="utf-8").splitlines()]
     last = {line["call"]: line for line in lines}
     return sum((line["most"]["usd"] if "most" in line else line.get("usd")) or 0.0 for line in last.values())

@@ -1,4 +1,4 @@
-"""Virtual time, and a provider that lives in it: minutes of traffic in milliseconds."""
+"""Virtual time and a simulated provider: minutes of traffic in milliseconds."""
 
 import asyncio
 import itertools
@@ -29,7 +29,7 @@ CALLS = Calls(
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Where everybody sleeps, the clock is put forward to the next alarm."""
+    """An event loop that advances its clock to the next timer when all tasks sleep."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ def clock() -> float:
 
 
 class Provider:
-    """A provider with buckets for requests and uncached input tokens, a number of calls at once, and times at which it is down."""
+    """A provider with buckets for requests and uncached input tokens, a concurrency limit, and outages."""
 
     reference, caveat = "anthropic/simulated", None
 
@@ -112,7 +112,7 @@ def user_said(message: str = "hello") -> str:
 
 
 async def many(model: Caller, count: int, at_once: int = 200, characters: int = 400) -> list[Any]:
-    """Ask many things side by side; an answer or an exception for each."""
+    """Make many calls concurrently; return an answer or an exception for each."""
     slots = asyncio.Semaphore(at_once)
 
     async def one(number: int) -> Reply:
@@ -123,7 +123,7 @@ async def many(model: Caller, count: int, at_once: int = 200, characters: int = 
 
 
 async def served(limiter: Limiter, provider: Any, request: ChatRequest) -> None:
-    """Send a request until it is accepted, without a bill."""
+    """Send a request until it is accepted, without a ledger."""
     while True:
         call = await limiter.admit(request)
         try:
@@ -138,7 +138,7 @@ async def served(limiter: Limiter, provider: Any, request: ChatRequest) -> None:
 
 
 async def keep_busy(limiter: Limiter, provider: Any, workers: int, seconds: float) -> None:
-    """Send requests side by side for a while: a queue that never empties."""
+    """Send requests concurrently from a queue that never empties."""
 
     async def worker(first: int) -> None:
         for number in itertools.count(first, workers):

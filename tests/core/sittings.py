@@ -1,4 +1,4 @@
-"""A judge with a transcript before it, as short as a test can say it."""
+"""A judge with a transcript, in the shortest form for a test."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is beyond all use is refused at the edge by itself, and what is left out is said."""
+"""Oversized or unusable items are left out alone and reported."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Whatever strangers write is shown as text: on a terminal, in a log, in Markdown, in metadata, in a spreadsheet."""
+"""Foreign text is shown as text on a terminal, in logs, Markdown, metadata and spreadsheets."""
 
 import logging
 

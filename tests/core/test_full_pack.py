@@ -1,4 +1,4 @@
-"""The therapeutic-coaching pack has all that its domain asks for, and its parts fit together."""
+"""The therapeutic-coaching pack is complete and consistent."""
 
 import re
 from functools import cache
@@ -209,7 +209,7 @@ def test_topic_words_include_british_and_american_forms(one, other):
 
 @pytest.mark.parametrize("domain", ["therapeutic-coaching", "coding-mentor"])
 def test_phrases_of_an_episode_are_complete_sentences(domain):
-    """A comma in a list of YAML divides a sentence."""
+    """An unquoted comma in a YAML list splits a sentence."""
     phrases = load_pack(domain).phrases
     assert phrases is not None
     for name, script in phrases.user.episodes.items():

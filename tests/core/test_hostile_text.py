@@ -1,4 +1,4 @@
-"""Every report and page with a stranger's text in each place that a stranger reaches: it is shown, and nothing of it is obeyed."""
+"""Every report and page shows foreign text literally, in each place that it can reach."""
 
 import csv
 from dataclasses import replace
@@ -90,7 +90,7 @@ def night(text: str) -> str:
 
 
 def worked(text: str) -> dict[str, Any]:
-    """Return what the reports of a pilot, of a repair and of a drafted pack are given."""
+    """Return the inputs of the reports of a pilot, a repair and a drafted pack."""
     pack = replace(PACK, name="pack")
     criterion = next(iter(pack.rubric.criteria))
     this = Round(number=1, pack_hash="p", model=text, conversations=1, passed=0, failed=1, incomplete=0, gates_failed=1, criteria={text: 0.5})
@@ -117,7 +117,7 @@ def optimised(text: str) -> str:
 
 
 def reviewed(text: str) -> Any:
-    """Return what a person's labels say of a judge who wrote the text wherever it can."""
+    """Return the review of a judge that wrote the text wherever it can."""
     return compare_labels(Labels({text: {"CQ1": Answer("YES")}}, {text: text}, []), [judged(text)], PACK.rubric, 10, 5)
 
 

@@ -1,4 +1,4 @@
-"""Whatever is in a file that a person or a model wrote, reading it ends in the value or in one sentence, and soon."""
+"""Reading any malformed file ends soon, with the value or one error."""
 
 import pytest
 

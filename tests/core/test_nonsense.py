@@ -1,4 +1,4 @@
-"""Nonsense in settings, packs, training settings and personas is refused where it is read, and not when it has cost something."""
+"""Invalid settings, packs, training settings and personas are refused when they are read."""
 
 import copy
 import importlib.util

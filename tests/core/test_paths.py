@@ -1,4 +1,4 @@
-"""Where files are looked for: what is shipped lies beside the code, what is a person's in the project folder, and what they type is where they are."""
+"""Where files are searched: shipped files beside the code, own files in the project, typed paths in the working directory."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ from tests.conftest import CHECKOUT
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A project folder with settings of its own and nothing else; the test is in it."""
+    """A project folder with only its settings; it is the working directory."""
     monkeypatch.delenv(TRUST_VARIABLE)
     folder = tmp_path / "project"
     (folder / "config/training").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A budget is kept by real processes, whatever happens to them, and whatever the provider says of its own bill."""
+"""Real processes keep a budget despite kills and wrong usage reports of the provider."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The recorded conversations that ship are such as the product would take into a dataset: unlike each other, without faults, each with its persona."""
+"""The shipped recorded conversations meet the requirements of a dataset."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""No secret of ours, in whatever form a stranger repeats it, and nothing that looks like one, is in what is kept or shown."""
+"""No secret, in any encoding, and nothing that looks like one is stored or shown."""
 
 import base64
 import html
@@ -37,7 +37,7 @@ KEYS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=16, 
 
 
 def holds(text: str, key: str) -> bool:
-    """Say whether half of a key can be read off a text."""
+    """Say whether a text contains half of a key."""
     cores = [base64.b64encode(b"\0" * shift + key.encode()).decode()[4:-4] for shift in range(3)]
     return any(part in text for part in (key[: len(key) // 2 + 1], key[-(len(key) // 2) - 1 :], key.encode().hex(), *(core for core in cores if len(core) > 8)))
 
@@ -136,7 +136,7 @@ def test_a_stored_error_contains_no_secret(monkeypatch):
 
 
 class SdkError(OSError):
-    """An error that carries what was sent, as those of SDKs do."""
+    """An error that contains the request, as those of SDKs do."""
 
     def __init__(self, message, request=None):
         super().__init__(message)

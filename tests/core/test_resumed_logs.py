@@ -1,4 +1,4 @@
-"""What a run resumes from is read whole or not at all: every text comes back, and nothing that another hand wrote becomes a part of a conversation."""
+"""A run resumes from valid log entries only: every text is read back, and foreign entries are ignored."""
 
 import json
 
@@ -65,7 +65,7 @@ def test_every_answer_of_a_judgement_log_is_read_back(stores, words):
 @pytest.mark.slow
 @given(st.data())
 def test_a_truncated_log_continues_after_its_last_complete_message(stores, data):
-    """Within a character too; nothing is set aside, because a kill is no damage."""
+    """The cut may split a character. No file is set aside, because a kill is not damage."""
     store = next(stores)
     conversation(store, 4, words=lambda number: f"ä\u2028日{number}")
     whole = store.read_bytes("turns/00005-abc.jsonl")

@@ -1,4 +1,4 @@
-"""The data root on an object store, on a server that speaks S3."""
+"""The data root on a server that speaks S3."""
 
 import json
 
@@ -24,7 +24,7 @@ def test_a_written_object_can_be_read_found_listed_and_removed(bucket):
 
 
 def test_the_file_of_another_process_is_visible_at_once(bucket):
-    """Listings and reads are not those of a cache that knows only its own writes."""
+    """Listings and reads bypass caches that know only their own writes."""
     import boto3
 
     mine, other = Store(bucket), boto3.client("s3")

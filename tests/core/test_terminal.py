@@ -1,4 +1,4 @@
-"""A terminal obeys nothing that a stranger wrote, and takes none of it for a line of ours: lines, errors, logs, tracebacks, tables."""
+"""Foreign text cannot control a terminal or imitate our lines, errors, logs, tracebacks and tables."""
 
 import logging
 import sys

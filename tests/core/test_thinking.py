@@ -1,4 +1,4 @@
-"""What a model thinks is no part of its reply, whoever runs the model."""
+"""A model's thinking is not part of its reply."""
 
 import pytest
 from hypothesis import given

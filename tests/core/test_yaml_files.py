@@ -1,4 +1,4 @@
-"""A YAML file is what a person sees in it, or is refused in one sentence: nothing in it makes the reader slow, large or wrong."""
+"""A YAML file means what a person reads in it, or is refused with one error."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The studio over a data root, asked as a browser asks it."""
+"""The studio over a data root, with a client in place of a browser."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A judged batch in a data root, and a sample of it to be labelled."""
+"""A judged batch in a data root and a sample of it for labelling."""
 
 from core.judging.scoring import applicable
 from core.records import AssessmentBatch, AssessmentRef, TranscriptRef
@@ -10,7 +10,7 @@ DUE = [one.id for one in applicable(PACK.rubric, 5)]
 
 
 def sampled(store: Store, size: int = 4, judged: int = 6) -> str:
-    """Keep a batch in which the judge fails CP2 everywhere and says so in words; return the name of a sample."""
+    """Store a batch in which the judge fails CP2 everywhere with a reason; return the name of a sample."""
     refs = []
     for number in range(judged):
         item = single(conversation(f"t-{number}", 5, user="It rains <script>alert(1)</script>"), {"CP2": "NO"})

@@ -1,4 +1,4 @@
-"""A data root with judged conversations, as runs leave it."""
+"""A data root with judged conversations as runs store them."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""A page as a browser understands it: elements, attributes, links, words."""
+"""Parses a page into elements, attributes, links and words."""
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -8,7 +8,7 @@ VOID = {"meta", "link", "input", "br", "hr", "img", "rect"}
 
 @dataclass
 class Read(HTMLParser):
-    """What stands in a page."""
+    """The content of a page."""
 
     elements: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     text: str = ""

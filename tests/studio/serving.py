@@ -1,4 +1,4 @@
-"""A studio on a port of this machine, for a browser."""
+"""Serves a studio on a local port for a browser."""
 
 import threading
 import time

@@ -14,7 +14,7 @@ from tests.conftest import CHECKOUT
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "192.0.2.7", "", "[::1", "127.0.0.1:x"])
 def test_a_request_with_another_host_name_is_refused(client, host):
-    """A page elsewhere can have its own name point to this machine."""
+    """Another site can let its own name point to this machine."""
     assert client.get("/", headers={"Host": host}).status_code == 421
 
 

@@ -1,4 +1,4 @@
-"""A batch as a person looks through it."""
+"""The page of a batch: filters, figures, exports and comparisons."""
 
 import csv
 import io

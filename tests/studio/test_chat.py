@@ -1,4 +1,4 @@
-"""A person talks to several models at once: answers are streamed and kept, thumbs and notes too, and a chat can be judged and used."""
+"""Chats with several models: replies, marks, judgements and reuse."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""A conversation as a person reads it."""
+"""The page of a conversation."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""An evaluation in the studio: the verdict with its counts, conversations side by side, and preferences of people who do not know the arms."""
+"""Evaluations in the studio: the decision with its counts, and blind preferences of people."""
 
 import re
 from collections import Counter

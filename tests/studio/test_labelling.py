@@ -1,4 +1,4 @@
-"""People label in the studio: blind, at once, in any order, and what they said is never lost."""
+"""Labelling in the studio is blind and concurrent, and loses no label."""
 
 import json
 import os

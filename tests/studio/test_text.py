@@ -1,4 +1,4 @@
-"""Strangers' words on a page: shown, and obeyed in nothing."""
+"""Foreign text on a page is shown and never executed."""
 
 import pytest
 from hypothesis import given
@@ -99,5 +99,5 @@ def test_quotations_are_extracted_from_a_reason():
 
 @pytest.mark.parametrize("text", ["[" * 20_000, "*" * 20_000, "`" * 19_999 + "a", "<" * 20_000, "> " * 10_000, "a" * 100_000, "![" * 10_000, "|" * 20_000])
 def test_long_and_deeply_nested_text_is_shown_completely(text):
-    """A parser that such a text keeps busy would hang this test."""
+    """A parser with quadratic time would hang here."""
     assert read(str(rendered(text))).elements

@@ -1,4 +1,4 @@
-"""Speaks as llama-server does; what it says depends on the last message. Every request is kept in the file that REQUESTS names."""
+"""A scripted llama-server: its reply depends on the last message, and every request is written to the file named by REQUESTS."""
 
 import json
 import os

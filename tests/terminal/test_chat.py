@@ -1,4 +1,4 @@
-"""`understudy chat`: a conversation with real models in the terminal, through a pipe and in the browser, as a user meets it."""
+"""`understudy chat` with real models in the terminal, through a pipe and in the browser."""
 
 import gzip
 import json
@@ -34,7 +34,7 @@ def gguf(tmp_path_factory):
 
 
 class Chat:
-    """The command with a data root of its own, and with a server that says what the test wants to hear."""
+    """The command with its own data root and a scripted server."""
 
     def __init__(self, folder):
         self.data, self.requests = folder / "data", folder / "requests.jsonl"
@@ -52,7 +52,7 @@ class Chat:
         return [json.loads(line) for line in self.requests.read_text().splitlines()]
 
     def export(self, gguf):
-        """Leave behind what an export of the domain does."""
+        """Write the files of an export of the domain."""
         for arm in ("base", "understudy"):
             folder = self.data / "models/gguf" / f"{arm}-1"
             folder.mkdir(parents=True)
@@ -83,7 +83,7 @@ def real(chat):
 
 @pytest.fixture
 def here(data_root, capsys):
-    """The command in this process, which is quicker; what it does with signals is undone."""
+    """The command in this process, which is faster; its signal handlers are restored."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def run(*words):
@@ -126,7 +126,7 @@ def test_base_and_understudy_of_the_latest_export_answer_with_the_trained_prompt
 
 
 def test_a_models_text_cannot_control_the_terminal_and_its_thinking_is_neither_shown_nor_remembered(chat, gguf):
-    """A file without an export is given the prompt of the pack, and who writes to the coach reads first that it is no therapist and where to turn."""
+    """A file without an export gets the pack's prompt, and the notice is shown first."""
     done = chat.run("--model", str(gguf), said="hostile\nthink\nand?\n")
     assert chat.asked()[0]["messages"][0]["content"] == load_pack(PACK).system()
     before = done.stderr.partition("you> ")[0]
@@ -244,7 +244,7 @@ class Terminal:
         os.write(self.master, text.encode())
 
     def wait_for(self, text):
-        """Read until a text comes, and forget what came before."""
+        """Read until a text appears and drop the output before it."""
         until = time.monotonic() + 60
         while text not in self.seen:
             ready, _, _ = select.select([self.master], [], [], max(0.0, until - time.monotonic()))
@@ -264,7 +264,7 @@ class Terminal:
 
 @pytest.fixture
 def in_terminal(chat, request):
-    """Start the command in a terminal; it does not outlive the test."""
+    """Start the command in a terminal and end it with the test."""
 
     def start(*words):
         terminal = Terminal(chat, *words)

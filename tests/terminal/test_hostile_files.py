@@ -1,4 +1,4 @@
-"""Commands over folders of strangers: names of files, keys, ids and texts come out as text, in lines that cannot be taken for the command's own."""
+"""Commands show hostile file names, keys, ids and texts as text that cannot pass for the command's own lines."""
 
 import json
 import re
@@ -20,7 +20,7 @@ def file_name(text: str) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Conversations, broken files, a checkpoint and recorded assessments, each with hostile names, keys and words."""
+    """Conversations, broken files, a checkpoint and recorded assessments with hostile names, keys and texts."""
     monkeypatch.setenv("UNDERSTUDY_DATA", str(tmp_path / "data"))
     talks, lines, recorded = tmp_path / "talks", tmp_path / "checkpoints", tmp_path / "recorded"
     for place in (talks, lines, recorded):

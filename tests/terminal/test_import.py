@@ -1,4 +1,4 @@
-"""`understudy import`: what people have becomes the product's own transcripts, and a table says what was read."""
+"""`understudy import` turns foreign conversations into transcripts and reports what it read."""
 
 import json
 import os

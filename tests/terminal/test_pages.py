@@ -1,4 +1,4 @@
-"""The pages of the docs that the settings write are those of today's settings, and the shipped numbers agree."""
+"""The generated pages of the docs match the current settings, and the shipped numbers agree."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What a person sees of a long command: a line that moves on a terminal, lines now and then elsewhere, and what strangers wrote as text."""
+"""The progress of a long command: one line on a terminal, log lines elsewhere, foreign text escaped."""
 
 import logging
 import sys

@@ -1,4 +1,4 @@
-"""Designing a pack: drafts that do not load are asked for again with the reason, what is there is kept, and findings are decided one by one."""
+"""Designing a pack: invalid drafts are requested again with the reason, finished files are kept, and each finding is decided."""
 
 import json
 import re
@@ -26,7 +26,7 @@ BRIEF = "Home cooks write to a tutor about dishes that went wrong. " * 12
 
 
 class Scribe:
-    """A designer that writes what the scripted one does, but for what it is set to spoil."""
+    """The scripted designer, with spoilt answers for some files."""
 
     reference, caveat = "scribe/one", None
 

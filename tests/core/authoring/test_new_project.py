@@ -1,4 +1,4 @@
-"""`understudy init` writes a folder in which every command works, whole or not at all."""
+"""`understudy init` creates a complete project folder or nothing."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The review of a pack: the shipped ones lack nothing, and each thing that is taken away is named with its file."""
+"""The pack check: shipped packs are complete, and each missing part is reported with its file."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What a pilot's figures say, and what they cannot say with so few conversations."""
+"""Conclusions from a pilot's figures and the limits of few conversations."""
 
 import pytest
 

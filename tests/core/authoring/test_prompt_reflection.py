@@ -1,4 +1,4 @@
-"""What the writer of a prompt is shown of failed conversations, and which prompts are refused."""
+"""Requests for a better prompt from failed conversations, and the prompts that are refused."""
 
 import json
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""The search for a better prompt: what it may spend, whom it plays with, what it chooses, and that it takes the same steps again."""
+"""The search for a better prompt: its budget, its personas, its choice and its continuation."""
 
 from collections import Counter
 
@@ -13,7 +13,7 @@ SCORES = st.lists(st.one_of(st.none(), st.sampled_from([0.0, 0.25, 0.5, 1.0])), 
 
 
 class Stage:
-    """Conversations whose outcome follows from the prompt: each rule is worth something, and some rules do harm."""
+    """Conversations whose outcome depends on the prompt: each rule has a value, which may be negative."""
 
     def __init__(self, worth=None, harm=(), lost=()):
         self.worth, self.harm, self.lost = worth or {}, harm, lost

@@ -1,4 +1,4 @@
-"""What many transcripts have in common is found and said in plain words; what is in order is not complained of."""
+"""The audit reports in plain words what many transcripts have in common, and nothing within the usual range."""
 
 import random
 import weakref
@@ -32,7 +32,7 @@ def text(seed, count=20):
 
 
 def transcript(number, answers=None, users=None, persona=None, exchanges=4):
-    """All that is not given is drawn from a vocabulary, so that no phrase comes up twice by chance."""
+    """Build a transcript; texts are drawn from a vocabulary, so that no phrase occurs twice by chance."""
     said = [(text(f"user {number} {n}"), text(f"assistant {number} {n}")) for n in range(exchanges)]
     for n, answer in enumerate(answers or ()):
         said[n] = (said[n][0], answer)

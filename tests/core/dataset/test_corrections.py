@@ -1,4 +1,4 @@
-"""Corrections: which replies are corrected, what the prefix is, which corrections are learnt, and that those of one conversation stay on one side."""
+"""Corrections: the choice of replies, their context, the ones that are learnt, and the split by conversation."""
 
 import pytest
 from hypothesis import given

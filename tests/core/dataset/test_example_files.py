@@ -1,4 +1,4 @@
-"""Training examples on disk: split by transcript, the same bytes for the same input, and nothing where something is missing."""
+"""Training examples on disk are split by transcript, reproducible and complete."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What is trained on: the first verdict on each id, only what passed, and never what the evaluation will ask about."""
+"""Gathering uses the first verdict per id, only passing transcripts, and none with an evaluation persona."""
 
 from typing import Any
 

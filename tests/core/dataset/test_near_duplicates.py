@@ -1,4 +1,4 @@
-"""Re-runs and beginnings of other transcripts are left out; what only has a topic, an opening or a few short words in common stays."""
+"""Reruns and prefixes of other transcripts are left out; a shared topic, opening or short phrase is not enough."""
 
 import os
 import pickle

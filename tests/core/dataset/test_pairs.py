@@ -1,4 +1,4 @@
-"""Pairs: no reply that a judge did not pass is chosen, both replies follow the same messages, and a conversation is on one side of the split."""
+"""Preference pairs: the chosen reply has passed, both replies share their context, and a conversation is in one split."""
 
 import pyarrow.parquet
 import pytest

@@ -1,4 +1,4 @@
-"""Repair: what may be mended, that the users' words stay, that what does not follow any more is cut off, and that nothing is mended in silence."""
+"""Repair: its conditions, unchanged user messages, cuts where the conversation no longer follows, and a record of every change."""
 
 import json
 
@@ -26,7 +26,7 @@ NUMBERS = load_settings().repair.model_copy(update={"max_score_gap": 0.4, "max_r
 
 
 class Editor:
-    """A repairer that writes what it is given and says what follows."""
+    """A repairer with given answers that says whether the next message follows."""
 
     reference, caveat = "editor/one", None
 

@@ -1,4 +1,4 @@
-"""Slices: the same for the same id, prefixes that end with an answer, and never over the limit."""
+"""Slices are reproducible, end with an answer and stay within the token limit."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Arms are a model under a prompt: written in one line, distinguished by both, and each played under what a user could deploy."""
+"""An arm is a model under a prompt: its notation, its identity and its deployment conditions."""
 
 import pytest
 from hypothesis import given
@@ -132,7 +132,7 @@ def test_the_error_for_an_unusable_prompt_file_names_it(tmp_path, text, said):
 
 
 def test_arms_are_played_without_notes_and_guards_and_the_teacher_with_them(tmp_path):
-    """Nobody sends notes to a model in use, and nobody asks it again for a faulty answer."""
+    """A deployed model receives no notes and is not asked again after a faulty answer."""
     run = run_with(tmp_path)
     found = plans(run, arms_of(run, {**MODELS, "teacher": "teacher under assistant", "api": f"{SETTINGS.roles.assistant} under assistant"}))
     casts = {arm: found[arm, 9000, 0].cast(Mortal("u"), Mortal("a")) for arm in ("base", "prompted base", "api", "teacher")}

@@ -1,4 +1,4 @@
-"""Evaluations on the same personas are counted: the first can ship, a later one once it was confirmed on fresh ones, and a repeated one is the same attempt."""
+"""Repeated evaluations on the same personas: only the first can ship, and later ones need a confirmation on fresh personas."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Conversations that are missing: counted, flagged where they could mislead, and what they could change."""
+"""Missing conversations are counted, tested for imbalance and bounded in their effect."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The safety battery's figures: exposure, pairs, bounds that hold, and the openings that a margin needs."""
+"""The safety battery: exposure, paired figures, valid bounds, and the number of openings for a margin."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ ANSWERS = {"Y": Answer.YES, "N": Answer.NO, "-": Answer.NA, "?": None}
 
 
 def items(arm, *openings, gate="G1"):
-    """An arm's conversations: of each opening a letter for each try."""
+    """An arm's conversations: for each opening, a letter for each try."""
     return [
         BatteryItem(
             arm=arm,

@@ -1,4 +1,4 @@
-"""An understudy has to be better than the base under every other prompt: a training that a prompt does as well as is not worth its cost."""
+"""An understudy must beat the base under every other prompt."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Faults by exchange number: counted where judges place them, over the conversations that went so far."""
+"""Failures by exchange number, among the conversations that reached it."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Arms against the base: what an honest statistician would say, from the first figure to the decision."""
+"""Comparison of arms with the base, from the first figure to the decision."""
 
 import json
 
@@ -222,7 +222,7 @@ def test_a_base_that_scores_nothing_has_no_relative_gain():
 
 @pytest.mark.parametrize("base", [0.0, 0.001, 0.05, 0.2])
 def test_the_required_gain_over_a_low_base_has_a_minimum(base):
-    """Below 0.3 a base counts as 0.3 when 10 % of it are asked for, so that the points asked for have no gap at 0."""
+    """For the required gain, a base below 0.3 counts as 0.3."""
     little, enough = (against(evaluation(base=[base] * 8, arm=[base + gain - 0.001, base + gain + 0.001] * 4)) for gain in (0.025, 0.03))
     assert little.decided.decision == "iterate"
     assert not holding(little)["at"]
@@ -240,7 +240,7 @@ def test_identical_differences_have_an_interval_and_ship_with_enough_personas():
 
 
 def test_losing_its_worst_conversations_does_not_help_an_arm_to_ship():
-    """Its five worst of 90 are missing: what is left seems 10 % better, and would not be had these gone as its worst 5 % do."""
+    """Its five worst of 90 conversations are missing. The rest seems 10 % better, but not if the missing ones score like its worst 5 %."""
     arm = [[0.765 + shift for shift in (-0.2 + persona / 150, 0.0, 0.2 - persona / 150)] for persona in range(30)]
     played = evaluation(base=[[0.7, 0.7, 0.7]] * 30, arm=arm)
     worst = sorted((item for item in played if item.arm == "arm"), key=lambda item: item.score.score)[:5]

@@ -1,4 +1,4 @@
-"""A decision in words: the floor that no base lowers, pass counts, what to do next, and scripted company that never ships without saying so."""
+"""Decisions in words: the pass rate floor, pass counts, next steps, and the warning of scripted models."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""Forgetting: what a model does less often than the base enters the decision, and only what both did is compared."""
+"""Forgetting: losses against the base enter the decision, compared on items that both models answered."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def refusals(wanted, found):
 
 
 def compared(base, arm):
-    """Compare by (declined, helped, right): how many of all items each model does."""
+    """Compare two models by their numbers of items (declined, helped, right)."""
 
     def of(declined, helped, right):
         done = [

@@ -1,4 +1,4 @@
-"""Personas that a person brings: seeds, whole personas, and what is wrong with others."""
+"""A list of personas from a file: seeds, complete personas, and errors."""
 
 import json
 

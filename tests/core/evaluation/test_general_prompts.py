@@ -1,4 +1,4 @@
-"""General prompts: right answers are known as right in the forms in which models give them, and wrong ones, echoes and hedges as wrong."""
+"""General prompts accept right answers in their usual forms and reject wrong ones, echoes and hedges."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""What a judge's errors do to a difference: what is corrected for, and what would undo it."""
+"""The effect of a judge's errors on a difference: the correction, and the leniency that would undo a gain."""
 
 import numpy as np
 import pytest

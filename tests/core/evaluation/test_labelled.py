@@ -1,4 +1,4 @@
-"""A person labels conversations of an evaluation without knowing the arms; what that says of the judge and of the decision."""
+"""A person's blind labels of an evaluation: their effect on the judge's figures and on the decision."""
 
 import csv
 from io import StringIO
@@ -33,7 +33,7 @@ CHECKS = [name for name, criterion in PACK.rubric.criteria.items() if not criter
 
 
 def kept(tmp_path, answers, personas=8, trials=2):
-    """Keep an evaluation of which `answers` gives the judge's NO by arm, persona and trial."""
+    """Store an evaluation; `answers` gives the judge's NO by arm, persona and trial."""
     store, played, files = Store(str(tmp_path)), [], []
     for arm in ("base", "understudy"):
         for persona in range(9000, 9000 + personas):
@@ -52,13 +52,13 @@ def kept(tmp_path, answers, personas=8, trials=2):
 
 
 def half_failed(arm, persona, trial):
-    """The base fails a few criteria, others with each persona; the understudy one."""
+    """The base fails a few criteria, which differ by persona; the understudy fails one."""
     start = persona % 5 + trial
     return CHECKS[start : start + (5 if arm == "base" else 1)]
 
 
 def labels_of(coded, failed):
-    """A person who fails what `failed` says, and passes the rest."""
+    """Labels of a person who fails the criteria in `failed` and passes the rest."""
     answers = {}
     for code, one in coded.items():
         no = failed(one.played.arm, one.played.persona, one.played.trial)

@@ -1,4 +1,4 @@
-"""A judge that chose or wrote the training data, or is kin to who did, is named beside the headline."""
+"""A judge that chose or wrote the training data, or is of the family that did, is named beside the headline."""
 
 import pytest
 

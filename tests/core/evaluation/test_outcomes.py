@@ -1,4 +1,4 @@
-"""Which conversations are compared, and what each counts."""
+"""Which conversations are compared, and the value of each."""
 
 import pytest
 from hypothesis import given

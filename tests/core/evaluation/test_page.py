@@ -1,4 +1,4 @@
-"""The page of an evaluation: all of it is in the file, what came from outside is text, and its pictures say in words what they show."""
+"""The evaluation page is self-contained, escapes foreign text and describes its pictures in words."""
 
 import html
 import re
@@ -17,7 +17,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def distribution_heights(values):
-    """How high the base's scores stand in the picture of all scores, from its bottom up."""
+    """The heights of the base's scores in the picture of all scores."""
     picture = ElementTree.fromstring(plots.distributions(facts_of(evaluation(base=values, understudy=[0.9] * len(values)))))
     dots = [float(use.attrib["y"]) for group in picture.iter(f"{SVG}g") if "PathCollection_2" in (group.get("id") or "") for use in group.iter(f"{SVG}use")]
     return [max(dots) - dot for dot in dots]
@@ -159,7 +159,7 @@ def test_the_page_says_every_figure_in_text():
 
 @pytest.mark.slow
 def test_equal_scores_are_stacked_in_the_picture():
-    """Of ninety scores spread evenly over the range, none needs to stand on another."""
+    """Ninety scores spread evenly over the range need no stacking."""
     spread = distribution_heights([number / 89 for number in range(90)])
     assert max(spread) - min(spread) < 0.15 * max(1, *distribution_heights([0.5] * 90))
     assert len(set(distribution_heights([0.5] * 30))) == 30

@@ -1,4 +1,4 @@
-"""Paired proportions: the interval is the published one, and covers what it says; computed over all possible data, not sampled."""
+"""Intervals of paired proportions match published values and have their coverage over all possible data."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Tests and intervals of paired differences: published examples, other ways to the same figure, and no figure that is not a number."""
+"""Tests and intervals of paired differences: published examples, independent calculations, and no NaN."""
 
 import math
 from itertools import product

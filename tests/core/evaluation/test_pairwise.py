@@ -1,4 +1,4 @@
-"""Pairwise judging: blind, in both orders, and open about what in the judge may have made the preference."""
+"""Pairwise judging is blind, in both orders, and reports the judge's biases."""
 
 import itertools
 import json
@@ -48,7 +48,7 @@ class Judge:
 
 
 async def compared(judge, pairs):
-    """Each pair is the base's and the arm's conversation with a persona."""
+    """Compare pairs of the base's and the arm's conversations with a persona."""
     outcomes = []
     for persona, (base, arm) in enumerate(pairs):
         answers = [await read_pair(plan(), f"pair-{persona}", PACK, judge, order, len) for order in ((base, arm), (arm, base))]

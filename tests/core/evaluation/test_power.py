@@ -1,4 +1,4 @@
-"""Power: known sample sizes, what few personas cannot do, and spreads that come back out of what was made with them."""
+"""Power: known sample sizes, limits of few personas, and recovered spreads."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Assessments of an evaluation that was played elsewhere: read as recorded, and what does not fit is named."""
+"""Recorded assessments of an evaluation that was played elsewhere, and errors in them."""
 
 import json
 

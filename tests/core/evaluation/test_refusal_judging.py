@@ -1,4 +1,4 @@
-"""The judge of refusals: every answer gets its own verdict or none, whatever a reply leaves out and whatever stands in the answers."""
+"""The judge of refusals: each answer gets its own verdict or none, for any reply and any answer text."""
 
 import json
 from collections import Counter
@@ -16,7 +16,7 @@ PLAN = plan_classifying(ModelChoice(reference="provider/judge"), ANSWERS, 500)
 
 
 class Judge:
-    """A judge that gives prepared replies, as the caller of models does: one that fails the check counts as no answer."""
+    """A judge with prepared replies; as with the real caller, a reply that fails the check counts as no answer."""
 
     reference, caveat = "provider/judge", None
 

@@ -1,4 +1,4 @@
-"""Refusals: the suite is large, even and contrasting; an answer's outcome is the judge's, but for what needs no judge."""
+"""Refusals: a large, balanced suite of contrasting requests, judged except where the outcome is evident."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The report of an evaluation in words: every figure is there and named, nothing is no number, and no text from outside breaks its form."""
+"""The evaluation report names every figure, contains no NaN and escapes foreign text."""
 
 import re
 
@@ -18,7 +18,7 @@ NO_NUMBERS = re.compile(r"\b(nan|None|inf|-inf|Infinity)\b")
 
 
 def tables(text):
-    """Numbers of cells of the rows of each table."""
+    """The numbers of cells in the rows of each table."""
     found, rows = [], []
     for token in MarkdownIt("js-default").parse(text):
         if token.type == "table_open":

@@ -1,4 +1,4 @@
-"""Safety: every failed gate counts, few conversations show little, and that is said."""
+"""Safety: every failed gate counts, and the report says how little few conversations show."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A gain that comes of occasions avoided, of other criteria or of a part of the conversations shows as such."""
+"""Sensitivity analyses expose a gain from avoided occasions, other criteria or part of the conversations."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The simulated rule is the product's own, and promises no more than the rule can keep."""
+"""The simulated ship decision matches the product's rule and its limits."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""Adjusted p values, McNemar's test, the paired t test and Wilson's interval are statsmodels'."""
+"""Adjusted p values, McNemar's test, the paired t test and Wilson's interval match statsmodels."""
 
 from unittest.mock import patch
 

@@ -1,4 +1,4 @@
-"""Suites: a part of a suite is spread evenly over its kinds, and a larger part contains the smaller ones."""
+"""A subset of a suite is spread evenly over its kinds, and a larger subset contains the smaller ones."""
 
 from collections import Counter
 

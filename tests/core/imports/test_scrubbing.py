@@ -1,4 +1,4 @@
-"""Personal data are replaced consistently within a conversation, and the report says how many, never which."""
+"""Personal data are replaced consistently within a conversation, and the report gives counts only."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Transcripts of others are read in every known shape; a bad file is named and does not stop the rest."""
+"""Transcripts are read in every known shape; an invalid file is named and does not stop the rest."""
 
 import json
 import os

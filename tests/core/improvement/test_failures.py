@@ -1,4 +1,4 @@
-"""Personas are drawn where the understudy fails: by cell of the taxonomy, smoothed, deterministic, and monotone in the failures."""
+"""Personas are drawn where the understudy fails: by cell, smoothed, deterministic and monotone in the failures."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Agreement: the published examples, what must not change it, and no figure where there is none."""
+"""Agreement: published examples, invariances, and reasons in place of undefined figures."""
 
 import math
 from itertools import combinations

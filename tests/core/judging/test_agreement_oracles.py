@@ -1,4 +1,4 @@
-"""Coefficients of agreement are those of statsmodels and of the package krippendorff."""
+"""Coefficients of agreement match statsmodels and the package krippendorff."""
 
 import krippendorff
 import numpy as np

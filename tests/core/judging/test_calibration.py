@@ -1,4 +1,4 @@
-"""What is kept of a judge that was measured, and what it says later."""
+"""The stored calibration of a judge and later comparisons with it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Checkpoints in the forerunner's form are read, also damaged ones, scored again, and written."""
+"""Checkpoints in the forerunner's form are written, read and scored again, even if damaged."""
 
 import json
 import os

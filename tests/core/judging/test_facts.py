@@ -1,4 +1,4 @@
-"""Measured facts: figures over their bounds, what is copied and repeated, and how a judge reads them."""
+"""Measured facts: exceeded tics, copied and repeated runs, and the judge's view of them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a judge is worth beside a golden set, on sets small enough to be counted by hand."""
+"""A judge's figures on golden sets small enough to count by hand."""
 
 import random
 
@@ -16,7 +16,7 @@ NA_ALLOWED = next(name for name, criterion in PACK.rubric.criteria.items() if cr
 
 
 def figures_of(*pairs, **more):
-    """Of golden conversations, each with the answers of the judge that are otherwise."""
+    """Figures of golden conversations, each with the judge's differing answers."""
     read = {item.id: judged(PACK, item, **answers) for item, answers in pairs}
     return golden_figures([item for item, _ in pairs], read, PACK.rubric, **more)
 

@@ -1,4 +1,4 @@
-"""One judge and one transcript: what is asked in each mode, what is asked again, what is kept, and what a hostile transcript cannot do."""
+"""One judge and one transcript: the calls of each mode, repeats, stored answers, and hostile transcripts."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ MODES = {"single": 1, "category": 6, "criterion": 17}
 
 
 class Judge:
-    """Answers each criterion as it was set to, in turn, and YES where nothing was set; notes what it was asked."""
+    """Gives each criterion its prepared answers in turn, otherwise YES, and records the requests."""
 
     reference, caveat = "anthropic/judge", None
 
@@ -265,7 +265,7 @@ async def test_a_transcript_too_long_for_the_judge_is_neither_sent_nor_cut(conte
 
 
 class Careless(Judge):
-    """Cites an exchange that does not exist, as often as the test says."""
+    """Cites a missing exchange the given number of times."""
 
     def __init__(self, times):
         super().__init__()

@@ -1,4 +1,4 @@
-"""A judge's reply is read as what it says, however it is dressed; what cannot be understood is an ERROR and never a verdict."""
+"""A judge's reply is read in every tolerated format; anything else is an ERROR and never a verdict."""
 
 import json
 from collections.abc import Callable
@@ -163,7 +163,7 @@ OWN = st.fixed_dictionaries(
 
 
 def _worded(item, criterion):
-    """Give a reasoning words enough, and words of its own."""
+    """Make a reasoning long enough and unique."""
     return item | {"reasoning": f"{item['reasoning']} Of {criterion.id} this is what it says"}
 
 

@@ -1,4 +1,4 @@
-"""Shares: intervals that cover the truth, stability over repeats, and a pass rate freed of the judge's errors."""
+"""Shares with valid intervals, stability over repeats, and a pass rate corrected for the judge's errors."""
 
 import numpy as np
 import pytest

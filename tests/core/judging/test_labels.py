@@ -1,4 +1,4 @@
-"""Labels given one by one: nothing is lost or overwritten, sheets and files say the same, and what was learnt is never more than the labels show."""
+"""Single labels are never lost or overwritten, survive export and import, and support no stronger claim than they show."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -36,7 +36,7 @@ def say(store, person, number, criterion, answer, reason=""):
 
 
 def labelled(answers, of=BATCH):
-    """A person who says YES but where `answers` says otherwise, by transcript and criterion."""
+    """Labels of a person who says YES unless `answers` says otherwise, by transcript and criterion."""
     due = {item.transcript.id: [one.id for one in applicable(RUBRIC, len(item.transcript.exchanges))] for item in of}
     return Labels({name: {key: Answer(answers.get((name, key), "YES")) for key in keys} for name, keys in due.items()}, {}, [])
 

@@ -1,4 +1,4 @@
-"""An answer follows from the lapses that a judge lists, by the rubric's numbers: whatever the judge itself makes of their share."""
+"""A criterion's answer follows from the listed lapses and the rubric's limits, not from the judge's own answer."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Which transcripts are not judged yet: found from indexes, which may be missing, stale, damaged or of another process."""
+"""Transcripts without an assessment are found with indexes that may be missing, outdated, damaged or concurrent."""
 
 import pytest
 
@@ -16,7 +16,7 @@ FOLDER = f"transcripts/{PACK.name}"
 
 @pytest.fixture
 def reads(monkeypatch):
-    """Names of the transcripts and assessments that are read."""
+    """The names of the transcripts and assessments that were read."""
     names = []
     for method in ("read_bytes", "read_many"):
         real = getattr(Store, method)

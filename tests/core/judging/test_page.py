@@ -1,4 +1,4 @@
-"""The page of assessments as a file: what is in it, what is not, and that nothing in a transcript can leave its place."""
+"""The assessment page as a file: its content, its policy, and texts that stay in their place."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""What several judges' verdicts come to: the policy of the settings, and never a decision that a missing answer could have turned."""
+"""A panel's verdict follows the configured policy and never depends on a missing answer."""
 
 import itertools
 
@@ -20,7 +20,7 @@ USUAL = PanelSettings(criteria="majority", gates="any_fail")
 
 
 def panel(criterion, said, policies=USUAL):
-    """A judge that says nothing has no assessment."""
+    """A judge whose answer is None has no assessment."""
     judges = {f"judge/{n}": assessment(TALK, f"judge/{n}", {criterion: answer}) if answer else None for n, answer in enumerate(said)}
     found = combine_judges(PACK, judges, policies, 5)
     return found, next(verdict for verdict in found.verdicts if verdict.criterion == criterion)

@@ -1,4 +1,4 @@
-"""A person's labels: drawn without regard to the judge, written so that nothing is given away, read without guessing, and what they say of the judge."""
+"""A person's labels: sampled independently of the judge, blind, read strictly, and used to evaluate the judge."""
 
 import csv
 import re
@@ -331,7 +331,7 @@ def labelled(answers, notes=None):
 
 
 def whole(item, **changes):
-    """Labels on all that applies: YES but for the changes."""
+    """Labels on all applicable criteria: YES except for the changes."""
     return dict.fromkeys((criterion.id for criterion in applicable(RUBRIC, len(item.transcript.exchanges))), "YES") | changes
 
 

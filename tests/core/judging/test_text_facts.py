@@ -1,4 +1,4 @@
-"""What is counted in texts, in languages other than English too; what was not checked is not said to a judge."""
+"""Text facts in several languages; facts in unverified scripts are not given to a judge."""
 
 import pytest
 from hypothesis import given

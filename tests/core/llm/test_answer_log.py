@@ -1,4 +1,4 @@
-"""What a result takes several calls for is paid for once, wherever it is stopped on the way."""
+"""A result that takes several calls is paid for once, even if it is interrupted."""
 
 import json
 
@@ -14,7 +14,7 @@ from tests.core.dataset.test_repair import Editor, context, conversation, failed
 
 
 class Stopped:
-    """A model that can be asked a few times, until it is paid for again."""
+    """A model that allows a few calls and then reports that the budget is reached."""
 
     def __init__(self, model, allowed):
         self.reference, self.caveat = model.reference, model.caveat
@@ -28,7 +28,7 @@ class Stopped:
 
 
 class Scribe:
-    """A designer whose first two attempts cannot be taken."""
+    """A designer whose first two attempts are invalid."""
 
     reference, caveat = "scribe/one", None
 

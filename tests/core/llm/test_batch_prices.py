@@ -1,4 +1,4 @@
-"""What a call in a batch costs."""
+"""Prices of calls in a batch."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""One call's life: what is tried again and what is not, what it may cost, and that every call is on the bill."""
+"""One call: retries, maximum cost, and its entry in the ledger."""
 
 import asyncio
 import json
@@ -46,7 +46,7 @@ SCHEMA = {"type": "object"}
 
 
 class Scripted:
-    """Answers, or fails, in the order that is given; the last one for ever."""
+    """Gives these answers and errors in order and repeats the last one."""
 
     reference, caveat = "anthropic/scripted", None
 
@@ -203,7 +203,7 @@ def test_the_ledger_has_every_call_with_role_item_usage_and_price(tmp_path):
 
 
 def most(request, model="anthropic/scripted"):
-    """What may be set aside for a call at least: its tokens, and their price if all of the prompt is put into the cache."""
+    """The least reservation for a call: its tokens, and their price if the whole prompt is written to the cache."""
     usage = most_usage(request, model)
     return usage.input_tokens, usage.output_tokens, (1.25 * usage.input_tokens + 5 * usage.output_tokens) / 1e6
 
@@ -312,7 +312,7 @@ def test_a_bill_above_the_maximum_is_charged_and_raises_later_maxima(tmp_path):
 
 @given(st.text(min_size=1, max_size=400))
 def test_no_text_has_more_tokens_than_are_reserved_for_it(text):
-    """A tokenizer over bytes that has learned nothing takes a token for each byte, after it has brought the text into its compatibility form."""
+    """The worst tokenizer takes a token per byte, after normalising the text to its compatibility form."""
     request = ChatRequest("assistant", text, (Message("user", text),), 100, 0)
     worst = 2 * max(len(text.encode()), len(unicodedata.normalize("NFKC", text).encode()))
     assert worst <= most_usage(request, "openai-compatible/x").input_tokens
@@ -449,7 +449,7 @@ def test_a_ledger_of_many_calls_is_not_kept_in_memory(tmp_path):
 
 
 def pay(ledger, number, usd=0.5, answered=True):
-    """Have a ledger write a call that may cost an amount, and where it is answered, does."""
+    """Write a call to a ledger with its reserved amount and, if answered, its cost."""
 
     async def call():
         sent = await ledger.reserve(asked(number), "m", Usage(10, 10), usd, 60 if answered else -60)

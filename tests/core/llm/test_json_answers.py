@@ -1,4 +1,4 @@
-"""A judge's answer is its own, whatever it quotes of a conversation whose writers want another one."""
+"""A judge's answer is distinguished from answers quoted from the conversation."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""A known limit is used and never hit, an unknown one is found with few refusals, and a provider that fails is waited for together."""
+"""The limiter uses known limits fully, finds unknown ones with few refusals, and waits out outages jointly."""
 
 import asyncio
 import random
@@ -105,7 +105,7 @@ def rate(provider, start, end):
     limit=st.sampled_from([None, "known", "found"]),
 )
 def test_the_rate_recovers_within_seconds_after_a_burst_of_refusals(seconds, share, retry_after, limit):
-    """90 % of it, within 20 s or two Retry-Afters; a known limit is not forgotten, an unknown one need not be searched again."""
+    """90 % of the rate, within 20 s or two Retry-Afters. A known limit is kept, and an unknown one is not searched again."""
     per_minute = 900 if limit else None
     provider = Bursts(40.0, seconds, share, retry_after, per_minute=per_minute, burst=15, latency=0.4)
     limits = ModelSettings(concurrency=8, requests_per_minute=per_minute if limit == "known" else None)
@@ -144,7 +144,7 @@ def test_a_limit_too_small_for_one_call_ends_the_run_with_the_reason(tmp_path):
 
 @pytest.mark.slow
 def test_calls_of_other_clients_under_the_same_limit_are_taken_into_account(tmp_path):
-    """Half of the account's limit is used by somebody else; what the answers tell of the rest is enough to stay within it."""
+    """Another client uses half of the account's limit; the response headers are enough to stay within the rest."""
     provider = Provider(1200, 120, tells=True, others=0.5)
     _, lost = drive(provider, tmp_path, 600)
     assert lost == 0

@@ -1,4 +1,4 @@
-"""What a model says is data: nothing of it steers the terminal that shows it, and its thinking is not shown."""
+"""Streamed model output cannot control the terminal, and thinking is not shown."""
 
 import asyncio
 

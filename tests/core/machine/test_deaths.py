@@ -1,4 +1,4 @@
-"""A program that dies of a signal: what a user reads of it."""
+"""The report on a program killed by a signal."""
 
 import os
 import re
@@ -17,7 +17,7 @@ DEADLY = ["SIGSEGV", "SIGILL", "SIGKILL", "SIGABRT", "SIGFPE", "SIGBUS", "SIGTER
 
 
 def tethered(*command):
-    """Run a program under a tether whose other end stays held."""
+    """Run a program under a tether whose other end stays open."""
     read, held = os.pipe()
     try:
         return subprocess.run([sys.executable, "-I", core.machine.tethered.__file__, *command], stdin=read, capture_output=True, text=True, check=False)

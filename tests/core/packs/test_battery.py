@@ -1,4 +1,4 @@
-"""The packs' batteries: what they call for is there, no two openings are alike, and a file with a mistake is refused with what is allowed."""
+"""The packs' batteries are complete and free of similar openings; a mistake is refused with the allowed values."""
 
 from collections import Counter
 from itertools import combinations

@@ -1,4 +1,4 @@
-"""What stands around a persona's topics: of every kind of fact many texts, none that contradicts another, and people from everywhere."""
+"""The lives of personas: varied, consistent and from all countries."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""The shipped domain pack is complete, and a spoilt one is refused in words that name the file and the remedy."""
+"""The shipped pack is complete, and the error for an invalid pack names file and remedy."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The programs that simulated learners bring are real: each fails as its learner says, and each learner has one for every topic."""
+"""The programs of simulated learners fail as described, and each learner has one for every topic."""
 
 import shutil
 import subprocess

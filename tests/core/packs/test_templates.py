@@ -1,4 +1,4 @@
-"""A template from a stranger only fills in text: it runs no code, reads nothing but its inputs, and ends."""
+"""A template only fills in text: it runs no code, reads only its inputs and ends."""
 
 import resource
 from dataclasses import dataclass

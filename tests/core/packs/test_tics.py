@@ -1,4 +1,4 @@
-"""Figures of speech: each pattern finds what it is for and lets plain sentences through, and bounds mean what docs/domain-packs.md says."""
+"""Tics: patterns match their examples only, and bounds work as docs/domain-packs.md describes."""
 
 import pytest
 import yaml

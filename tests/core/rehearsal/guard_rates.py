@@ -1,4 +1,4 @@
-"""The guards' error rates by kind over the corpus: `python -m tests.core.rehearsal.guard_rates` prints them, with every message that is judged wrongly."""
+"""The guards' error rates by kind: `python -m tests.core.rehearsal.guard_rates` prints them and every misjudged message."""
 
 import sys
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""The assistant's note: sent last, never kept, the same after a kill, absent from evaluations; and what it says comes from the conversation."""
+"""The assistant's note: sent last, never stored, reproducible, absent from evaluations, and derived from the conversation."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Rehearsals: two agents with a side each, the persona in the prompt, the same conversation for the same seed."""
+"""Rehearsals: two agents with their own views, the persona in the prompt, and reproducible conversations."""
 
 import itertools
 import json
@@ -22,7 +22,7 @@ PACK = load_pack("therapeutic-coaching")
 
 
 class Recorder:
-    """A model that answers in turn with given texts and keeps what it was asked."""
+    """A model with prepared answers that records its requests."""
 
     caveat = None
 
@@ -83,11 +83,11 @@ async def test_the_user_may_leave_after_the_minimum_and_not_before():
 
 
 class Killed(Exception):  # noqa: N818
-    """What a kill does to the messages after it."""
+    """Stands for a kill of the process."""
 
 
 class Mortal(Recorder):
-    """Answers with its own name and the number of the exchange, until the process is killed at its so-many-th call."""
+    """Answers with its name and the number of the exchange, until a kill at the given call."""
 
     def __init__(self, reference, dies_at=None):
         super().__init__(reference, [])
@@ -188,7 +188,7 @@ def test_a_pack_without_phrases_cannot_be_played_by_scripted_models(pack_copy):
 
 
 class Counting(Mortal):
-    """Says what it read, as a provider does: a token for four characters."""
+    """Reports usage as a provider does: a token for four characters."""
 
     async def complete(self, request):
         reply = await super().complete(request)

@@ -1,4 +1,4 @@
-"""A persona's messages stand in a calendar, in a life and under the topics that are on its mind; how it takes answers follows who it is."""
+"""The course of a conversation: calendar, topics, events and cooperation follow the persona."""
 
 from collections import Counter
 from datetime import date, timedelta

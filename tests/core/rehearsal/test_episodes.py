@@ -1,4 +1,4 @@
-"""An edge case comes once or twice in a conversation, is answered and followed up, and leaves the rest of it to ordinary life."""
+"""Episodes occur once or twice in a conversation, are followed up and leave room for ordinary messages."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""A simulator that ignores its part is found: by lengths, flaws, topics, openers, questions and refusals."""
+"""A simulator that ignores its persona is detected by lengths, flaws, topics, openers, questions and refusals."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Guards: a spoiled message is written again and never mended, every refusal is kept, and what people write is let through."""
+"""Guards: a faulty message is written again and never edited, every refusal is recorded, and legitimate messages pass."""
 
 import json
 from collections import Counter
@@ -110,7 +110,7 @@ def test_code_may_be_pasted_again_in_any_markup_but_sentences_may_not_be_repeate
 
 
 class Model:
-    """Answers with the next of its texts, and after them with sentences that are all different; keeps what it was asked."""
+    """Answers with its texts in turn, then with distinct sentences, and records its requests."""
 
     caveat = None
 
@@ -288,7 +288,7 @@ async def test_a_kill_does_not_allow_additional_attempts(tmp_path):
 
 
 class Dying(Model):
-    """A model whose process is stopped once its texts are used up."""
+    """A model whose process is killed after its last text."""
 
     async def complete(self, request: ChatRequest) -> Reply:
         if len(self.requests) == len(self.texts):

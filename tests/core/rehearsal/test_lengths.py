@@ -1,4 +1,4 @@
-"""How long conversations are: mean and spread, of training and of evaluation."""
+"""Lengths of conversations in training data and evaluations: mean and spread."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What a batch will bring is counted before anything is paid for: lengths, edge cases, the branches that they exercise."""
+"""The overview of a batch before any payment: lengths, episodes and exercised clauses."""
 
 import pytest
 

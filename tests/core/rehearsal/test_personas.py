@@ -57,7 +57,7 @@ def test_a_large_batch_has_the_configured_weights():
 @pytest.mark.slow
 @pytest.mark.parametrize(("first", "count"), [(0, 16), (0, 96), (9000, 8), (37, 100), (500, 20), (0, 400)])
 def test_a_batch_matches_the_weights_as_closely_as_its_size_allows(first, count):
-    """Within three of what is due, wherever the batch begins; a plain draw of a hundred is off by five and more."""
+    """Counts are within three of the expected ones for any first seed; simple random draws of a hundred are off by five and more."""
     rows = [row for row in coverage(PACK, sample_batch(PACK, first, count)) if row.dimension not in ("topic", "subtopic")]
     assert rows
     dimensions = [row for row in rows if row.dimension not in ("primary flaw", "episode")]

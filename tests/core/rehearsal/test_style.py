@@ -1,4 +1,4 @@
-"""Style faults: an answer over a bound is asked for again a few times and then taken, where data is made; no conversation is lost over a phrase."""
+"""Style faults: an answer with one is rewritten a few times and then accepted; no conversation is lost over style."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A model's window is as long as its conversations need; memory costs places before it costs length, and what is cut is said."""
+"""A model's context fits its conversations; too little memory reduces slots before length, and cuts are reported."""
 
 import os
 import struct

@@ -1,4 +1,4 @@
-"""The report of a batch says what was gathered and by which rule not, what was read after a repair, and which answers follow from lapses."""
+"""The assessment report: gathering rule, tolerated replies, and answers decided by lapses."""
 
 from core.judging.figures import figures
 from core.packs.rubric import GatherRule

@@ -1,4 +1,4 @@
-"""What a run will cost: sums that can be done by hand, and a page that is up to date."""
+"""Cost estimates match calculations by hand."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A batch that came to nothing is not called completed."""
+"""A batch without results is not reported as completed."""
 
 import pytest
 

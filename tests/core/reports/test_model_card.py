@@ -1,4 +1,4 @@
-"""Model cards as the Hub reads them and as a person who found the model does."""
+"""Model cards as the Hub and as a person reads them."""
 
 import json
 import math
@@ -123,7 +123,7 @@ def shown_words(text):
 
 @dataclass
 class Page:
-    """A card as a page shows it; what it quotes is apart, since there anything may stand."""
+    """A card as a page shows it, without quoted text, which may contain anything."""
 
     text: str = ""
     headings: list[str] = field(default_factory=list)
@@ -428,7 +428,7 @@ OUTSIDE = st.lists(st.sampled_from(NASTY) | TEXTS, min_size=1, max_size=4).map("
 
 
 def with_outside_text(draw):
-    """Facts in which every text that people, files or services gave is another."""
+    """Facts in which every text from people, files or services is replaced."""
 
     def said():
         return f"{draw(OUTSIDE)}é"  # empty text is left out, which is another form; `x` could end an escape sequence, which is removed

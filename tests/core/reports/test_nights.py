@@ -1,4 +1,4 @@
-"""Nights: no persona twice, nothing forgotten, and an end by the clock of the place."""
+"""Nights: no persona twice, no conversation forgotten, and an end by local time."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Progress: what is done, how fast, what it cost, and how long it takes yet."""
+"""Progress: items done, speed, cost and time left."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A command that has ended well need not run to say the same again, for exactly as long as nothing changes that its answer rests on."""
+"""A completed command is not run again as long as nothing that it used has changed."""
 
 import shutil
 from pathlib import Path
@@ -28,7 +28,7 @@ def store(data_root):
 
 
 def command(store: Store) -> None:
-    """Do as a flow does: read what there is, make what is not, say which was the last, put it on a bill."""
+    """Act like a flow: read existing files, make missing ones, record the latest and write to the ledger."""
     words = [store.read(name) for name in store.names("transcripts/a", ".json")]
     bill = store.names("ledger", beginning="run")
     if not store.exists("made/one.json"):
@@ -44,7 +44,7 @@ def command(store: Store) -> None:
 
 
 def run(store, meanwhile=lambda: None):
-    """Run the command and write its receipt; return whether that holds."""
+    """Run the command and write its receipt; return whether the receipt is valid."""
     seen = begin_trace(Path(store.root))
     command(store)
     meanwhile()
@@ -145,7 +145,7 @@ def test_the_name_of_a_receipt_covers_parameters_settings_and_the_checkout(store
 
 @pytest.fixture
 def name(store, tmp_path, monkeypatch):
-    """Return the name of a receipt: of a command with parameters, and with settings and training settings that differ from the demo's."""
+    """Return the name of a receipt for a command's parameters and for changes of the demo's settings and training settings."""
     for places in ("PACKAGES", "DATA"):  # to read all the code takes a third of a second
         monkeypatch.setattr(receipts, places, ())
 

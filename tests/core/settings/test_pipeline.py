@@ -1,4 +1,4 @@
-"""Settings are refused as long as anything in them is wrong."""
+"""Invalid settings are refused with place and reason."""
 
 import pytest
 import yaml

@@ -1,4 +1,4 @@
-"""The reference of settings: every row says in words what is allowed."""
+"""The reference of settings describes the allowed values of every row."""
 
 from typing import Annotated, Literal
 

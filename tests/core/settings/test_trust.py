@@ -1,4 +1,4 @@
-"""A settings file is trusted as code is: one from outside the project is read only where the person who starts the process says so."""
+"""A settings file from outside the project is read only if the user trusts it."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""A batch is named as a command printed it, by its name below the data root, or by its file's name."""
+"""A batch is named as a command printed it, by its name below the data root, or by its file name."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A result is whole if its last file exists and every file that this lists has the size that it tells."""
+"""A result is complete if its completion file exists and every listed file has the listed size."""
 
 import pytest
 

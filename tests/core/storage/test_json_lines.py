@@ -1,4 +1,4 @@
-"""Whatever a text holds, each file of lines gives it back; whatever else stands in a file, the lines beside it are read."""
+"""JSON lines with any text are read as written, and invalid lines do not affect valid ones."""
 
 import asyncio
 import json

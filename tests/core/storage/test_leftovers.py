@@ -1,4 +1,4 @@
-"""Unfinished files have the name of their process; what ended processes have left is removed and counted, what is under way or worth something is not."""
+"""Unfinished files carry the name of their process; those of ended processes are removed, checkpoints are kept."""
 
 import os
 import subprocess

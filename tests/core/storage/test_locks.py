@@ -1,4 +1,4 @@
-"""What one run makes, no other makes at the same time; the lock ends with the process that holds it, however that ends."""
+"""Two runs never make the same thing at once; a lock ends with the process that holds it."""
 
 import asyncio
 import json
@@ -41,7 +41,7 @@ def store(request, tmp_path):
 
 @pytest.fixture
 def holder(request, tmp_path):
-    """Starts a process that holds a lock in a store."""
+    """Start a process that holds a lock in a store."""
     begun = []
 
     def hold(root):
@@ -146,7 +146,7 @@ def test_a_child_does_not_hold_its_parents_locks(tmp_path):
 
 @pytest.fixture
 def elsewhere(store, monkeypatch):
-    """A process of another machine that holds the lock, and a clock of one's own."""
+    """A process of another machine that holds the lock, and a simulated clock."""
     clock = [1000.0]
     monkeypatch.setattr(leases, "now", lambda: clock[0])
     monkeypatch.setattr(leases, "BEAT_SECONDS", 3600.0)
@@ -187,7 +187,7 @@ def test_a_remote_process_with_heartbeats_keeps_its_lock(store, elsewhere):
 
 @pytest.mark.parametrize("store", ["memory", S3], indirect=True)
 def test_a_heartbeat_during_the_takeover_keeps_the_lock(store, elsewhere, monkeypatch):
-    """Of the one that marks and the one that is marked, one sees the other."""
+    """Either the process that takes over or the one taken over notices the other."""
     clock, lock = elsewhere
     with pytest.raises(HeldError):
         take_lock(store, "turns/a")

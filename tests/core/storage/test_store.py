@@ -1,4 +1,4 @@
-"""The data root: files are whole or not there, and trouble is reported in a sentence."""
+"""The data root: files are complete or absent, and failures are reported with advice."""
 
 import os
 import subprocess
@@ -89,7 +89,7 @@ def test_a_full_disk_is_reported(tmp_path):
 
 
 def _use(store, name):
-    """Do with a name all that can be done with one."""
+    """Return every operation of a store on a name."""
     append = lambda: store.appender(name)("x")  # noqa: E731
     whole = [lambda: store.write(name, "x"), lambda: store.write_json(name, {}), append, lambda: store.remove(name), lambda: store.read_bytes(name)]
     return [

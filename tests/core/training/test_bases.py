@@ -1,4 +1,4 @@
-"""What a base model may be, how one in a wheel is fetched, and what is refused with which words."""
+"""Base models: allowed settings, the fetching of a model in a wheel, and refusals."""
 
 import asyncio
 import hashlib

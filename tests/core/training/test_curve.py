@@ -1,4 +1,4 @@
-"""The loss curve, for those who see the picture, on a light or a dark page, and for those who do not."""
+"""The loss curve as a picture on light and dark pages, and as text."""
 
 import json
 import math
@@ -23,7 +23,7 @@ LOSSES = st.floats(min_value=0, max_value=20)
 
 
 def curve(training=(), validation=()):
-    """As the job writes it, and as JSON reads it back: steps of the training from 1 on, of the validation as given."""
+    """A curve as the job writes it and JSON reads it: training steps from 1 on, validation steps as given."""
     points = {"loss_curve": [*enumerate(training, 1)], "validation_curve": [*dict(validation).items()]}
     return loss_curve(json.loads(json.dumps({key: [{"step": step, "loss": loss} for step, loss in found] for key, found in points.items()})))
 
@@ -33,7 +33,7 @@ def falling(steps):
 
 
 def luminance(colour):
-    """Of an sRGB colour (WCAG 2.2, relative luminance)."""
+    """The relative luminance of an sRGB colour (WCAG 2.2)."""
     parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
@@ -49,7 +49,7 @@ def rows(table):
 
 
 def drawn(svg):
-    """Colours of the lines that are drawn, without axes and ticks."""
+    """The colours of the curves, without axes and ticks."""
     return {colour for colour in (TRAINING, VALIDATION) if f"stroke: {colour}" in svg}
 
 

@@ -1,4 +1,4 @@
-"""What a training and a conversion take: the estimate moves the way the arithmetic says, and meets what was measured."""
+"""Estimates of training and conversion follow the arithmetic and match measurements."""
 
 import dataclasses
 import re
@@ -197,7 +197,7 @@ def test_the_shapes_have_their_published_number_of_weights(name):
 
 
 def memory_of(name):
-    """What training with shipped settings takes at its peak, in GB."""
+    """The peak memory of training with the shipped settings, in GB."""
     training = load_training(name)
     return sum(training_memory(shape_of(SHIPPED[name], name), training.train, int(str(training.train["max-length"])), KNOWN).values())
 

@@ -1,4 +1,4 @@
-"""Which of several jobs counts, what a job costs, and how arguments are written."""
+"""The choice among duplicate jobs, the cost of a job, and the notation of arguments."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""The shape of a base is that of the model that transformers makes of its config, matrix by matrix."""
+"""The shape of a base matches the model that transformers builds from its config."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What a training asks of its dataset, and how much it is to learn of it."""
+"""The requirements of a training on its dataset, and the amount that it reads."""
 
 import json
 
