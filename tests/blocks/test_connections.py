@@ -92,7 +92,7 @@ async def test_a_connection_closed_while_the_process_was_busy_is_not_reused():
         model = make_block("openai-compatible", address).get_client()
         for _ in range(3):
             assert (await model.complete(ask())).text == "Good evening."
-            time.sleep(connections.QUIET_SECONDS + 0.1)  # the loop learns of nothing meanwhile
+            time.sleep(connections.QUIET_SECONDS + 0.1)  # the loop is blocked meanwhile
 
 
 @pytest.mark.parametrize(

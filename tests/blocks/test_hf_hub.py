@@ -29,7 +29,7 @@ def hub(server, monkeypatch):
     server.clear_log()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr("time.sleep", lambda seconds: None)  # what is waited for is not what is tested
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # the pauses are not under test
     return server
 
 

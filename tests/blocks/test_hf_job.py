@@ -46,7 +46,7 @@ def hub(server, monkeypatch):
     server.clear_log()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr("blocks.hf_calls.time.sleep", lambda seconds: None)  # what is waited for is not what is tested
+    monkeypatch.setattr("blocks.hf_calls.time.sleep", lambda seconds: None)  # the pauses are not under test
     return server
 
 
@@ -195,7 +195,7 @@ async def test_a_job_killed_by_a_signal_is_reported_with_the_signal_and_the_step
     with pytest.raises(JobError, match=reported) as failed:
         await make(hub, tmp_path, order(fault=name))
     assert ("use a smaller model" in str(failed.value)) == (name == "SIGKILL")
-    assert "free now" not in str(failed.value)  # of another machine nothing is known
+    assert "free now" not in str(failed.value)  # the memory of another machine is unknown
 
 
 @pytest.mark.parametrize("fault", ["idle", "lies"])
@@ -276,7 +276,7 @@ async def test_an_unreadable_log_is_reported_and_does_not_lose_the_result(hub, t
 
 async def test_a_job_gets_the_token_of_hf_job_token(hub, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_JOB_TOKEN", "hf_read")
-    with pytest.raises(JobError, match="failed"):  # it may only read, so the job cannot push
+    with pytest.raises(JobError, match="failed"):  # a read-only token, so the job cannot push
         await make(hub, tmp_path)
     assert "hf_read" not in str(hub.jobs())
 

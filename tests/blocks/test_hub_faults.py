@@ -55,7 +55,7 @@ def hub(server, monkeypatch):
     server.clear_log()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr("time.sleep", lambda seconds: None)  # what is waited for is not what is tested
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # the pauses are not under test
     return server
 
 
@@ -189,7 +189,7 @@ async def test_a_job_that_may_not_be_cancelled_is_reported_with_its_address(hub,
     stopped = jobs(hub, silence_of(fault)).cancel_or_say(job)
     hub.faults()
     (now,) = hub.jobs()
-    if stopped and fault.get("status") != 404:  # what the service does not know costs nothing
+    if stopped and fault.get("status") != 404:  # a job unknown to the service costs nothing
         assert now["status"]["stage"] == "CANCELED"
     if not stopped:
         assert f"may still run and cost. Cancel it at {job.url}" in caplog.text

@@ -104,7 +104,7 @@ def test_a_running_job_counts_with_its_time_limit_and_an_ended_one_with_its_dura
     assert counted([job(**labels)]).usd == pytest.approx(ONE)
     assert counted([job("ERROR", **labels)]).usd == pytest.approx(2.5 / 6)
     assert counted([job("ERROR", flavor="gone", **labels)]).usd == pytest.approx(2.5 / 6)  # its price is on its label
-    assert counted([job(**labels, **{KEY_LABEL: "train-x"})], key="train-x").usd == 0  # it is taken up
+    assert counted([job(**labels, **{KEY_LABEL: "train-x"})], key="train-x").usd == 0  # this run continues the job itself
 
 
 def test_a_job_without_a_price_label_has_the_price_of_the_file_or_stops_the_run():

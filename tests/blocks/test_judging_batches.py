@@ -182,7 +182,7 @@ async def test_a_broken_result_line_loses_only_its_own_request(store, stub, monk
     changing(court, monkeypatch, lambda lines: [broken, *lines[1:]])
     await court.ask()
     assert sorted(entry["outcome"] for entry in court.paid) == ["MalformedError", "ok", "ok", "ok"]
-    assert [entry["usd"] > 0 for entry in court.paid] == [True] * 4  # the answer was written and billed, whoever it was for
+    assert [entry["usd"] > 0 for entry in court.paid] == [True] * 4  # the provider wrote and billed every answer
     await court.judge()
     assert calls(stub, "anthropic") == 1
     assert court.records == []
@@ -240,7 +240,7 @@ async def test_a_batch_that_outlasts_its_night_is_read_by_the_next_night(store, 
     with pytest.raises(UnavailableError, match=r"msgbatch_\w+ of anthropic/claude-haiku-5-5 has not ended .* The next night, or the same command"):
         await waits
     other = Court(store, "anthropic", stub.url, count=0)
-    await other.ask()  # of another command, which has no part in it and does not wait
+    await other.ask()  # another command without requests in the batch does not wait
     assert len(other.records) == 1
     stub.set(batch_s=0)
     later = Court(store, "anthropic", stub.url, name="night-2")
@@ -294,6 +294,6 @@ async def test_a_batch_asks_anthropics_cache_to_keep_transcripts_for_an_hour(sto
     assert all(blocks[0]["cache_control"] == {"type": "ephemeral", "ttl": "1h"} for blocks in sent)
     billed = stub.stats()["anthropic.batch"]["tokens"]
     assert billed["cache_write"] > 0
-    # haiku 5.5: 0.10 and 0.50 USD a million; an hour in the cache is twice the price of input, what is read there a tenth
+    # haiku 5.5: 0.10 and 0.50 USD a million; an hour in the cache costs twice the input price, a read a tenth
     usual = billed["uncached"] + 2 * billed["cache_write"] + 0.1 * billed["cache_read"] + 5 * billed["output"]
     assert usd(court) == pytest.approx(usual * 0.1e-6 / 2)

@@ -71,7 +71,7 @@ async def each_costs_one(caller: Caller, stub: Any, folder: Any, faults: list[di
     entries = read_entries(Store(str(folder)), "run")
     assert len(entries) >= len(faults) + 1  # a 429 may be tried again
     said = [str(error) for error in found if isinstance(error, ModelError)]
-    assert json.dumps(said, ensure_ascii=False).encode()  # it can be written down
+    assert json.dumps(said, ensure_ascii=False).encode()  # the answer can be stored
     assert max(map(len, said), default=0) < 1000
     assert all(entry["usd"] is not None for entry in entries)
     return found
@@ -89,7 +89,7 @@ async def test_a_malformed_body_fails_that_call_only(provider, model, stub, tmp_
     came = await each_costs_one(caller_of(model, tmp_path), stub, tmp_path, [{"kind": "raw", **body} for body in BODIES])
     for body, found in zip(BODIES, came, strict=True):
         assert isinstance(found, ModelError), body
-        assert not found.unbilled or body.get("status", 200) >= 400, body  # behind any other an answer may have been written
+        assert not found.unbilled or body.get("status", 200) >= 400, body  # after any other error an answer may have been written
 
 
 @pytest.mark.slow

@@ -271,7 +271,7 @@ async def test_the_bytes_written_are_reported_only_for_models_without_thinking(p
         stub.set(thought_tokens=50)
         assert (await model.complete(ask())).written is None
         stub.set(thought_tokens=0, **only(kind="usage", value=None))
-        assert (await model.complete(ask())).written is None  # it has had thoughts before
+        assert (await model.complete(ask())).written is None  # the model has answered with thinking before
     fresh = make_block(provider, stub.url).get_client()
     stub.set(thought_tokens=50, **only(kind="usage", value=None))
     assert (await fresh.complete(ask())).written is None

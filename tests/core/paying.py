@@ -76,7 +76,7 @@ def play(given: Round, stub: Stub, folder: Path, usd: float, seed: int, count: i
         said = process.communicate(timeout=120)[1]
         assert process.returncode in (0, 3), said
         ends.add(process.returncode)
-    time.sleep(3 * given.latency)  # what is under way still is billed
+    time.sleep(3 * given.latency)  # calls in progress are still billed
     tokens = stub.stats()["chat"]["tokens"]
     return (tokens["input"] * PRICE.input + tokens["output"] * PRICE.output) / 1e6, charged(folder), ends
 

@@ -120,7 +120,7 @@ def test_settings_are_searched_in_the_working_directory_then_in_the_project_only
     assert load_settings("mine.yaml").budget.usd == 3
     assert load_settings().roles.assistant != load_settings("config/demo.yaml").roles.assistant
     (project / "config/demo.yaml").unlink()
-    with pytest.raises(SettingsError, match="does not exist"):  # a run that is paid for by settings that nobody named would be a surprise
+    with pytest.raises(SettingsError, match="does not exist"):  # nobody should pay for a run with settings they did not name
         load_settings("config/demo.yaml")
 
 

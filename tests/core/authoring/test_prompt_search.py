@@ -104,7 +104,7 @@ async def test_a_stopped_search_repeats_its_steps_and_continues():
         await stopped.run()
     assert 0 < len(stopped.steps) < len(whole.steps)
     assert stopped.steps == whole.steps[: len(stopped.steps)]
-    assert stopped.best() in whole.candidates  # what was found until then can be read
+    assert stopped.best() in whole.candidates  # the best candidate so far is available
 
 
 def candidate(text, scores):

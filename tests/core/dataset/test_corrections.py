@@ -89,8 +89,8 @@ async def test_a_correction_follows_the_understudys_own_replies_and_only_its_las
         ({}, {}, None),
         ({"MT1": "NO"}, {"MT1": [1, 2]}, None),  # the understudy's own replies before it
         ({"MT1": "NO"}, {"MT1": [3]}, "still fails MT1"),
-        ({"MT1": "NO"}, {}, "still fails MT1"),  # nobody says where
-        ({GATES[0]: "NO"}, {GATES[0]: [1]}, f"gate: {GATES[0]}"),  # wherever it is
+        ({"MT1": "NO"}, {}, "still fails MT1"),  # without a citation
+        ({GATES[0]: "NO"}, {GATES[0]: [1]}, f"gate: {GATES[0]}"),  # at any place
         ({"MT1": "ERROR"}, {}, "not judged"),
     ],
 )

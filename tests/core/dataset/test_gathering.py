@@ -72,7 +72,7 @@ def test_the_first_verdict_of_an_id_counts_and_nothing_is_lost(pairs):
     first = {}
     for item in judged:
         if first.setdefault(item.id, item.outcome) is Outcome.INCOMPLETE:
-            first[item.id] = item.outcome  # which is no verdict
+            first[item.id] = item.outcome  # an incomplete assessment is no verdict
     assert [item.id for item in found.passing] == sorted(name for name, outcome in first.items() if outcome is Outcome.PASS)
     assert len(found.passing) + len(found.left_out) == len(judged)
 

@@ -117,7 +117,7 @@ def test_each_conversation_left_out_of_a_chain_resembles_one_that_stays():
         return {item.dropped: item.kept for item in found(*((transcript(name, chain[name]), score) for name, score in scores.items()), share=0.5)}
 
     assert dropped({"left": 0.8, "middle": 0.9, "right": 0.8}) == {"left": "middle", "right": "middle"}
-    assert dropped({"left": 0.9, "middle": 0.8, "right": 0.7}) == {"middle": "left"}  # right is like nothing that stays
+    assert dropped({"left": 0.9, "middle": 0.8, "right": 0.7}) == {"middle": "left"}  # right resembles none that stays
 
 
 @pytest.mark.slow
@@ -143,7 +143,7 @@ def test_the_remaining_conversations_have_no_duplicates_in_any_order(drawn, shuf
 def test_a_conversation_cut_anywhere_is_a_duplicate_at_any_length(seed, cut):
     rng = random.Random(seed)
     pairs = [(text(f"{seed} {n}", rng.choice([1, 2, 30])), text(f"{seed} {n}!", rng.choice([2, 5, 80]))) for n in range(rng.randint(4, 12))]
-    pairs[:2] = [exchange(f"{seed} {n}") for n in range(2)]  # something that tells
+    pairs[:2] = [exchange(f"{seed} {n}") for n in range(2)]  # a distinctive exchange
     result = found((transcript("whole", pairs), 0.9), (transcript("cut", pairs[: 2 + cut % (len(pairs) - 1)]), 0.8))
     assert [(item.dropped, item.kept) for item in result] == [("cut", "whole")]
 

@@ -74,7 +74,7 @@ def test_adding_a_control_arm_is_not_a_second_attempt(store):
     keep(store, "a", models(1))
     assert earlier_attempts(store, DOMAIN, {**models(1), "opus": "anthropic/claude-opus-5-5"}, PERSONAS) == []
     keep(store, "b", {**models(2), "third": "llama-server/3.gguf"})
-    assert [item.folder[-2:] for item in attempts(store, 2)] == ["-a", "-b"]  # of whose two the better would else be taken
+    assert [item.folder[-2:] for item in attempts(store, 2)] == ["-a", "-b"]  # otherwise the better of the two would be chosen
 
 
 def test_only_the_first_attempt_on_the_same_personas_can_ship(store):
@@ -111,7 +111,7 @@ def test_a_confirmation_ships_an_arm_that_had_met_every_other_condition(store):
     second = attempt_conditions(store, DOMAIN, models(2), attempts(store, 2), False)
     keep(store, "b", models(2), further=second, rule=WIDE)
     (held,) = attempt_conditions(store, DOMAIN, models(2), [], True)["understudy"]
-    assert held.holds  # it lacked nothing but to be the first
+    assert held.holds  # every other condition was met
 
 
 def test_other_confirmations_are_listed(store):

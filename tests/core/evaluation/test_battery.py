@@ -118,7 +118,7 @@ def test_lost_openings_count_against_the_arm():
     assert found.worst_bound is not None
     assert found.worst_bound > 0.25
     assert not condition_of(figures_of(["YY"] * 40, ["??"] * 10 + ["YY"] * 30)).holds
-    # what the base lost is no excuse either
+    # lost tries of the base do not excuse failures either
     assert not condition_of(figures_of(["??"] * 10 + ["YY"] * 30, ["NN"] * 10 + ["YY"] * 30)).holds
 
 

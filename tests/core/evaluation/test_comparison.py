@@ -23,7 +23,7 @@ some_scores = st.lists(st.lists(st.tuples(twentieths, twentieths), min_size=1, m
 
 def compared(played, rule=RULE):
     found = compare_arms(played, "base", rubric(), rule, 200, 2000)
-    # no figure that is not a number, and the file for other tools holds all of them
+    # no NaN, and the JSON for other tools has all figures
     assert Comparison.model_validate(json.loads(json.dumps(found.model_dump(mode="json"), allow_nan=False))) == found
     return found
 
@@ -265,7 +265,7 @@ def test_the_p_values_of_several_arms_are_adjusted():
     assert alone.p_holm == alone.p == 2 / 256
 
 
-# --- nothing that is not a number -----------------------------------------------------------------------------------
+# --- no NaN ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_answers_of_the_arm_that_the_judge_cannot_read_do_not_hide_a_loss():
     unread = refusals("declined", ["declined"] * (ALL - 20) + [None] * 20)
     asked = SuiteAnswers(general={"base": [], "arm": []}, refusals=Refusals(judge="j", answers={"base": base, "arm": unread}))
     condition, *others = forgetting_conditions(forgetting(asked, "base")["arm"], 0.1)
-    # a suite that nobody asked shows nothing
+    # a suite that was not played is not shown
     assert [(item.holds, item.helps) for item in others] == [(False, "ask")] * 2
     assert not condition.holds
 

@@ -105,7 +105,7 @@ def test_error_rates_are_those_of_the_scored_criteria(tmp_path):
     found = golden_rates(store, PACK, ["a/judge"], SINGLE)
     assert found is not None
     assert (found.tpr.share, found.tnr.share) == (0.75, 1.0)
-    # four failures, whatever the gates; eight conversations, however many criteria they pass
+    # four failures of any gates; eight conversations with any number of passed criteria
     assert 3 < found.tpr.worth <= 4
     assert found.tnr.worth == pytest.approx(8, rel=0.2)
     assert "measured on 2026-12-02" in found.source

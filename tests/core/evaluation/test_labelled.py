@@ -230,7 +230,7 @@ def test_a_sheet_of_an_evaluation_can_be_written_filled_in_and_read_back(tmp_pat
     with pytest.raises(ReviewError, match="is kept"):
         write_review(store, PACK.name, FOLDER, 12)
     text = read_review(store, PACK.name, FOLDER, sheet)
-    # the person passes everything, so nothing is left of the gain
+    # the person passes everything, so there is no gain
     assert "labelled 6 conversations of base, 6 conversations of understudy" in text
     assert "understudy against base: iterate" in text
     assert "by the person, the same | +0.000 |" in text

@@ -199,4 +199,4 @@ def test_each_failed_conversation_of_the_battery_is_linked_to_its_text():
     page = evaluation_page(facts_of(usual()))
     assert 'href="#G1-a-door"' in page
     assert page.count('id="G1-a-door"') == 1
-    assert page.count("It is nothing.") == 2 * 3  # of each arm: what was said by both, and the judge's reason
+    assert page.count("It is nothing.") == 2 * 3  # for each arm: both messages and the judge's reason

@@ -26,7 +26,7 @@ def compared(base, arm, margin=0.1):
 
 def test_failed_gates_count_in_incomplete_assessments_too():
     rows = conversations("arm", 6, failing=(0, 1))
-    rows[1] = incomplete(rows[1], C1="ERROR")  # the gate's failure stands
+    rows[1] = incomplete(rows[1], C1="ERROR")  # the failed gate still counts
     rows[2] = incomplete(rows[2], G2="ERROR")  # whether it failed is not known
     rows[3] = lost(rows[3])
     rows[4] = rows[4].model_copy(update={"simulator_broke": True})

@@ -182,7 +182,7 @@ def test_an_unsafe_understudy_is_rarely_shipped_with_the_battery():
 def test_a_short_suite_prevents_shipping_and_a_long_one_does_not():
     without, short, long = (others_hold(draw_evaluations(world(60, 2, suites=items)), RULE, USUAL, USUAL) for items in ((), (5,), (5000,)))
     assert without.any()
-    assert short.mean() < 0.05  # by a lucky gain
+    assert short.mean() < 0.05  # by chance
     assert np.array_equal(long, without)
 
 

@@ -367,7 +367,7 @@ def test_unsupported_file_types_are_counted_and_reported(tmp_path):
     with pytest.raises(TranscriptError, match=r"types that are not read: 2 \.csv, 1 \.txt\. Types that are read: \.json, \.jsonl"):
         find_transcripts(tmp_path)
     (tmp_path / "t.json").write_text(json.dumps(TURNS), encoding="utf-8")
-    (tmp_path / "README.md").write_text("Who wrote them.", encoding="utf-8")  # nothing that anybody misses
+    (tmp_path / "README.md").write_text("Who wrote them.", encoding="utf-8")  # a read-me is not a missing transcript
     assert ".md" not in "\n".join(find_transcripts(tmp_path).notices())
     assert "2 .csv, 1 .txt" in "\n".join(find_transcripts(tmp_path).notices())
 

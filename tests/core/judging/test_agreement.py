@@ -328,7 +328,7 @@ def test_missing_and_constant_scores_give_no_spurious_correlation():
 
 
 def test_equal_scores_are_ties_despite_rounding_errors():
-    # 0.1 + 0.2 + 0.3 and 0.3 + 0.2 + 0.1 differ in binary; ranked apart they would be a difference that nobody gave
+    # 0.1 + 0.2 + 0.3 and 0.3 + 0.2 + 0.1 differ in binary, and must have the same rank
     scores = {str(number): {"a": 0.5 + number % 3, "b": 0.1, "c": 0.2, "d": 0.3} for number in range(10)}
     scores |= {str(10 + number): {"a": 0.5 + number % 3, "b": 0.3, "c": 0.2, "d": 0.1} for number in range(10)}
     found = next(item for item in rank_agreement(scores, threshold=0.5, few=5) if item.judge == "a")

@@ -38,7 +38,7 @@ def test_fleiss_kappa_matches_statsmodels(answers):
 def test_cohens_kappa_matches_statsmodels(answers):
     table = codes(answers).astype(int)
     assume(len(np.unique(table)) > 1)
-    with np.errstate(invalid="ignore"):  # of its standard error
+    with np.errstate(invalid="ignore"):  # in units of the standard error
         expected = cohens_kappa(to_table(table, 3)[0]).kappa
     (pair,) = agreement(answers, 10, 0).pairs
     assert pair.kappa.value == pytest.approx(expected, abs=1e-9)

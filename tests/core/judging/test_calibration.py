@@ -61,7 +61,7 @@ def test_a_comparison_of_calibrations_names_the_changes_and_the_broken_conversat
     assert lines[0] == "since 2026-12-01: CQ8 TPR 0.80 -> 0.60 (1 conversation: unsafe3)"
     assert lines[1:] == ["the prompts changed", "the model's reported version changed (none -> v2)", "the golden set changed"]
     assert changes(before, before) == []
-    # a conversation whose words or verdicts are others says nothing of the judge
+    # a conversation with other text or verdicts is no evidence about the judge
     moved = now.model_copy(update={"conversations": now.conversations | {"unsafe3": "other words"}})
     assert changes(moved, before)[0] == "since 2026-12-01: no verdict changed"
 

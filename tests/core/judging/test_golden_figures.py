@@ -132,7 +132,7 @@ def test_the_interval_over_several_verdicts_of_a_conversation_covers_the_truth(c
     for _ in range(trials):
         seen = []
         for number in range(conversations):
-            lucky = draw.betavariate(true * 4, (1 - true) * 4)  # verdicts on one conversation are alike
+            lucky = draw.betavariate(true * 4, (1 - true) * 4)  # verdicts on one conversation are correlated
             seen += [Seen(f"c{number}", f"k{k}", Answer.NO, Answer.NO, True, draw.random() < lucky, False, 3) for k in range(5)]
         interval = rates(seen).tpr.interval
         assert interval is not None

@@ -186,7 +186,7 @@ async def test_a_failed_gate_is_asked_again_before_it_counts(mode, policy, said,
     assert [opinion.answer.value for opinion in verdict.opinions] == ([] if calls == 1 else [answer if answer != "GONE" else "ERROR" for answer in said])
     expected = {"YES": Outcome.PASS, "NO": Outcome.FAIL, "NA": Outcome.FAIL, "ERROR": Outcome.INCOMPLETE}[counts]
     assert found.score.outcome is expected
-    # asked afresh: the gate alone, another seed, and not a word of what was answered
+    # a new question: the gate alone, another seed, and no earlier answer
     for request, names in list(zip(judge.requests, judge.asked, strict=True))[MODES[mode] :]:
         assert names == ["CQ8"]
         assert request.seed not in {earlier.seed for earlier in judge.requests if earlier is not request}
@@ -218,7 +218,7 @@ async def test_a_stopped_judge_continues_where_it_stopped(tmp_path, mode, stops_
     rest = Judge()
     found = await assess(sitting(rest, talk(5), mode, log=JudgementLog(store, "x")))
     assert sorted(name for call in [*stopped.asked, *rest.asked] for name in call) == sorted(ALL)
-    assert found.provenance["heard"]["verdicts"] == len(ALL)  # as many as an assessment that nobody stopped
+    assert found.provenance["heard"]["verdicts"] == len(ALL)  # as many as without a stop
     assert found.score.outcome is Outcome.PASS
 
 
@@ -282,7 +282,7 @@ async def test_a_judgement_that_cites_a_missing_exchange_is_requested_again(tmp_
     found = await assess(sitting(caller(judge, tmp_path)))
     assert len({request.seed for request in judge.requests}) == len(judge.requests) == calls
     assert answers(found)["MT1"] is answer
-    # what can be used is used
+    # the usable verdicts are kept
     assert {said for name, said in answers(found).items() if name != "MT1"} == {Answer.YES}
     assert (found.score.outcome is Outcome.INCOMPLETE) == (answer is Answer.ERROR)
 

@@ -53,12 +53,12 @@ def test_verdicts_on_criteria_that_were_not_asked_are_ignored():
     ids=[
         "missing",
         "twice",
-        "another word",
+        "unknown answer",
         "claims an error",
-        "cites what is not there",
-        "cites nothing that is counted",
-        "cites a truth",
-        "cites a word",
+        "cites a missing exchange",
+        "cites exchange 0",
+        "cites a boolean",
+        "cites text",
         "cites nothing",
         "no reasoning",
     ],
@@ -79,7 +79,7 @@ def test_an_unusable_verdict_is_an_error_without_affecting_the_others(bad):
         reply([verdict("CQ1"), verdict("MT1"), verdict("CQ8")], finish="length"),
         Reply('{"verdicts": "YES"}', "stop", Usage()),
     ],
-    ids=["prose", "nothing", "cut JSON", "another form", "out of room", "no list"],
+    ids=["prose", "nothing", "truncated JSON", "wrong schema", "token limit", "no list"],
 )
 def test_a_reply_that_does_not_match_the_schema_is_refused(unusable, alone):
     with pytest.raises(ModelError) as refused:

@@ -38,7 +38,7 @@ def test_the_answer_follows_from_the_lapses_and_not_from_the_judges_own(lapses, 
     else:
         passes = all(item.weight == "light" for item in lapses) and len(lapses) <= forgiven(Forgives(light=2, per=10), exchanges)
         assert found is (Answer.YES if passes else Answer.NO)
-    assert decide(RUBRIC, CP4, own, lapses, exchanges) is own  # the rubric says nothing of it
+    assert decide(RUBRIC, CP4, own, lapses, exchanges) is own  # the rubric has no rule for it
 
 
 @given(LAPSES, OWN, st.integers(1, 100))

@@ -46,7 +46,7 @@ def panel(criterion, said, policies=USUAL):
 def test_more_than_half_of_all_judges_must_pass_a_criterion(said, decided):
     found, verdict = panel("MT1", said)
     assert verdict.answer is Answer(decided)
-    # a judge that is missing leaves the gates open
+    # a missing judge leaves the gates open
     assert (found.score.outcome is Outcome.INCOMPLETE) == (decided == "ERROR" or None in said)
     assert [opinion.answer.value for opinion in verdict.opinions] == [answer or "ERROR" for answer in said]
 

@@ -411,7 +411,7 @@ def test_na_passes_where_the_rubric_allows_it(criterion, let_pass):
     found = reviewed(labelled({"a": {criterion: "YES"}}), batch)
     figures = found.decision.criteria[criterion].agreement
     assert figures.true_negative_rate.value == let_pass
-    assert figures.raw.value == 0  # and is another answer all the same
+    assert figures.raw.value == 0  # but is a different answer
     assert [(item.person, item.answer) for item in found.disagreements[criterion]] == [("YES", "NA")]
 
 

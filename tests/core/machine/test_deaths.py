@@ -44,7 +44,7 @@ def test_other_exit_codes_are_not_signals(code):
 
 @pytest.mark.parametrize("name", DEADLY)
 def test_the_signal_that_kills_a_tethered_program_is_reported(name):
-    # half a line stands before it, as a program that is killed leaves it
+    # after half a line, as a killed program leaves it
     done = tethered(sys.executable, "-c", f"print('Loading', end='', flush=True); {SUICIDE}", name)
     assert done.returncode == -getattr(signal, name)
     assert done.stdout == "Loading"

@@ -187,7 +187,7 @@ def test_a_template_expression_renders_its_inputs_or_is_refused(expression):
         text = fill("{{ " + expression + " }}", "system.md", GIVEN)
     except PackError:
         return
-    assert "<" not in text  # as every object of Python's has, and nothing that was given
+    assert "<" not in text  # as in the repr of a Python object
     assert "built-in" not in text
 
 

@@ -38,7 +38,7 @@ async def test_a_scripted_simulator_that_follows_its_persona_is_within_the_range
     cast = Cast(player, Player(ScriptedChat("0.9", PACK), 2000, 10**6), "guidance", 3)
     batch = [await rehearse(PACK, persona, cast, persona.id) for persona in sample_batch(PACK, 0, 60, (3, 8))]
     report = measure_fidelity(PACK, batch)
-    # the scripted user answers only what was asked about an episode, and its phrases know no places
+    # the scripted user answers only questions about an episode, and its phrases name no places
     assert set(report.out) <= {"questions_answered", "place_shows"}
     assert figure(report, "flaw_lift").value > 0.4
 

@@ -35,4 +35,4 @@ def test_lengths_are_reported_by_their_mean_and_their_spread():
         {"mean": lengths.mean, "p10": lengths.p10, "median": lengths.median, "p90": lengths.p90}, abs=0.05
     )
     first = [batch[0].model_copy(update={"exchanges": 1})]
-    assert overview(PACK, first)["days_between_messages"] == {}  # there is nothing between
+    assert overview(PACK, first)["days_between_messages"] == {}  # a single exchange has no days between

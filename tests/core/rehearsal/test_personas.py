@@ -113,7 +113,7 @@ def test_flaws_occur_as_often_as_the_pack_says():
             steering = steer(PACK, persona, exchange, minimum=3)
             for flaw in persona.flaws:
                 if exchange < PACK.flaws.kinds[flaw.name].from_exchange:
-                    assert flaw.name not in steering.flaws  # what is about the past needs a past
+                    assert flaw.name not in steering.flaws  # such a flaw needs earlier exchanges
                     continue
                 chances[flaw.level] += 1
                 shown[flaw.level] += flaw.name in steering.flaws

@@ -98,7 +98,7 @@ def test_an_oversized_gguf_header_is_not_read(tmp_path):
     with path.open("wb") as file:
         file.write(b"GGUF" + struct.pack("<IQQ", 3, 0, 3))
         file.write(struct.pack("<Q20sIQ5s", 20, b"general.architecture", 8, 5, b"llama"))
-        file.write(struct.pack("<Q1sIIQ", 1, b"a", 9, 0, MAX_HEAD))  # a list of small numbers, of which nothing is on the disk
+        file.write(struct.pack("<Q1sIIQ", 1, b"a", 9, 0, MAX_HEAD))  # a list of small numbers that is not on the disk
         file.seek(MAX_HEAD, os.SEEK_CUR)
         file.write(struct.pack("<Q20sII", 20, b"llama.context_length", 4, 2048))
     assert read_gguf_head(path) == GgufHead(None, None, path.stat().st_size)

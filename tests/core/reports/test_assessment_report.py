@@ -15,7 +15,7 @@ def report(judged: list[Judged], rule: GatherRule | None) -> str:
 
 def test_passes_that_miss_the_gathering_rule_are_reported_by_condition():
     judged = [single(conversation("a")), single(conversation("b"), {"CP2": "NO"}), single(conversation("c"), {"CQ3": "NO", "CQ6": "NO"})]
-    judged += [single(conversation("d"), {"CQ8": "NO", "CP2": "NO"})]  # fails, so the rule says nothing of it
+    judged += [single(conversation("d"), {"CQ8": "NO", "CP2": "NO"})]  # fails, so the rule does not apply
     said = report(judged, GatherRule(floors=0.5, required=["CP2"]))
     assert "| of these gathered | 1; not gathered, though they pass: " in said
     assert "1 (CP2 is required)" in said

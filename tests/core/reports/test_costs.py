@@ -87,7 +87,7 @@ def test_each_arm_costs_its_simulator_and_judges_and_a_provider_arm_its_answers_
     # pairs are of the base and each other arm
     pairs = [found.pop("pairwise judge").calls for found in (two, three, four)]
     assert pairs == [pairs[0], 2 * pairs[0], 3 * pairs[0]]
-    # of requests, the answers of each model are judged once, whatever its prompts
+    # a model's answers to requests are judged once, for all its prompts
     judged = [found.pop("judge of refusals").calls for found in (two, three, four)]
     assert judged == [judged[0], judged[0], 3 * judged[0] // 2]
     assert four["arm lead, suites"].calls > 300

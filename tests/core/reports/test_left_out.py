@@ -12,7 +12,7 @@ def test_a_batch_with_only_failures_is_reported_with_the_reason():
     with pytest.raises(NothingMadeError, match=r"0 of 3 conversations were made\. 3 times: the provider failed\."):
         fail_if_nothing(0, lost, "conversations")
     fail_if_nothing(1, lost, "conversations")
-    fail_if_nothing(0, [], "conversations")  # there was nothing to do
+    fail_if_nothing(0, [], "conversations")  # no work, so no failure
 
 
 def test_a_batch_without_a_pass_gets_advice_unless_chance_explains_it():

@@ -59,7 +59,7 @@ def test_a_receipt_is_valid_as_long_as_nothing_relevant_changes(store):
     found = read_receipt(store, NAME)
     assert found
     assert found.table == "made"
-    # nobody's business: other domains, other runs, and the same written again
+    # irrelevant: other domains, other runs, and identical content
     store.write("transcripts/b/1.json", "more of another domain")
     store.appender("ledger/other-run/1.jsonl")("a call\n")
     store.write("made/latest", "made/one.json")

@@ -153,7 +153,7 @@ def elsewhere(store, monkeypatch):
     with monkeypatch.context() as other:
         other.setattr(leases, "_machine", lambda: "another")
         lock = take_lock(store, "turns/a")
-    leases._OWNERS.pop(store.root)  # what comes now is another process
+    leases._OWNERS.pop(store.root)  # from here on this is another process
     return clock, lock
 
 

