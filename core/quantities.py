@@ -68,6 +68,44 @@ def format_share(share: float, sign: str = "") -> str:
         share: from 0 to 1, or a difference of two shares.
         sign: the sign option of a format specification; "+" shows a sign before positive numbers too.
     """
-    percent = 100 * share
-    digits = next((digits for digits in range(3) if round(percent, digits) not in (0, 100) or percent in (0, 100)), 3)
+    percent = round(100 * share, 9) + 0.0  # no negative zero
+    digits = next((digits for digits in range(3) if abs(round(percent, digits)) not in (0, 100) or abs(percent) in (0, 100)), 3)
     return f"{percent:{sign}.{digits}f} %"
+
+
+def format_beside(value: float, digits: int, limit: float = 0.0, sign: str = "") -> str:
+    """Return a rounded number; up to three decimals are added where rounding would move it onto a limit or across it.
+
+    Args:
+        value: the number.
+        digits: usual number of decimals.
+        limit: the number that the reader compares it with.
+        sign: the sign option of a format specification.
+    """
+
+    def side(number: float) -> int:
+        return (number > limit) - (number < limit)
+
+    enough = next((more for more in range(digits, digits + 4) if side(round(value, more)) == side(value)), digits)
+    return f"{round(value, enough) + 0.0:{sign}.{enough}f}"  # no negative zero
+
+
+def format_difference(value: float) -> str:
+    """Return a difference of scores with its sign; it reads as zero only if it is zero."""
+    return format_beside(value, 3, sign="+")
+
+
+def format_interval(interval: tuple[float, float]) -> str:
+    """Return both ends of an interval of a difference of scores."""
+    return f"{format_difference(interval[0])} to {format_difference(interval[1])}"
+
+
+def format_points(share: float, limit: float = 0.0, sign: str = "+") -> str:
+    """Return a difference of shares in percentage points.
+
+    Args:
+        share: the difference.
+        limit: the share that the reader compares it with.
+        sign: the sign option of a format specification.
+    """
+    return format_beside(100 * share, 1, 100 * limit, sign)

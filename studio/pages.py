@@ -14,6 +14,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from core.quantities import format_difference, format_interval, format_share
 from core.storage.store import Store
 from core.views.text import marked, rendered, visible
 
@@ -74,6 +75,9 @@ def _environment() -> Environment:
         "usd": usd,
         "words": words,
         "duration": duration,
+        "signed": format_difference,
+        "interval": format_interval,
+        "share": format_share,
         "rendered": rendered,
         "marked": marked,
         "report_html": report_html,

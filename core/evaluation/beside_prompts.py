@@ -7,6 +7,7 @@ from core.evaluation.decision import Condition, required_gain
 from core.evaluation.mean_differences import Conversations, Means
 from core.evaluation.outcomes import pair_up, points
 from core.evaluation.paired_statistics import t_interval
+from core.quantities import format_difference, format_interval
 from core.settings.arms import UNDERSTUDY
 from core.settings.evaluation import Decision
 
@@ -64,8 +65,9 @@ def _beside(arm: str, prompted: str, by_name: Mapping[str, Conversations], base:
 
 def prompt_sentence(arm: str, one: BesidePrompt) -> str:
     """Return the sentence that states whether a prompt does as well as an arm."""
-    interval = f", 95 % {one.interval[0]:+.3f} to {one.interval[1]:+.3f}" if one.interval else ", no interval"
-    figures = f"{one.prompted[0].upper()}{one.prompted[1:]} reaches {one.base_mean:.3f}, {arm} {one.arm_mean:.3f} (difference {one.difference:+.3f}{interval})"
+    interval = f", 95 % {format_interval(one.interval)}" if one.interval else ", no interval"
+    name = f"{one.prompted[0].upper()}{one.prompted[1:]}"
+    figures = f"{name} reaches {one.base_mean:.3f}, {arm} {one.arm_mean:.3f} (difference {format_difference(one.difference)}{interval})"
     conclusions = {
         "better": f"{arm} is better than the base with that prompt.",
         "no better": f"a prompt does as well.{' Do not train.' if arm == UNDERSTUDY else ''}",
@@ -85,11 +87,12 @@ def _condition(prompted: str, one: BesidePrompt | None) -> Condition:
     text = f"better than {prompted}, which needs no training: lower end of the 95 % interval above 0"
     if one is None:
         return Condition(text=text, figure=None, found="fewer than two personas have a conversation completed by both", holds=False, helps="again")
-    interval = f"{one.interval[0]:+.3f} to {one.interval[1]:+.3f}" if one.interval else "no interval can be computed"
+    interval = format_interval(one.interval) if one.interval else "no interval can be computed"
     return Condition(
         text=text,
         figure=one.interval[0] if one.interval else None,
-        found=f"{one.difference:+.3f} ({interval})" + (", and the prompt is no alternative: it fails safety gates too often" if one.found == "unsafe" else ""),
+        found=f"{format_difference(one.difference)} ({interval})"
+        + (", and the prompt is no alternative: it fails safety gates too often" if one.found == "unsafe" else ""),
         holds=one.found in ("better", "unsafe"),
         forbids="A prompt does as well." if one.found == "no better" else None,
         helps="prompt" if one.found == "no better" else "personas",

@@ -11,7 +11,7 @@ from core.evaluation.mean_differences import ScoreDifference
 from core.evaluation.paired_statistics import Interval, format_p
 from core.evaluation.pass_floor import PassShare
 from core.evaluation.safety import Safety
-from core.quantities import format_share
+from core.quantities import format_difference, format_interval, format_points, format_share
 from core.records import Record
 from core.settings.evaluation import Decision
 
@@ -137,27 +137,27 @@ def enough_gain(base: np.ndarray | float, difference: np.ndarray | float, improv
 
 def _score_conditions(score: ScoreDifference, rule: Decision) -> list[Condition]:
     relative, interval = score.relative, score.interval
-    gain = "" if relative is None else f"{100 * relative:+.1f} %{_between(score.relative_interval)}, "
+    gain = "" if relative is None else f"{format_points(relative, rule.improvement)} %{_between(score.relative_interval)}, "
     low = f"; the base scores {score.base_mean:.3f}, so the required gain is computed from {MIN_BASE:g}" if score.base_mean < MIN_BASE else ""
     return [
         Condition(
-            text=f"at least {100 * rule.improvement:.0f} % better than the base",
+            text=f"at least {100 * rule.improvement:g} % better than the base",
             figure=relative,
-            found=f"{gain}{_points(score.difference, '+')} of 100{low}",
+            found=f"{gain}{format_points(score.difference)} points of 100{low}",
             holds=bool(enough_gain(score.base_mean, score.difference, rule.improvement)),
             helps="data",
         ),
         Condition(
             text=f"p below {rule.alpha:g}",
             figure=score.p_holm,
-            found=f"p {format_p(score.p_holm)}" + (", and these personas cannot give one below alpha" if score.least_p >= rule.alpha else ""),
+            found=f"p {format_p(score.p_holm, limit=rule.alpha)}" + (", and these personas cannot give one below alpha" if score.least_p >= rule.alpha else ""),
             holds=score.p_holm < rule.alpha,
             helps="personas",
         ),
         Condition(
             text="lower end of the 95 % interval above 0",
             figure=interval[0] if interval else None,
-            found=f"{interval[0]:+.3f} to {interval[1]:+.3f}" if interval else "no interval can be computed",
+            found=format_interval(interval) if interval else "no interval can be computed",
             holds=interval is not None and interval[0] > 0,
             helps="personas",
         ),
@@ -168,9 +168,9 @@ def _worst_condition(worst: PlausibleWorst, rule: Decision) -> Condition:
     interval = worst.interval
     assumption = f"each missing conversation of the arm scored {worst.arm_score:.2f} and each of the base {worst.base_score:.2f}"
     return Condition(
-        text=f"gain of {100 * rule.improvement:.0f} % and interval above 0 also if missing conversations had gone badly",
+        text=f"gain of {100 * rule.improvement:g} % and interval above 0 also if missing conversations had gone badly",
         figure=worst.difference,
-        found=f"{worst.difference:+.3f}{f', interval {interval[0]:+.3f} to {interval[1]:+.3f}' if interval else ''}, had {assumption}"
+        found=f"{format_difference(worst.difference)}{f', interval {format_interval(interval)}' if interval else ''}, had {assumption}"
         if worst.missing
         else "nothing is missing",
         holds=not worst.missing or bool(enough_gain(worst.base_mean, worst.difference, rule.improvement) and interval is not None and interval[0] > 0),
@@ -187,7 +187,7 @@ def _floor_condition(passing: PassShare, rule: Decision) -> list[Condition]:
         Condition(
             text=f"at least {100 * floor:g} % of its conversations pass, by the lower 95 % bound",
             figure=passing.low,
-            found=f"{passing.passed} of {passing.conversations} pass, at least {100 * passing.low:.1f} %{missing}",
+            found=f"{passing.passed} of {passing.conversations} pass, at least {format_points(passing.low, floor, '')} %{missing}",
             holds=passing.low >= floor,
             forbids=f"It passes {passing.passed} of {passing.conversations} conversations." if passing.high < floor else None,
             helps="data",
@@ -196,33 +196,36 @@ def _floor_condition(passing: PassShare, rule: Decision) -> list[Condition]:
 
 
 def _between(interval: Interval | None) -> str:
-    return f" (95 % interval {100 * interval[0]:+.1f} % to {100 * interval[1]:+.1f} %)" if interval else ""
+    return f" (95 % interval {format_points(interval[0])} % to {format_points(interval[1])} %)" if interval else ""
 
 
 def _safety_conditions(safety: Safety) -> list[Condition]:
-    bound, least = safety.overall.upper_bound, safety.least_bound
-    at_best = f", and {_points(least, '+')} even without a failure" if safety.margin <= least < bound else ""
+    bound, least, margin = safety.bound, safety.least_bound, f"{100 * safety.margin:g} points"
+    at_best = f", and {format_points(least, safety.margin)} points even without a failure" if safety.margin <= least < bound else ""
+    unknown = f", with {unknown_answers(safety.unknown)} counted against the arm" if safety.unknown else ""
+    by_unknown = safety.overall.upper_bound < safety.margin <= bound
     overall = Condition(
-        text=f"share of conversations with a failed gate less than {_points(safety.margin)} above the base's, at the upper 95 % bound",
+        text=f"share of conversations with a failed gate less than {margin} above the base's, at the upper 95 % bound",
         figure=bound,
-        found=f"at most {_points(bound, '+')}{at_best}",
+        found=f"at most {format_points(bound, safety.margin)} points{unknown}{at_best}",
         holds=not safety.gated or bound < safety.margin,
-        helps="safety" if safety.overall.difference > 0 else "personas",
+        helps="again" if by_unknown else "safety" if safety.overall.difference > 0 else "personas",
     )
     differences = {gate: rates.difference for gate, rates in safety.gates.items()}
+    observed = [f"{gate} {format_points(difference, safety.margin)} points" for gate, difference in differences.items()]
     where_applied = Condition(
-        text=f"where a gate applied, its share of failures at most {_points(safety.margin)} above the base's",
+        text=f"where a gate applied, its share of failures at most {margin} above the base's",
         figure=max(differences.values(), default=None),
-        found="; ".join(f"{gate} {_points(difference, '+')}" for gate, difference in differences.items()) or "no gate applied in both arms",
+        found="; ".join(observed) or "no gate applied in both arms",
         holds=not safety.too_often,
         helps="safety",
     )
     return [overall, where_applied]
 
 
-def _points(share: float, sign: str = "") -> str:
-    """Return a difference of shares as text, in percentage points."""
-    return f"{100 * share:{sign}.1f} points"
+def unknown_answers(number: int) -> str:
+    """Return the number of conversations without a usable answer to a gate, as text."""
+    return f"{number} conversation{'' if number == 1 else 's'} without a usable answer to a gate"
 
 
 def _missing_condition(lost: Sequence[MissingShare]) -> Condition:

@@ -9,6 +9,7 @@ from core.evaluation.decision import Condition
 from core.evaluation.general_prompts import GeneralAnswer
 from core.evaluation.paired_proportions import PairedProportions, compare_proportions
 from core.evaluation.refusals import Refusals, Verdict
+from core.quantities import format_points
 from core.records import Record
 
 DECLINED, HELPED, RIGHT = "requests to decline, declined", "look-alikes, helped", "general prompts, right"
@@ -119,7 +120,7 @@ def _condition(item: Forgetting, margin: float) -> Condition:
     return Condition(
         text=text,
         figure=worst,
-        found=f"{counts}: {100 * found.difference:+.1f} points, at worst {100 * worst:+.1f}{unknown}{at_best}",
+        found=f"{counts}: {format_points(found.difference)} points, at worst {format_points(worst, -margin)}{unknown}{at_best}",
         holds=worst > -margin,
         helps="items" if few else "forgetting",
         forbids=f"It declines {-100 * found.difference:.1f} points less of what should be declined than the base." if clear_loss else None,

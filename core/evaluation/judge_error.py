@@ -18,7 +18,7 @@ from core.judging.calibration import calibration_of, doubts
 from core.judging.intervals import independent_of
 from core.judging.label_statistics import Estimate
 from core.packs.pack import Pack
-from core.quantities import format_share
+from core.quantities import format_difference, format_interval, format_share
 from core.records import Record
 from core.settings.assessment import Judging
 from core.storage.store import Store
@@ -223,8 +223,8 @@ def judge_error_sentence(error: JudgeError, arm: str, base: str) -> str:
     if error.difference is None or error.interval is None:
         return f"{measured} That is too close to chance to correct the difference."
     corrected = (
-        f"If these rates are the same in both arms, the difference without its errors is {error.difference:+.3f} (95 % interval {error.interval[0]:+.3f} to "
-        f"{error.interval[1]:+.3f})."
+        f"If these rates are the same in both arms, the difference without its errors is {format_difference(error.difference)} (95 % interval "
+        f"{format_interval(error.interval)})."
     )
     undone = [
         f"with {one.failures:.0f} more of 100 failures ({one.logits:.1f} logits) {what}"

@@ -23,6 +23,7 @@ from core.judging.label_statistics import Estimate
 from core.judging.review_sheet import Labels
 from core.judging.scoring import score, value_of
 from core.packs.rubric import Rubric
+from core.quantities import format_interval
 from core.records import Answer, Outcome, Verdict
 
 
@@ -180,7 +181,7 @@ def failures_let_pass(base: Estimate, arm: Estimate) -> Estimate:
 def condition(rectified: Rectified) -> Condition:
     """Return the condition that a person's labels add to the decision on an arm."""
     interval = rectified.interval
-    shown = f"{interval[0]:+.3f} to {interval[1]:+.3f}" if interval else "no interval can be computed"
+    shown = format_interval(interval) if interval else "no interval can be computed"
     return Condition(
         text="lower end of the 95 % interval by a person's labels above 0",
         figure=interval[0] if interval else None,

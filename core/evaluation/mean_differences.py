@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import FiniteFloat
@@ -23,7 +23,7 @@ from core.evaluation.paired_statistics import (
     sign_flip_p,
     t_interval,
 )
-from core.records import Record
+from core.records import Answer, Record
 
 EQUAL_REASON = "all personas differ by the same, so the interval is of the share of personas who may differ otherwise (rule of three)"
 
@@ -116,6 +116,15 @@ class PartDifference(MeanDifference):
 
     p_holm: FiniteFloat
     answers: dict[str, dict[str, int]]
+
+    def never_applied(self, side: Literal["base", "arm"]) -> bool:
+        """Return whether an arm met a criterion in all pairs only because it never applied, which shows nothing about the arm."""
+        return self.answers.get(side, {}).keys() == {Answer.NA.value} and (self.base_mean if side == "base" else self.arm_mean) == 1
+
+    @property
+    def shown(self) -> bool:
+        """Whether the difference shows anything: a criterion must have applied in both arms."""
+        return not (self.never_applied("base") or self.never_applied("arm"))
 
 
 def score_difference(pairs: Pairs, p_holm: float, resamples: int, flips: int) -> ScoreDifference:

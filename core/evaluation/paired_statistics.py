@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from pydantic import FiniteFloat
 
+from core.quantities import format_beside
 from core.records import Record
 
 DIGITS = 12
@@ -57,9 +58,15 @@ class EffectSize(Record):
     reason: str | None = None
 
 
-def format_p(value: float, equals: str = "= ") -> str:
-    """Return the text that follows the letter p, such as "= 0.0123" or "< 0.0001"."""
-    return f"< {MIN_P}" if value < MIN_P else f"{equals}{value:.4f}"
+def format_p(value: float, equals: str = "= ", limit: float = 0.0) -> str:
+    """Return the text that follows the letter p, such as "= 0.0123" or "< 0.0001".
+
+    Args:
+        value: the p value.
+        equals: text before a value that is shown.
+        limit: the significance level that the reader compares it with.
+    """
+    return f"< {MIN_P}" if value < MIN_P else f"{equals}{format_beside(value, 4, limit)}"
 
 
 def sign_flip_p(differences: np.ndarray, flips: int, seed: int = 0) -> np.ndarray:

@@ -13,6 +13,7 @@ from core.evaluation.facts import EvaluationFacts
 from core.evaluation.mean_differences import PartDifference
 from core.evaluation.outcomes import Pairs, by_arm, pair_up, points
 from core.pictures import TEXT, picture, styles
+from core.quantities import format_difference, format_interval
 
 MANY = 40
 """With more personas, single trials are not drawn."""
@@ -47,9 +48,9 @@ def headline(facts: EvaluationFacts) -> str:
 def headline_text(facts: EvaluationFacts) -> str:
     """Describe `headline` in words."""
     return " ".join(
-        f"{arm}: {one.score.difference:+.3f}"
-        + (f", 95 % interval {one.score.interval[0]:+.3f} to {one.score.interval[1]:+.3f}" if one.score.interval else ", without an interval")
-        + f"; required: {_threshold(facts, one):+.3f}."
+        f"{arm}: {format_difference(one.score.difference)}"
+        + (f", 95 % interval {format_interval(one.score.interval)}" if one.score.interval else ", without an interval")
+        + f"; required: {format_difference(_threshold(facts, one))}."
         for arm, one in facts.compared.items()
     )
 
@@ -85,10 +86,12 @@ def paired_dots_text(facts: EvaluationFacts, arm: str) -> str:
     one = facts.comparison.comparisons[arm]
     better, worse = sum(item.difference > 0 for item in one.by_persona), sum(item.difference < 0 for item in one.by_persona)
     most, least = (pick(one.by_persona, key=lambda item: item.difference) for pick in (max, min))
-    ends = f"most with persona {most.persona} ({most.difference:+.3f}), least with persona {least.persona} ({least.difference:+.3f})"
+    ends = (
+        f"most with persona {most.persona} ({format_difference(most.difference)}), least with persona {least.persona} ({format_difference(least.difference)})"
+    )
     return (
         f"Of {len(one.by_persona)} personas {arm} scores higher than {one.base} with {better}, lower with {worse}, the same with "
-        f"{len(one.by_persona) - better - worse}; {ends if most.difference > least.difference else f'by {most.difference:+.3f} with each'}."
+        f"{len(one.by_persona) - better - worse}; {ends if most.difference > least.difference else f'by {format_difference(most.difference)} with each'}."
     )
 
 
@@ -105,7 +108,7 @@ def effects(facts: EvaluationFacts, arm: str) -> str:
             significant = part.p_holm < alpha
             axes.plot([part.difference], [row], "D" if significant else "o", color=colour, markerfacecolor=colour if significant else "none", markersize=6)
         axes.axvline(0, color=TEXT, linewidth=1)
-        axes.axhline(len(one.criteria) - 0.5, color=TEXT, linewidth=0.5, linestyle=":")
+        axes.axhline(len(rows) - len(one.categories) - 0.5, color=TEXT, linewidth=0.5, linestyle=":")
         axes.set_yticks(range(len(rows)), [name for name, _ in reversed(rows)], fontsize=9)
         axes.set_ylim(-0.8, len(rows) - 0.2)
         axes.set_xlabel(f"difference from the base; filled diamonds: p below {alpha:g} after Holm's adjustment")
@@ -117,11 +120,14 @@ def effects_text(facts: EvaluationFacts, arm: str) -> str:
     """Describe `effects` in words."""
     one, alpha = facts.comparison.comparisons[arm], facts.comparison.rule.alpha
     sentences = []
-    for what, family in (("categories", one.categories), ("criteria", one.criteria)):
-        significant = [f"{name} ({part.difference:+.3f})" for name, part in family.items() if part.p_holm < alpha]
+    never = [name for name, part in one.criteria.items() if not part.shown]
+    for what, family in (("categories", one.categories), ("criteria", {name: part for name, part in one.criteria.items() if part.shown})):
+        significant = [f"{name} ({format_difference(part.difference)})" for name, part in family.items() if part.p_holm < alpha]
         up, down = sum(part.difference > 0 for part in family.values()), sum(part.difference < 0 for part in family.values())
         counts = f"Of {len(family)} {what} {up} are higher and {down} lower than the base's"
         sentences.append(f"{counts}; significant after Holm's adjustment: {', '.join(significant) or 'none'}.")
+    if never:
+        sentences.append(f"Not drawn, because they never applied in one of the arms: {', '.join(never)}.")
     if one.not_compared:
         sentences.append(f"Not compared: {', '.join(one.not_compared)}.")
     return " ".join(sentences)
@@ -224,12 +230,12 @@ def _pairs(facts: EvaluationFacts, arm: str) -> Pairs:
 
 
 def _parts(facts: EvaluationFacts, one: ArmComparison) -> list[tuple[str, PartDifference]]:
-    """Return the differences of the categories and then of the criteria, with their labels."""
+    """Return the differences of the categories and then of the criteria that applied in both arms, with their labels."""
     gate = " (gate)"  # never shortened, however long the name is
-    criteria = {name: f"{name} {facts.criteria.get(name, '')}".strip() for name in one.criteria}
+    criteria = {name: f"{name} {facts.criteria.get(name, '')}".strip() for name, part in one.criteria.items() if part.shown}
     short = {name: _short(label, 34 - len(gate)) + gate if name in facts.gates else _short(label, 34) for name, label in criteria.items()}
     return [(_short(name.replace("_", " "), 34), difference) for name, difference in one.categories.items()] + [
-        (short[name], difference) for name, difference in one.criteria.items()
+        (label, one.criteria[name]) for name, label in short.items()
     ]
 
 

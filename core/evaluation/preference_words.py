@@ -2,7 +2,7 @@
 
 from core.evaluation.paired_statistics import format_p
 from core.evaluation.preferences import NEAR, Preferences
-from core.quantities import format_share
+from core.quantities import format_difference, format_share
 
 
 def rate_sentence(found: Preferences, arm: str) -> str:
@@ -12,7 +12,7 @@ def rate_sentence(found: Preferences, arm: str) -> str:
         return f"Pairwise, {arm}: no pair of conversations was compared. {left_out_sentence(found)}".rstrip()
     return (
         f"Pairwise, {arm} served the person better in {rate.wins} of {rate.pairs} pairs, worse in {rate.losses}, and {rate.ties} are "
-        f"ties: a win rate of {100 * rate.win_rate:.0f} % (95 % interval {100 * rate.interval[0]:.0f} % to {100 * rate.interval[1]:.0f} %; "
+        f"ties: a win rate of {format_share(rate.win_rate)} (95 % interval {format_share(rate.interval[0])} to {format_share(rate.interval[1])}; "
         f"ties count half), p {format_p(rate.p)} (sign test)."
     )
 
@@ -29,11 +29,11 @@ def disagreement_sentence(found: Preferences, arm: str, difference: float, alpha
         return ""
     side = "better" if difference > 0 else "worse"
     if rate.wins == rate.losses:
-        return f"The score says that {arm} is {side} ({difference:+.3f}), the pairwise judgement prefers neither."
+        return f"The score says that {arm} is {side} ({format_difference(difference)}), the pairwise judgement prefers neither."
     opposite, chance = "worse" if difference > 0 else "better", ", which may be chance" if rate.p >= alpha else ""
     return (
-        f"The two disagree: the score says that {arm} is {side} ({difference:+.3f}), the pairwise judgement says {opposite} (win rate "
-        f"{100 * rate.win_rate:.0f} %, p "
+        f"The two disagree: the score says that {arm} is {side} ({format_difference(difference)}), the pairwise judgement says {opposite} (win rate "
+        f"{format_share(rate.win_rate)}, p "
         f"{format_p(rate.p)}{chance}). Read conversations of both before you deploy."
     )
 
@@ -68,7 +68,7 @@ def length_sentence(found: Preferences, base: str, arm: str) -> str:
     return (
         f"{text} Over the {near.pairs} of {len(found.pairs)} pairs of about equal length (the shorter at least {100 * (1 - NEAR):.0f} % of "
         "the longer) the win rate "
-        f"is {100 * near.win_rate:.0f} % (95 % interval {100 * near.interval[0]:.0f} % to {100 * near.interval[1]:.0f} %)."
+        f"is {format_share(near.win_rate)} (95 % interval {format_share(near.interval[0])} to {format_share(near.interval[1])})."
     )
 
 

@@ -14,7 +14,7 @@ from core.evaluation.battery import BatteryFigures
 from core.evaluation.battery_play import battery_words
 from core.evaluation.beside_prompts import prompt_sentence
 from core.evaluation.by_exchange import ByExchange
-from core.evaluation.comparison import Comparison
+from core.evaluation.comparison import ArmSummary, Comparison
 from core.evaluation.facts import Conversation, EvaluationFacts, HeldOutLoss
 from core.evaluation.forgetting import Forgetting
 from core.evaluation.general_prompts import GeneralAnswer
@@ -32,6 +32,7 @@ from core.judging.calibration import measured_judges
 from core.llm.bills import Bill, bills
 from core.llm.run import Run
 from core.packs.pack import Pack
+from core.quantities import format_difference, format_interval
 from core.records import Assessment, Persona, Record, Transcript
 from core.rehearsal.lengths import Lengths
 from core.yaml_files import explain
@@ -139,17 +140,24 @@ def facts_of_run(run: Run, record: EvaluationRecord) -> EvaluationFacts:
 def summary(record: EvaluationRecord) -> dict[str, str]:
     """Return the main figures as text, by name."""
     arms, base = record.comparison.arms, record.comparison.base
-    figures = {f"{base} score": f"{arms[base].mean_score:.3f}", f"{base} passed": f"{arms[base].pass_count} conversations"}
+    figures = {f"{base} score": _mean(arms[base]), f"{base} passed": f"{arms[base].pass_count} conversations"}
     for arm, one in record.comparison.comparisons.items():
         score, several = one.score, len(record.comparison.comparisons) > 1
-        interval = f"95 % interval {score.interval[0]:+.3f} to {score.interval[1]:+.3f}" if score.interval else "no interval"
-        figures[f"{arm} score"] = f"{arms[arm].mean_score:.3f}"
+        interval = f"95 % interval {format_interval(score.interval)}" if score.interval else "no interval"
+        figures[f"{arm} score"] = _mean(arms[arm])
         figures[f"{arm} passed"] = f"{arms[arm].pass_count} conversations"
-        figures[f"{arm} difference"] = f"{score.difference:+.3f} over {score.personas} personas ({interval}, p {format_p(score.p_holm)})"
+        means = f"{score.arm_mean:.3f} against {score.base_mean:.3f}"
+        figures[f"{arm} difference"] = f"{format_difference(score.difference)} over {score.personas} personas ({means}, {interval}, p {format_p(score.p_holm)})"
         figures[f"decision on {arm}" if several else "decision"] = f"{one.decided.verdict}: {one.decided.reason}"
         figures[f"next step, {arm}" if several else "next step"] = next_step_of(record, arm)
         figures |= {f"{arm} against {beside.prompted}": prompt_sentence(arm, beside) for beside in one.beside_prompts}
     return figures
+
+
+def _mean(arm: ArmSummary) -> str:
+    """Return an arm's mean score over all completed conversations, which need not be those in which arms are compared."""
+    completed = arm.missing.completed
+    return f"{arm.mean_score:.3f} over {completed} conversation{'' if completed == 1 else 's'}"
 
 
 def next_step_of(record: EvaluationRecord | EvaluationFacts, arm: str) -> str:

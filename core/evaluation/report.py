@@ -26,7 +26,7 @@ from core.evaluation.sentences import (
     safety_sentence,
     why,
 )
-from core.quantities import format_share
+from core.quantities import format_difference, format_interval, format_points, format_share
 from core.records import Result
 
 
@@ -59,20 +59,20 @@ def card_results(facts: EvaluationFacts, arm: str) -> list[Result]:
 
 
 def _interval(interval: Interval | None, form: str, otherwise: str) -> str:
-    return form.replace("%s", f"{interval[0]:+.3f} to {interval[1]:+.3f}") if interval else otherwise
+    return form.replace("%s", format_interval(interval)) if interval else otherwise
 
 
 def _percents(interval: Interval | None, bracketed: bool = True) -> str:
     if interval is None:
         return "" if bracketed else "none"
-    text = f"{100 * interval[0]:+.0f} to {100 * interval[1]:+.0f}"
+    text = f"{format_points(interval[0])} to {format_points(interval[1])}"
     return f" (95 % interval {text})" if bracketed else text
 
 
-def _na_of(facts: EvaluationFacts, base: str, arm: str, criterion: str) -> tuple[bool, bool, str]:
-    """Return whether a criterion applied at all with the base and with an arm, and the text of how often it did not."""
-    counts = [(facts.comparison.arms[name].not_applicable.get(criterion, 0), facts.comparison.arms[name].missing.completed) for name in (base, arm)]
-    return counts[0][0] < counts[0][1], counts[1][0] < counts[1][1], ", ".join(f"{count} of {of}" for count, of in counts)
+def _na_of(facts: EvaluationFacts, base: str, arm: str, criterion: str) -> str:
+    """Return the text of how often a criterion did not apply with the base and with an arm."""
+    arms = [facts.comparison.arms[name] for name in (base, arm)]
+    return ", ".join(f"{one.not_applicable.get(criterion, 0)} of {one.missing.completed}" for one in arms)
 
 
 def _t(test: PairedT) -> str:
@@ -144,10 +144,10 @@ def _apart(facts: EvaluationFacts) -> list[str]:
 
 add_filters(
     score="{:.3f}".format,
-    signed="{:+.3f}".format,
+    signed=format_difference,
     percent=lambda value, signed=False: format_share(value, "+" if signed else ""),
     percents=_percents,
-    points=lambda value, named=True: f"{100 * value:+.0f}{' points' if named else ''}",
+    points=lambda value, named=True: f"{format_points(value)}{' points' if named else ''}",
     na_of=_na_of,
     why=lambda one: why(one.decided),
     next_step=next_step_of,

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from core.evaluation.attrition import Bounds
 from core.evaluation.battery import BatteryFigures
 from core.evaluation.comparison import ArmComparison
-from core.evaluation.decision import Decided
+from core.evaluation.decision import Decided, unknown_answers
 from core.evaluation.facts import EvaluationFacts
 from core.evaluation.outcomes import Trial
 from core.evaluation.paired_statistics import personas_for_p, units_for
 from core.evaluation.power import MAX_PERSONAS, PowerAnalysis
 from core.evaluation.safety import Safety, least_bound
-from core.quantities import format_share
+from core.quantities import format_difference, format_points, format_share
 
 
 def why(decided: Decided) -> str:
@@ -30,8 +30,7 @@ def power_sentence(plan: PowerAnalysis) -> str:
         )
     else:
         able = (
-            f"{plan.personas} personas × {plan.trials} trials show a true difference of {plan.smallest_difference:.3f} with "
-            f"{100 * plan.wanted_power:.0f} % power"
+            f"{plan.personas} personas × {plan.trials} trials show a true difference of {plan.smallest_difference:.3f} with {100 * plan.wanted_power:g} % power"
         )
     if plan.smallest_difference is not None and plan.smallest_difference > 1 - plan.spread.base_mean:
         able += ", which is more than the base leaves room for"
@@ -41,7 +40,7 @@ def power_sentence(plan: PowerAnalysis) -> str:
     gain = f"a gain of {plan.gain:.3f}, {100 * share:.0f} % of the base's mean,"
     if plan.gain > 1 - plan.spread.base_mean + 1e-9:
         return f"{able}; {gain} is out of reach, because the base leaves room for {1 - plan.spread.base_mean:.3f} ({plan.spread.source})."
-    return f"{able}; {gain} has p below {plan.alpha:g} with {100 * plan.gain_power:.0f} % power and needs {needed} personas for that ({plan.spread.source})."
+    return f"{able}; {gain} has p below {plan.alpha:g} with {format_share(plan.gain_power)} power and needs {needed} personas for that ({plan.spread.source})."
 
 
 def safety_outlook(personas: int, margin: float) -> str:
@@ -49,10 +48,11 @@ def safety_outlook(personas: int, margin: float) -> str:
     least, needed = least_bound(personas), units_for(margin)
     if needed is None:
         return "A margin of 0 cannot be shown by any number of conversations; set evaluation.decision.safety_margin above 0."
-    able = f"Without any failed gate {personas} personas show that an arm fails in at most {100 * least:.1f} % of conversations more than the base"
+    most = format_points(least, margin, "")
+    able = f"Without any failed gate {personas} personas show that an arm fails in at most {most} % of conversations more than the base"
     if least < margin:
-        return f"{able}; the margin is {100 * margin:.1f} %."
-    return f"{able}: that is not within the margin of {100 * margin:.1f} %, which takes {needed} personas, so nothing can be shipped by the rule."
+        return f"{able}; the margin is {100 * margin:g} %."
+    return f"{able}: that is not within the margin of {100 * margin:g} %, which takes {needed} personas, so nothing can be shipped by the rule."
 
 
 def safety_sentence(safety: Safety, arm: str) -> str:
@@ -60,21 +60,24 @@ def safety_sentence(safety: Safety, arm: str) -> str:
     if not safety.gated:
         return "The rubric has no safety gate, so there is nothing to compare."
     difference, margin, least, needed = safety.overall, safety.margin, safety.least_bound, safety.personas_needed
+    bound = format_points(difference.upper_bound, margin, "")
     if difference.base_rate == difference.arm_rate == 0:
         observed = (
-            f"No gate failed in either arm. With {difference.personas} personas that leaves room for {arm} to fail in up to "
-            f"{100 * difference.upper_bound:.1f} % of conversations (95 %, rule of three over personas)"
+            f"No gate failed in either arm with the {difference.personas} personas that both have. That leaves room for {arm} to fail in up to "
+            f"{bound} % of conversations (95 %, rule of three over personas)"
         )
     else:
         observed = (
             f"A gate failed in {100 * difference.arm_rate:.1f} % of {arm}'s conversations and {100 * difference.base_rate:.1f} % of the base's, "
-            "a difference of "
-            f"{100 * difference.difference:+.1f} points, at most {100 * difference.upper_bound:+.1f} (one-sided 95 %, over {difference.personas} personas)"
+            f"a difference of {format_points(difference.difference)} points, at most {format_points(difference.upper_bound, margin)} "
+            f"(one-sided 95 %, over {difference.personas} personas)"
         )
-    verdict = f"{observed}; the margin is {100 * margin:.1f} points."
+    if safety.unknown:
+        observed += f"; with {unknown_answers(safety.unknown)} counted against {arm}, at most {format_points(safety.bound, margin)} points"
+    verdict = f"{observed}; the margin is {100 * margin:g} points."
     if safety.too_often:
         return f"{verdict} {too_often_sentence(safety)}"
-    if difference.upper_bound < margin:
+    if safety.bound < margin:
         return f"{verdict} Not less safe than the base within the margin, as far as the gates were exercised."
     if needed is None:
         return f"{verdict} Non-inferiority cannot be shown with a margin of 0, by any number of conversations; set a margin above 0."
@@ -142,7 +145,7 @@ def bounds_sentence(bounds: Bounds, base: str, arm: str) -> str:
     missing = " and ".join(f"each missing conversation of {name} ({count}) had scored {score}" for name, count, score in gaps if count)
     if not missing:
         return "No conversation is missing."
-    return f"If {missing}, the difference would be {bounds.worst:+.3f}; with the opposite scores, {bounds.best:+.3f}."
+    return f"If {missing}, the difference would be {format_difference(bounds.worst)}; with the opposite scores, {format_difference(bounds.best)}."
 
 
 def judged_on_fewer(played: Sequence[Trial], base: str) -> str | None:

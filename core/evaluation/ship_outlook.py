@@ -9,6 +9,7 @@ from pydantic import FiniteFloat
 
 from core.evaluation.ship_chance import DIFFER, World, draw_evaluations, floor_holds, others_hold, score_holds
 from core.pictures import COLOURS, MARKERS, TEXT, picture
+from core.quantities import format_share
 from core.records import Record
 from core.settings.evaluation import Decision
 
@@ -96,16 +97,16 @@ def ship_sentence(found: ShipOutlook) -> str:
     """Return the sentence that states how likely the planned evaluation ships an arm by the whole rule."""
     if found.chance is None:
         room = f"{100 * found.room:.1f} %" if found.room is not None else "none"
-        required = f"a gain of {100 * found.asked:.0f} % is required"
+        required = f"a gain of {100 * found.asked:g} % is required"
         return f"By the whole rule no arm can be shipped: {required}, and the base's mean leaves room for {room}, even to a perfect arm."
     needed = (
-        f"no true gain ships with {100 * found.wanted:.0f} %"
+        f"no true gain ships with {100 * found.wanted:g} %"
         if found.gain_for_wanted is None
-        else f"{100 * found.gain_for_wanted:.0f} % ships with {100 * found.wanted:.0f} %"
+        else f"{100 * found.gain_for_wanted:.0f} % ships with {100 * found.wanted:g} %"
     )
     return (
         f"By the whole rule (gain, p, interval, passes, safety, missing, battery, suites, prompts) {found.personas} personas × {found.trials} trials ship "
-        f"a true gain of {100 * found.asked:.0f} % with a probability of {100 * found.chance:.0f} %; {needed} (simulated; each arm fails "
+        f"a true gain of {100 * found.asked:g} % with a probability of {format_share(found.chance)}; {needed} (simulated; each arm fails "
         f"gates in {100 * USUAL:.0f} % of their "
         "occasions)."
     )
@@ -113,7 +114,7 @@ def ship_sentence(found: ShipOutlook) -> str:
 
 def ship_table(rows: Sequence[ShipRow], wanted: float) -> list[str]:
     """Return the rows as lines of a Markdown table."""
-    head = ["personas × trials", "gates failed", *(f"true gain {100 * gain:.0f} %" for gain in GAINS), f"ships with {100 * wanted:.0f} %"]
+    head = ["personas × trials", "gates failed", *(f"true gain {100 * gain:.0f} %" for gain in GAINS), f"ships with {100 * wanted:g} %"]
     lines = []
     for row in rows:
         failed = f"{100 * row.failing:.0f} % in both arms" + (f", the rare one {100 * row.unsafe:.0f} % by the arm" if row.unsafe is not None else "")

@@ -10,7 +10,7 @@ from core.evaluation import plots
 from core.evaluation.page import evaluation_page
 from core.pictures import styles
 from core.records import Answer
-from tests.core.arms import evaluation, lost
+from tests.core.arms import evaluation, lost, one
 from tests.core.evaluated import HOSTILE, answer, battery_of, battery_words_of, conversation, facts_of, usual
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -96,6 +96,19 @@ def test_each_picture_is_well_formed_and_has_a_text_alternative(played):
         assert root.findtext(f"{SVG}desc") == said
         assert "nan" not in picture.lower().replace("finance", "")
         assert "nan" not in said.lower()
+
+
+def test_a_gate_that_never_applied_in_an_arm_is_not_drawn_as_a_gain():
+    """The base fails it in each conversation; the arm never met its occasion."""
+    played = [one("base", 9000 + number, 0, 0.5, gates=["G1"]) for number in range(8)]
+    played += [one("understudy", 9000 + number, 0, 0.7 + number / 100, answers={"G1": "NA"}) for number in range(8)]
+    facts = facts_of(played)
+    said = plots.effects_text(facts, "understudy")
+    assert "Of 1 criteria 0 are higher and 0 lower than the base's; significant after Holm's adjustment: none." in said
+    assert "Not drawn, because they never applied in one of the arms: G1." in said
+    labels = plots.effects(facts, "understudy").partition("</desc>")[2]
+    assert "G2 No promise" in labels
+    assert "G1 No harm" not in labels
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ from core.evaluation.paired_statistics import (
     t_interval,
     units_for,
 )
-from core.quantities import format_share
+from core.quantities import format_beside, format_share
 
 FLIPS = 20_000
 DARWIN = np.array([49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]) / 1000
@@ -239,9 +239,38 @@ def test_no_relative_interval_goes_below_minus_100_percent():
     assert interval[0] == -1
 
 
-@pytest.mark.parametrize(("share", "said"), [(0.0, "0 %"), (0.0037, "0.4 %"), (0.00004, "0.004 %"), (0.5, "50 %"), (0.996, "99.6 %"), (1.0, "100 %")])
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        (0.0, "0 %"),
+        (0.0037, "0.4 %"),
+        (0.00004, "0.004 %"),
+        (0.5, "50 %"),
+        (0.996, "99.6 %"),
+        (1.0, "100 %"),
+        (1 - 1e-15, "100 %"),
+        (-0.0, "0 %"),
+        (-0.998, "-99.8 %"),
+    ],
+)
 def test_shares_near_0_and_1_are_not_rounded_to_0_or_100_percent(share, said):
     assert format_share(share) == said
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "said"),
+    [
+        (0.1234, 0, "+0.123"),
+        (-0.0003, 0, "-0.0003"),
+        (0.0001, 0, "+0.0001"),
+        (-0.0, 0, "+0.000"),
+        (-1e-12, 0, "+0.000"),
+        (0.0999, 0.1, "+0.0999"),
+        (0.1, 0.1, "+0.100"),
+    ],
+)
+def test_a_rounded_number_stays_on_its_side_of_what_it_is_compared_with(value, limit, said):
+    assert format_beside(value, 3, limit, "+") == said
 
 
 def test_a_relative_gain_over_a_zero_or_uncertain_base_has_no_interval():

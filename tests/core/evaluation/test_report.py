@@ -155,3 +155,26 @@ def test_unmet_conditions_are_listed_once_above_their_table():
     assert f"{len(unmet)} of {len(decided.conditions)} conditions do not hold" in head
     for condition in unmet:
         assert head.count(plain(condition.text)) == 1
+
+
+def test_a_condition_that_is_just_missed_does_not_read_as_met():
+    """A gain of 9.96 %, and an interval that begins just below 0."""
+    gain = conditions_of([0.76972] * 9)[0]
+    assert (gain.text, gain.holds) == ("at least 10 % better than the base", False)
+    assert gain.found.startswith("+9.96 %")
+    interval = conditions_of([0.7004, 0.7, 0.6999, 0.7, 0.7, 0.7])[2]
+    assert not interval.holds
+    assert interval.found.startswith("-0.000")
+    assert not interval.found.startswith("-0.000 ")
+
+
+def conditions_of(scores):
+    return facts_of(evaluation(base=[0.7] * len(scores), understudy=scores)).comparison.comparisons["understudy"].decided.conditions
+
+
+def test_a_card_gives_no_share_beside_a_count_that_it_is_not_the_share_of():
+    """The share has each persona at equal weight, the count each conversation: 2 of 3 pass, and 75 %."""
+    played = evaluation(base=[[0.5, 0.5], 0.5], understudy=[[0.9, 0.5], 0.9])
+    (row,) = [line for line in evaluation_section(facts_of(played), "understudy").splitlines() if line.startswith("| passed")]
+    assert [cell.strip() for cell in row.split("|")[2:4]] == ["0 of 3", "2 of 3"]
+    assert "0 % and 75 % with equal weight for each persona: +75.0 points" in row
