@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -48,6 +49,8 @@ os.environ |= {
 # Containers often forbid compiled modules to be kept. The 150 processes that the tests start would then compile all of Prefect each: 5 s instead of 2.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# A shell ignores Ctrl-C in the programs that it starts in the background. Tests that press it need it, wherever they run.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # a key in the environment of the person who runs the tests is never used
 _PROVIDERS = ("ANTHROPIC", "OPENAI", "OPENAI_COMPATIBLE", "GEMINI", "GOOGLE", "HF")
 _AWS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL")
