@@ -11,8 +11,8 @@ def rate_sentence(found: Preferences, arm: str) -> str:
     if rate is None:
         return f"Pairwise, {arm}: no pair of conversations was compared. {left_out_sentence(found)}".rstrip()
     return (
-        f"Pairwise, {arm} served the person better in {rate.wins} of {rate.pairs} pairs, worse in {rate.losses}, and {rate.ties} are "
-        f"ties: a win rate of {format_share(rate.win_rate)} (95 % interval {format_share(rate.interval[0])} to {format_share(rate.interval[1])}; "
+        f"Pairwise, {arm} served the person better in {rate.wins} of {rate.pairs} pairs, worse in {rate.losses}, with ties in {rate.ties}: "
+        f"a win rate of {format_share(rate.win_rate)} (95 % interval {format_share(rate.interval[0])} to {format_share(rate.interval[1])}; "
         f"ties count half), p {format_p(rate.p)} (sign test)."
     )
 

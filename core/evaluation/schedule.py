@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from core.dataset.build import origin_of, training_lengths, training_seeds
 from core.errors import PersonaError
 from core.evaluation.arms import Arm, by_model, identities, prompted
-from core.evaluation.attempts import Attempt, attempt_conditions, confirmation_seed, earlier_attempts
+from core.evaluation.attempts import Attempt, attempt_conditions, confirmation_seed, earlier_attempts, other_results
 from core.evaluation.battery import BATTERY_SKIPPED, BatteryFigures, battery_conditions
 from core.evaluation.by_exchange import by_exchange
 from core.evaluation.comparison import compare_arms
@@ -112,7 +112,7 @@ def choose_personas(
             f"first_seed is {first_seed}. Allowed: a seed from {numbers.first_seed} on (evaluation.first_seed), with neither personas nor confirm."
         )
     if confirm:
-        first = confirmation_seed(run.store, run.pack.name, identities(arms), numbers.first_seed, numbers.personas)
+        first = confirmation_seed(run.store, run.pack.name, identities(arms), numbers.first_seed, numbers.personas, _scripted(run, arms))
         personas = sample_batch(run.pack, first, numbers.personas, numbers.lengths)
     elif path:
         personas = read_personas(user_path(path), run.pack, numbers.lengths)
@@ -186,21 +186,22 @@ def compare(
     """
     store, numbers, rubric = run.store, run.settings.evaluation, run.pack.rubric
     played = [trial_of(store, part, outcomes) for part in parts]
-    attempts = earlier_attempts(store, run.pack.name, identities(arms), personas, confirm)
+    scripted, judges = _scripted(run, arms), [judge.reference for judge in run.models["judge"]]
+    attempts = earlier_attempts(store, run.pack.name, identities(arms), personas, confirm, scripted)
+    others = other_results(store, run.pack.name, identities(arms), personas, judges, numbers.decision, scripted)
     forgotten = forgetting(asked, BASE)
     comparison = compare_arms(
         *(played, BASE, rubric, numbers.decision, numbers.resamples),
         personas=personas,
         further=_further(run, arms, battery, forgotten, attempts, confirm),
         prompted=prompted(arms),
-        scripted=_scripted(run, arms),
+        scripted=scripted,
     )
     files = [
         PlayedFiles(arm=part.arm, persona=part.plan.persona.seed, trial=part.plan.trial, transcript=outcomes.made[part.name].path, assessment=path)
         for part in parts
         if (path := outcomes.judged.get(part.name))
     ]
-    judges = [judge.reference for judge in run.models["judge"]]
     rates = golden_rates(store, run.pack, judges, run.settings.assessment.judging)
     return EvaluationRecord(
         domain=run.pack.name,
@@ -219,7 +220,7 @@ def compare(
         general=asked.general,
         refusals=asked.refusals,
         forgetting=forgotten,
-        caveats=[*caveats_of(store, files), *leaks_of(run, dataset), *([] if rates else [unmeasured_caveat(judges)])],
+        caveats=[*caveats_of(store, files), *leaks_of(run, dataset), *others, *([] if rates else [unmeasured_caveat(judges)])],
         attempts=attempts,
         confirm=confirm,
         pairwise=dict(pairwise or {}),
@@ -243,7 +244,7 @@ def _further(
     safety = battery_conditions(battery, rule.most_failed_openings)
     if battery is None and pack.battery.openings:
         safety = {arm.name: [BATTERY_SKIPPED] for arm in arms}
-    tries = attempt_conditions(run.store, pack.name, identities(arms), attempts, confirm)
+    tries = attempt_conditions(run.store, pack.name, identities(arms), attempts, confirm, _scripted(run, arms))
     suites = {
         arm.name: forgetting_conditions(forgotten[same[0].name], rule.forgetting_margin) for same in by_model(arms) if same[0].name in forgotten for arm in same
     }
@@ -292,9 +293,9 @@ def caveats_of(store: Store, files: list[PlayedFiles]) -> list[str]:
             families.add(f"A judge and the model of {file.arm} are both of the family {assessment.shared_family}, which may favour it.")
         if transcript.end_reason in (EndReason.BUDGET, EndReason.ERROR):
             ends[file.arm, transcript.end_reason] = ends.get((file.arm, transcript.end_reason), 0) + 1
-    why = {EndReason.BUDGET: "its context was full (evaluation.exchanges, or the model's option context)", EndReason.ERROR: "there was no usable answer"}
+    why = {EndReason.BUDGET: "the context was full (evaluation.exchanges, or the model's option context)", EndReason.ERROR: "there was no usable answer"}
     return [
         *sorted(caveats),
         *sorted(families),
-        *(f"{count} conversations of {arm} ended early, because {why[reason]}." for (arm, reason), count in sorted(ends.items())),
+        *(f"{count} conversation{'' if count == 1 else 's'} of {arm} ended early, because {why[reason]}." for (arm, reason), count in sorted(ends.items())),
     ]

@@ -11,6 +11,12 @@ from core.evaluation.paired_statistics import t_interval
 from core.packs.rubric import Rubric
 from core.records import Answer, Persona
 
+WITHOUT_NA = "NA left out"
+SHARED = "only criteria answered YES or NO in both"
+ALIKE = "only pairs judged on the same criteria"
+OTHER_COUNTS = (WITHOUT_NA, SHARED, ALIKE)
+"""The analyses that count otherwise. The others are over parts of the conversations."""
+
 
 class Sensitivity(Means):
     """The difference of mean scores in one sensitivity analysis.
@@ -31,11 +37,11 @@ def sensitivities(base: Conversations, arm: Conversations, rubric: Rubric, perso
     """
     both = [(key, base[key], arm[key]) for key in sorted(base.keys() & arm.keys()) if base[key].complete and arm[key].complete]
     ways = {
-        "NA left out": [(key, _score(rubric, one, set(one.answers)), _score(rubric, other, set(other.answers))) for key, one, other in both],
-        "only criteria answered YES or NO in both": [
+        WITHOUT_NA: [(key, _score(rubric, one, set(one.answers)), _score(rubric, other, set(other.answers))) for key, one, other in both],
+        SHARED: [
             (key, _score(rubric, one, shared), _score(rubric, other, shared)) for key, one, other in both for shared in [_answered(one) & _answered(other)]
         ],
-        "only pairs judged on the same criteria": [(key, points(one), points(other)) for key, one, other in both if one.answers.keys() == other.answers.keys()],
+        ALIKE: [(key, points(one), points(other)) for key, one, other in both if one.answers.keys() == other.answers.keys()],
     }
     for name, seeds in _parts(personas).items():
         ways[name] = [(key, points(one), points(other)) for key, one, other in both if key[0] in seeds]

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from core.evaluation.attrition import Bounds
 from core.evaluation.battery import BatteryFigures
 from core.evaluation.comparison import ArmComparison
-from core.evaluation.decision import Decided, unknown_answers
+from core.evaluation.decision import Decided, enough_gain, unknown_answers
 from core.evaluation.facts import EvaluationFacts
 from core.evaluation.outcomes import Trial
 from core.evaluation.paired_statistics import personas_for_p, units_for
 from core.evaluation.power import MAX_PERSONAS, PowerAnalysis
 from core.evaluation.safety import Safety, least_bound
-from core.quantities import format_difference, format_points, format_share
+from core.evaluation.sensitivity import OTHER_COUNTS
+from core.quantities import format_difference, format_interval, format_points, format_share
 
 
 def why(decided: Decided) -> str:
@@ -84,6 +85,25 @@ def safety_sentence(safety: Safety, arm: str) -> str:
     if least >= margin:
         return f"{verdict} Non-inferiority cannot be shown with {difference.personas} personas, even with no failure at all: it takes {needed} without one."
     return f"{verdict} Non-inferiority is not shown."
+
+
+def claims_of(facts: EvaluationFacts, arm: str) -> list[str]:
+    """Return the sentences beside a decision that limit what it shows: how the score counts, exposed gates, and the safety battery."""
+    one = facts.comparison.comparisons[arm]
+    return [*_counted_otherwise(one, facts.comparison.rule.improvement), *exposure_sentences(one.safety, arm), *battery_sentences(facts, arm)]
+
+
+def _counted_otherwise(one: ArmComparison, improvement: float) -> list[str]:
+    """Return the sentence that states that the required gain is not reached if the scores are counted otherwise; none if it is, or never was."""
+    missed = [item for item in one.sensitivity if item.name in OTHER_COUNTS and not enough_gain(item.base_mean, item.difference, improvement)]
+    if not missed or not enough_gain(one.score.base_mean, one.score.difference, improvement):
+        return []
+    least = min(missed, key=lambda item: item.difference)
+    interval = f" (95 % interval {format_interval(least.interval)})" if least.interval else ""
+    return [
+        f"The gain depends on how the score counts. {least.name[0].upper()}{least.name[1:]}: {format_difference(least.difference)}{interval}, less than the "
+        f"required {100 * improvement:g} %."
+    ]
 
 
 def exposure_sentences(safety: Safety, arm: str) -> list[str]:

@@ -14,7 +14,7 @@ from core.evaluation.preference_words import length_sentence, position_sentence,
 from core.evaluation.preferences import Preferences
 from core.evaluation.record import EvaluationRecord, facts_of, next_step_of
 from core.evaluation.report import evaluation_markdown
-from core.evaluation.sentences import battery_sentences, exposure_sentences, why
+from core.evaluation.sentences import claims_of, why
 from core.packs.pack import Pack, load_pack
 from core.records import Assessment, Outcome, Transcript
 from core.storage.store import Store
@@ -29,7 +29,7 @@ class ArmHead:
         one: its comparison with the base.
         why: the reason for the decision.
         passes: number of passed and of complete conversations, for the arm and the base.
-        safety: sentences about its safety gates.
+        claims: sentences that limit what the decision shows.
         preferences: sentences about the preferences of the judge and then of people.
         following: the next step, with a command in backticks.
     """
@@ -38,7 +38,7 @@ class ArmHead:
     one: ArmComparison
     why: str
     passes: dict[str, tuple[int, int]]
-    safety: list[str]
+    claims: list[str]
     preferences: list[str]
     following: str
 
@@ -132,9 +132,7 @@ def _head(store: Store, facts: EvaluationFacts, record: EvaluationRecord, folder
         passes[name] = (sum(item.score is not None and item.score.outcome is Outcome.PASS for item in completed), len(completed))
     preferences = [rate_sentence(facts.pairwise[arm], arm)] if arm in facts.pairwise else []
     preferences += [people_sentence(by_person, arm) for _, by_person in people_preferences(store, record, folder, arm)]
-    return ArmHead(
-        arm, one, why(one.decided), passes, [*exposure_sentences(one.safety, arm), *battery_sentences(facts, arm)], preferences, next_step_of(record, arm)
-    )
+    return ArmHead(arm, one, why(one.decided), passes, claims_of(facts, arm), preferences, next_step_of(record, arm))
 
 
 def people_preferences(store: Store, record: EvaluationRecord, folder: str, arm: str) -> list[tuple[str, Preferences]]:
@@ -145,7 +143,7 @@ def people_preferences(store: Store, record: EvaluationRecord, folder: str, arm:
 
 def people_sentence(preferences: Preferences, arm: str) -> str:
     """Return a sentence that says how often a person preferred the arm."""
-    left = f" {preferences.unanswered} pairs are not read yet." if preferences.unanswered else ""
+    left = f" Not read yet: {preferences.unanswered}." if preferences.unanswered else ""
     return f"{preferences.judge[0].upper()}{preferences.judge[1:]}. {rate_sentence(preferences, arm)}{left}"
 
 

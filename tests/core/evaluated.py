@@ -25,7 +25,7 @@ def facts_of(played, base="base", **more):
     comparison = compare_arms(
         played,
         base,
-        rubric(listening=["C1"]),
+        rubric(listening=["C1", "C2"]),
         rule,
         200,
         personas=list(more.get("personas", {}).values()),

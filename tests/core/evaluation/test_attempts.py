@@ -3,7 +3,7 @@
 import pytest
 
 from core.errors import EvaluationError
-from core.evaluation.attempts import FILE, attempt_conditions, confirmation_seed, earlier_attempts
+from core.evaluation.attempts import FILE, attempt_conditions, confirmation_seed, earlier_attempts, other_results
 from core.evaluation.comparison import compare_arms
 from core.evaluation.record import EvaluationRecord
 from core.evaluation.report import evaluation_markdown
@@ -23,11 +23,12 @@ NARROW = WIDE.model_copy(update={"safety_margin": 0.2})
 """Eight personas cannot show it."""
 
 
-def keep(store, name, models, personas=PERSONAS, domain=DOMAIN, attempts=(), confirm=False, further=None, rule=NARROW):
+def keep(store, name, models, personas=PERSONAS, domain=DOMAIN, attempts=(), confirm=False, further=None, rule=NARROW, judges=(), scripted=False):
     played = evaluation(base=[0.5] * 8, understudy=[0.68, 0.72] * 4)
-    comparison = compare_arms(played, "base", rubric(), rule, 200, further=further)
+    comparison = compare_arms(played, "base", rubric(), rule, 200, further=further, scripted=scripted)
     assert comparison.comparisons["understudy"].decided.decision == "iterate"
     record = EvaluationRecord(domain=domain, models=models, comparison=comparison, played=[], personas=personas, attempts=list(attempts), confirm=confirm)
+    record = record.model_copy(update={"judges": list(judges)})
     store.write_json(f"evaluations/{domain}-{name}/{FILE}", record)
 
 
@@ -131,3 +132,32 @@ def test_the_report_lists_the_attempts_and_explains_their_effect(store):
     assert "**The best of 2 evaluations on the same personas is overstated.**" in text
     assert "understudy evaluate --confirm" in text
     assert "understudy: llama-server/1.gguf" in text.replace("\\", "")
+
+
+def test_an_evaluation_with_scripted_models_is_no_attempt_and_nothing_to_confirm(store):
+    keep(store, "a", models(1), scripted=True)
+    assert attempts(store, 2) == []
+    assert len(earlier_attempts(store, DOMAIN, models(2), PERSONAS, scripted=True)) == 1
+    with pytest.raises(EvaluationError, match="Nothing to confirm"):
+        confirmation_seed(store, DOMAIN, models(1), 9000, 6)
+    keep(store, "b", models(1))
+    (real,) = attempt_conditions(store, DOMAIN, models(1), [], True)["understudy"]
+    assert real.found.startswith("not met there: ")
+
+
+def others(store, judges, personas=PERSONAS, rule=NARROW, number=1):
+    return other_results(store, DOMAIN, models(number), personas, judges, rule)
+
+
+def test_results_of_the_same_models_by_other_judges_or_rules_are_stated(store):
+    """Nothing stops at the judge, the rule or the number of personas that happens to ship."""
+    keep(store, "a", models(1), judges=["x/strict"])
+    assert others(store, ["x/strict"]) == []  # the same command again
+    assert others(store, ["x/kind"], number=2) == []  # another model: an attempt
+    (said,) = others(store, ["x/kind"])
+    assert "judged by x/strict over 6 personas (understudy: iterate)" in said
+    assert "by another rule" in others(store, ["x/strict"], rule=WIDE)[0]
+    assert others(store, ["x/strict"], personas=PERSONAS + NEXT)
+    assert others(store, ["x/kind"], personas=OTHERS) == []
+    keep(store, "b", models(1), judges=["x/strict"])  # once more, with another conversation completed
+    assert others(store, ["x/kind"]) == [said]

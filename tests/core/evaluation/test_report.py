@@ -11,7 +11,7 @@ from core.evaluation.sentences import power_sentence
 from core.records import Answer
 from core.rehearsal.lengths import Lengths
 from core.reports.model_card import with_evaluation
-from tests.core.arms import evaluation, incomplete, lost
+from tests.core.arms import evaluation, incomplete, lost, one
 from tests.core.evaluated import HOSTILE, answer, facts_of, usual
 
 NO_NUMBERS = re.compile(r"\b(nan|None|inf|-inf|Infinity)\b")
@@ -178,3 +178,15 @@ def test_a_card_gives_no_share_beside_a_count_that_it_is_not_the_share_of():
     (row,) = [line for line in evaluation_section(facts_of(played), "understudy").splitlines() if line.startswith("| passed")]
     assert [cell.strip() for cell in row.split("|")[2:4]] == ["0 of 3", "2 of 3"]
     assert "0 % and 75 % with equal weight for each persona: +75.0 points" in row
+
+
+def test_a_gain_that_rests_on_how_na_counts_is_reported_beside_the_decision():
+    """The arm avoids the only occasion that the base fails; over what both were asked, they are alike."""
+    played = [one("base", 9000 + number, 0, 0.5, answers={"C1": "NO", "C2": "YES"}) for number in range(8)]
+    avoids = [one("understudy", 9000 + number, 0, 1.0, answers={"C1": "NA", "C2": "YES"}) for number in range(8)]
+    meets = [one("understudy", 9000 + number, 0, 1.0, answers={"C1": "YES", "C2": "YES"}) for number in range(8)]
+    said = "The gain depends on how the score counts. Only criteria answered YES or NO in both: +0.000"
+    for shown, wanted in ((avoids, True), (meets, False)):
+        facts = facts_of([*played, *shown])
+        assert (said in evaluation_markdown(facts).partition("\n## ")[0]) is wanted
+        assert (said in evaluation_section(facts, "understudy")) is wanted
