@@ -113,7 +113,7 @@ class HfHub(CredentialsBlock):
                 raise HubError(gated(api, repo)) from error
 
         if not self.patiently(f"asking for {repo}", ask):
-            raise HubError(f"The Hub has no model {repo}, or does not show it to this token. Correct base.model in the training settings, or the token.")
+            raise HubError(f"The Hub has no model {repo}, or this token cannot see it. Correct base.model in the training settings, or the token.")
 
     def _check(self, api: HfApi, account: Account, planned: Publication) -> list[str]:
         """Check that a publication is possible; return notes for the user."""

@@ -144,7 +144,7 @@ class HfJob(JobBlock[JobResult]):
         except JobNotFoundError:
             raise
         except Exception as error:
-            raise explained("looking at a job", underlying(error), 1, self.hub.endpoint) from error
+            raise explained("reading the state of a job", underlying(error), 1, self.hub.endpoint) from error
 
     def lines(self, job: str) -> Iterable[str]:
         """Yield the lines of a job's log from the first, and wait for more until the job has ended."""

@@ -1,6 +1,6 @@
 """Runs a command under a file lock: `python lock.py FILE command …`. A second call prints that it waits, and waits.
 
-The command replaces this process and inherits the lock. The system releases the lock when the last process that holds it ends, for whatever reason.
+The command replaces this process and inherits the lock. The system releases the lock when the last process that holds it ends, for any reason.
 """
 
 import fcntl

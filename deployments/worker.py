@@ -1,4 +1,4 @@
-"""A worker that runs only this project's flows, whatever the server sends.   PREFECT_API_URL=… python deployments/worker.py [name]
+"""A worker that runs only this project's flows, no matter what the server sends.   PREFECT_API_URL=… python deployments/worker.py [name]
 
 Prefect's own worker runs whatever a deployment names: any entrypoint, pull steps that are shell commands, a command or an environment in the job variables.
 Anyone with write access to the server could therefore run code here. This worker compares the deployment with prefect.yaml and starts the flow listed there.

@@ -3,7 +3,7 @@
 from prefect import flow
 
 from core.quantities import Count
-from tasks.nightly import NightRef, assess_night, begin_night, mend_night, name_of_night, publish_night, rehearse_night
+from tasks.nightly import NightRef, assess_night, begin_night, name_of_night, publish_night, rehearse_night, repair_night
 from tasks.owning import awaited
 from tasks.policy import guarded
 from tasks.reconciling import end_dead_runs
@@ -35,5 +35,5 @@ async def nightly(
         state = begin_night(run, conversations, name)
     await rehearse_night(run, state)
     await assess_night(run, state)
-    await mend_night(run, state)
+    await repair_night(run, state)
     return await publish_night(run, state)

@@ -24,8 +24,8 @@ async def repair(domain: str = "therapeutic-coaching", batch: str | None = None,
         The assessments of the repaired transcripts, which the dataset uses, and the outcome.
     """
     run = await begin_run("repair", domain, settings, batch=batch)
-    chosen, mended = await repair_batch(run, batch)
-    judged = await assess_batch(mended, run)
+    chosen, repaired = await repair_batch(run, batch)
+    judged = await assess_batch(repaired, run)
     report = await publish_repairs(run, chosen, judged)
     check_assessed(run, judged)
     return report

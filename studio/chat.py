@@ -131,7 +131,7 @@ async def keep(request: Request) -> Response:
 def _keep(request: Request, form: dict[str, str]) -> Response:
     store, chat = store_of(request), _chat(request)
     if form.get("read") != "yes":
-        raise TranscriptError("Read the conversation first and confirm it: what is kept is trained on or played.")
+        raise TranscriptError("Read the conversation first and confirm it: a kept chat is trained on or played.")
     if form.get("as") == "persona":
         from core.views.chat_personas import keep_persona
 

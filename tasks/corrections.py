@@ -147,7 +147,7 @@ async def _play(run: Run, arm: Arm, personas: Sequence[Persona]) -> tuple[list[A
         refs, lost = await gather_bounded(run, play, plans, names, run.settings.evaluation.concurrency, "Played by the understudy:")
     spoiled = [ref for ref in refs if run.store.load(ref.path, Transcript).provenance.get("problem_side") == "user"]
     judged, unjudged = await judge_transcripts([ref for ref in refs if ref not in spoiled], run)
-    lost = [*lost, *(LeftOut(name=ref.id, reason="the simulated user spoiled it") for ref in spoiled), *unjudged]
+    lost = [*lost, *(LeftOut(name=ref.id, reason="the simulated user broke it") for ref in spoiled), *unjudged]
     return [item for item in judged if item.outcome is not Outcome.INCOMPLETE], lost
 
 
@@ -166,7 +166,7 @@ def _plans(run: Run, began: Began, item: AssessmentRef) -> list[CorrectionPlan]:
     pack, settings = run.pack, run.settings
     if pack.repair is None:
         raise PackError(
-            f"prompts/{pack.name}/repair.md does not exist, so no teacher knows how to correct. Write it; docs/domain-packs.md says what belongs in it."
+            f"prompts/{pack.name}/repair.md does not exist, so replies cannot be corrected. Write it; docs/domain-packs.md says what belongs in it."
         )
     failing = failing_exchanges(run.store.load(item.path, Assessment), item.transcript.exchanges, pack.rubric, settings.improvement.corrections)
     return [

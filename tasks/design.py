@@ -133,7 +133,7 @@ async def publish_design(run: Run, drafted: Draft, findings: list[Finding], inst
     place = install_pack(drafted) if install else None
     model = await open_recalled(run, run.model("designer"), PurePosixPath(drafted.folder).name)
     caveat = model.caveat
-    copied = f"the designer is scripted, so this is the pack {EXAMPLE} under the name {drafted.domain} and has nothing of the brief. Name roles.designer"
+    copied = f"the designer is scripted, so this is the pack {EXAMPLE} under the name {drafted.domain} and contains nothing from the brief. Name roles.designer"
     if caveat:
         get_run_logger().warning("%s", f"{copied[0].upper()}{copied[1:]}{', and pass overwrite=true' if install else ''}.")
     facts = {

@@ -30,7 +30,7 @@ def judging(shards: int, settings: str) -> Judge:
             if name:
                 left_out += run.store.load(name, AssessmentBatch).left_out
             else:
-                reason = "its shard did not judge it; the log of that run says why"
+                reason = "its shard did not judge it; the log of that run has the reason"
                 left_out += [LeftOut(name=item.id, reason=reason) for item in part if item.id not in assessed]
         return refs, left_out
 

@@ -80,7 +80,7 @@ def begin_night(run: Run, conversations: int | None, name: str) -> NightlyState:
     )
     if state.taken_up:
         logger.info(
-            "%d personas of earlier nights have no conversation yet and are rehearsed tonight.",
+            "%d personas of earlier nights have no conversation yet and will be rehearsed tonight.",
             len(state.taken_up),
         )
     return state
@@ -134,17 +134,17 @@ async def assess_night(run: Run, state: NightlyState) -> None:
             await publish_assessment(state.batch, run, {})
 
 
-async def mend_night(run: Run, state: NightlyState) -> None:
+async def repair_night(run: Run, state: NightlyState) -> None:
     """Repair this night's transcripts that almost passed, if the settings say so."""
 
-    async def mend() -> None:
-        chosen, mended = await repair_batch(run, state.batch)
+    async def repair() -> None:
+        chosen, repaired = await repair_batch(run, state.batch)
         if chosen.plans:
-            report = await publish_repairs(run, chosen, await assess_batch(mended, run))
+            report = await publish_repairs(run, chosen, await assess_batch(repaired, run))
             state.mended = int(report.summary["passed"])
 
     if run.settings.repair.by_night and state.batch and not (state.trouble or state.stopped or state.should_stop()):
-        await _until_stopped(state, mend())
+        await _until_stopped(state, repair())
 
 
 async def publish_night(run: Run, state: NightlyState) -> NightRef:

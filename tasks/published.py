@@ -79,5 +79,5 @@ async def check_made(run: Run, model: ModelRef) -> None:
         again = f"No job is paid for twice without your request: to have it made again, delete {store.root}/{model.path} and run the same command"
     raise HubError(
         f"{model.name} ({model.repo} at {str(model.commit)[:12]}) is no longer on the hub {run.settings.export.hub!r}, or is hidden from this token. Restore "
-        f"it, or give a token that can see it. {again}."
+        f"it, or use a token that can see it. {again}."
     )

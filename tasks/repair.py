@@ -2,7 +2,7 @@
 
 from prefect.logging import get_run_logger
 
-from core.dataset.repair import RepairContext, mend
+from core.dataset.repair import RepairContext, repair_transcript
 from core.dataset.repair_plan import Chosen, RepairPlan, choose_repairs, repair_facts
 from core.errors import RepairError, TranscriptError
 from core.llm.run import Run
@@ -29,7 +29,7 @@ class RepairRef(Reference):
     summary: dict[str, str]
 
 
-@cached_task("repair", "mend {plan.transcript.id}")
+@cached_task("repair", "repair {plan.transcript.id}")
 async def repair_task(run: Run, plan: RepairPlan) -> TranscriptRef:
     """Repair one transcript and store it, unless it exists."""
     store, name, path = run.store, plan.name, plan.path
@@ -41,7 +41,7 @@ async def repair_task(run: Run, plan: RepairPlan) -> TranscriptRef:
     original = store.load(plan.transcript.path, Transcript)
     assessment = store.load(plan.assessment, Assessment)
     try:
-        transcript = await mend(context, original, assessment, name)
+        transcript = await repair_transcript(context, original, assessment, name)
     except RepairError as error:
         raise TranscriptError(str(error)) from error  # leaves out this transcript and does not end the batch
     store.write_json(path, transcript)
@@ -85,10 +85,10 @@ async def publish_repairs(run: Run, chosen: Chosen, assessed: str) -> RepairRef:
     await publish_report(text, key=f"repair-{run.pack.name}", description="Repaired transcripts")
     get_run_logger().info(
         "%d repaired transcripts, %d of them can be trained on. The report: %s/%s",
-        *(facts["mended"], facts["passed"], store.root, page),
+        *(facts["repaired"], facts["passed"], store.root, page),
     )
     summary = {
-        "mended": f"{facts['mended']} of {facts['failed']} that failed or were not gathered",
+        "repaired": f"{facts['repaired']} of {facts['failed']} that failed or were not gathered",
         "passed": str(facts["passed"]),
         "cost": facts["cost"],
         "report": f"{store.root}/{page}",

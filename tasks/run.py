@@ -183,8 +183,8 @@ async def choose_models(settings: Settings, flow: str, pack: Pack, saved: bool =
     """
     check_rubric(pack.rubric, settings)
     bound = settings.roles.bound(flow)
-    mends: list[RoleName] = ["repairer"] if flow == "nightly" and settings.repair.by_night else []
-    roles = [*ROLES.get(flow, ()), *mends]
+    extra_roles: list[RoleName] = ["repairer"] if flow == "nightly" and settings.repair.by_night else []
+    roles = [*ROLES.get(flow, ()), *extra_roles]
     models = {role: [await choose_model(settings, name, pack) for name in bound.get(role, []) if saved or "/" in name] for role in roles}
     judges = [choice.reference for choice in models.get("judge", [])]
     if twice := sorted({judge for judge in judges if judges.count(judge) > 1}):

@@ -130,7 +130,7 @@ async def _run(deployment: str, parameters: Mapping[str, Any], name: str) -> Non
         logger.warning("Shard %s ended as %s: %s", name, state.name, state.message or "")
         if state.is_cancelled():
             return
-    logger.warning("Shard %s did not finish in %d attempts; what it made is kept.", name, ATTEMPTS)
+    logger.warning("Shard %s did not finish in %d attempts; its finished results are kept.", name, ATTEMPTS)
 
 
 async def _end_of(run: UUID) -> State[Any]:

@@ -39,7 +39,7 @@ async def base_model(run: Run, training: Training) -> ModelRef:
         commit = await asyncio.to_thread(hub.commit_of, base.model, "model", base.revision or "main")
         if commit is None:
             raise HubError(
-                f"The Hub has no model {base.model} at {base.revision or 'main'}, or does not show it to this token. Correct base.model and base.revision in "
+                f"The Hub has no model {base.model} at {base.revision or 'main'}, or this token cannot see it. Correct base.model and base.revision in "
                 f"the training settings; a folder is written ./{base.model}."
             )
         return await run_cached(find_base, run, base.model, commit)

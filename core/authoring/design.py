@@ -195,7 +195,7 @@ def kept_json(file: str, text: str, kind: TypeAdapter[Kept]) -> Kept:
     try:
         return kind.validate_json(text)
     except ValidationError as wrong:
-        raise DamagedError(f"{file} is damaged, or was changed. Remove it to have it made again; that is paid for again.") from wrong
+        raise DamagedError(f"{file} is damaged or was changed. Remove it to request it again, which costs the same again.") from wrong
 
 
 def parsed_object(text: str) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def advice(this: Round, before: Sequence[Round], pack: Pack) -> list[str]:
             sentences.append(
                 f"{key} ({criterion.head.name}) fails in {100 * (1 - passing):.0f} %: read three of its verdicts. Either "
                 f"{prompts}/assistant.md does not ask for it, or "
-                f"{prompts}/criteria/{key}-….md asks for more than is meant."
+                f"{prompts}/criteria/{key}-….md asks for more than you want."
             )
     if this.gates_failed and not this.model:
         sentences.append(
@@ -167,4 +167,6 @@ def prompting_alone(rounds: Sequence[Round]) -> str:
         f"Prompting alone ({each}): the best, {best.prompt or SYSTEM}, passes {100 * (best.pass_rate or 0.0):.0f} %. From "
         f"{100 * READY_PASS_RATE:.0f} % on a training may not be needed."
     )
-    return text if (best.pass_rate or 0.0) >= READY_PASS_RATE else f"{text} Before you pay for one, look for a better prompt (understudy optimise-prompt)."
+    return (
+        text if (best.pass_rate or 0.0) >= READY_PASS_RATE else f"{text} Before you pay for a training, look for a better prompt (understudy optimise-prompt)."
+    )

@@ -9,7 +9,7 @@ from core.dataset.audit import audit
 from core.dataset.card_facts import card_facts
 from core.dataset.corrections import learnt, source_of
 from core.dataset.example_files import CONFIGURATIONS, CONVERSATION_ROWS, SPLITS, Written, split_files, write_examples
-from core.dataset.gathering import Gathered, bound_mended, check_enough, check_not_evaluated, gather, person_of, read_passing
+from core.dataset.gathering import Gathered, check_enough, check_not_evaluated, gather, limit_repaired, person_of, read_passing
 from core.dataset.near_duplicates import near_duplicates
 from core.dataset.pairs import PAIR_FILES, PAIR_ROWS, PAIRS, Pair, PairReport, find_pairs, may_be_learnt, sides, write_pairs
 from core.dataset.plan import DatasetPlan
@@ -71,7 +71,7 @@ def select(store: Store, pack: Pack, plan: DatasetPlan, tokenizer: Tokenizer, wa
     first, count, exchanges = plan.evaluation
     evaluated = sample_batch(pack, first, 2 * count, exchanges)  # the evaluation's personas, and as many for its confirmation
     check_not_evaluated(chain(read_passing(store, gathered), (pair.of for pair in pairs)), evaluated, first)
-    gathered = bound_mended(_without_duplicates(store, gathered), *plan.mended)
+    gathered = limit_repaired(_without_duplicates(store, gathered), *plan.mended)
     check_enough(len(gathered.passing), len(gathered.passing) + len(gathered.left_out))
     words = [fingerprint(item) for item in read_passing(store, gathered)]  # a file may have been edited without a new name
     return Selection(f"datasets/{fingerprint([plan, gathered.manifest(), words, tokenizer.version])}", gathered, not_read, tokenizer, pairs, dropped)
@@ -101,7 +101,7 @@ def build(store: Store, pack: Pack, plan: DatasetPlan, chosen: Selection) -> tup
 def _pairs(store: Store, pack: Pack, plan: DatasetPlan, chosen: Selection, apart: set[str]) -> dict[str, Any]:
     """Write each pair on its conversation's side of the split, and return the facts about the pairs for the card."""
     settings, report = plan.settings, chosen.dropped
-    examples = {item.mended or item.id: SPLITS[item.id in apart] for item in chosen.gathered.passing}
+    examples = {item.repaired_from or item.id: SPLITS[item.id in apart] for item in chosen.gathered.passing}
     people = {person_of(item): SPLITS[item.id in apart] for item in read_passing(store, chosen.gathered)}
     pairs = may_be_learnt(chosen.pairs, examples, report)
     split_of, count = sides(pairs, examples, people, settings.validation_share), chosen.tokenizer.count

@@ -26,8 +26,8 @@ class Candidate(Record):
         assessment: the file of the assessment, or the place of the verdict in a checkpoint.
         score: None if there is no verdict on the complete conversation.
         unmet: parts of the gathering rule (core/judging/gather_rule.py) that it does not meet.
-        mended: id of the transcript that it was repaired from (core/dataset/repair.py); None if it was not repaired.
-        reason: why it cannot be trained on whatever the verdict; None if nothing prevents it.
+        repaired_from: id of the transcript that it was repaired from (core/dataset/repair.py); None if it was not repaired.
+        reason: why it cannot be trained on regardless of the verdict; None if nothing prevents it.
         round: the round of improvement, for a correction; 0 for all others.
     """
 
@@ -41,7 +41,7 @@ class Candidate(Record):
     rubric_hash: str
     failed_gates: list[str]
     unmet: list[str] = Field(default_factory=list)
-    mended: str | None = None
+    repaired_from: str | None = None
     reason: str | None = None
     round: int = 0
 
@@ -66,7 +66,7 @@ class Gathered:
         """Return the transcripts of the dataset as plain data: `count`, `transcripts` and `left_out`."""
         transcripts = [
             {"id": item.id, "source_file": item.path, "score": item.score, "judge": item.judge, "rubric_hash": item.rubric_hash, "assessment": item.assessment}
-            | ({"mended_from": item.mended} if item.mended else {})
+            | ({"mended_from": item.repaired_from} if item.repaired_from else {})
             | ({"round": item.round} if item.round else {})
             for item in self.passing
         ]
@@ -108,18 +108,18 @@ def missed_by(reason: str) -> list[str]:
     return missed.split("; ") if kind == NOT_GATHERED else []
 
 
-def bound_mended(gathered: Gathered, allowed: bool, share: float) -> Gathered:
+def limit_repaired(gathered: Gathered, allowed: bool, share: float) -> Gathered:
     """Leave out all repaired transcripts, or those with the lowest scores that exceed a share of the dataset.
 
     Args:
         allowed: whether repaired transcripts may be in the dataset at all.
         share: largest share of repaired transcripts among all that remain.
     """
-    mended = sorted((item for item in gathered.passing if item.mended), key=lambda item: (-(item.score or 0.0), item.id))
-    others = len(gathered.passing) - len(mended)
-    most = 0 if not allowed else len(mended) if share >= 1 else int(share * others / (1 - share) + 1e-9)
-    reason = f"mended: beyond {100 * share:.0f} % of the dataset" if allowed else "mended: left out by the settings"
-    return gathered.without({item.id: reason for item in mended[most:]})
+    repaired = sorted((item for item in gathered.passing if item.repaired_from), key=lambda item: (-(item.score or 0.0), item.id))
+    others = len(gathered.passing) - len(repaired)
+    most = 0 if not allowed else len(repaired) if share >= 1 else int(share * others / (1 - share) + 1e-9)
+    reason = f"repaired: beyond {100 * share:.0f} % of the dataset" if allowed else "repaired: left out by the settings"
+    return gathered.without({item.id: reason for item in repaired[most:]})
 
 
 def check_enough(passing: int, judged: int) -> None:

@@ -108,7 +108,7 @@ def find_pairs(store: Store, pack: Pack, candidates: Sequence[Candidate], replie
     rewrote several replies, only the first makes a pair, since the later rejected replies follow text that the repair replaced.
 
     Args:
-        candidates: all judged transcripts, whatever the verdict.
+        candidates: all judged transcripts, with any verdict.
         replies: names of second replies.
         report: updated with the pairs that are dropped.
     """
@@ -135,27 +135,27 @@ def find_pairs(store: Store, pack: Pack, candidates: Sequence[Candidate], replie
 
 
 def _of_repair(store: Store, pack: Pack, item: Candidate, failed_gate: set[str], report: PairReport) -> Pair | None:
-    if item.mended is None or item.path is None:
+    if item.repaired_from is None or item.path is None:
         return None
     if item.outcome is not Outcome.PASS or item.id in failed_gate:
         report.dropped["the repaired transcript did not pass"] += 1
         return None
-    mended, assessment = store.load(item.path, Transcript), store.load(item.assessment, Assessment)
-    first, *others = mended.provenance["repair"]["changed"]
+    repaired, assessment = store.load(item.path, Transcript), store.load(item.assessment, Assessment)
+    first, *others = repaired.provenance["repair"]["changed"]
     report.dropped["follows text that the repair replaced"] += len(others)
     answers = {verdict.criterion: verdict.answer for verdict in assessment.verdicts}
     if any(name in answers and value_of(pack.rubric.criteria[name], answers[name]) != 1 for name in first["criteria"]):
         report.dropped["the repaired reply's criterion still fails"] += 1
         return None
     return Pair(
-        conversation=item.mended,
-        of=mended,
+        conversation=item.repaired_from,
+        of=repaired,
         source="repair",
         criteria=first["criteria"],
         exchange=first["exchange"],
-        chosen=mended.exchanges[first["exchange"] - 1].assistant,
+        chosen=repaired.exchanges[first["exchange"] - 1].assistant,
         rejected=first["before"],
-        caveat=mended.provenance.get("caveat"),
+        caveat=repaired.provenance.get("caveat"),
     )
 
 

@@ -32,7 +32,7 @@ PASSED = "it passed"
 """Reason not to repair a transcript that passed and is gathered."""
 
 REFUSED = "cannot be repaired: "
-"""Text between the transcript's id and the reason in a `RepairError` of `mend`; the report counts reasons without the id."""
+"""Text between the transcript's id and the reason in a `RepairError` of `repair_transcript`; the report counts reasons without the id."""
 
 
 class Follows(BaseModel):
@@ -71,7 +71,7 @@ class RepairContext:
     gather: GatherRule
 
 
-def exchanges_to_mend(
+def exchanges_to_repair(
     transcript: Transcript, assessment: Assessment, pack: Pack, numbers: RepairSettings, gather: GatherRule
 ) -> dict[int, list[Verdict]] | str:
     """Return the failed verdicts by the exchange that they cite, or the reason why the transcript is not repaired.
@@ -97,14 +97,14 @@ def exchanges_to_mend(
         for number in verdict.cited:
             cited.setdefault(number, []).append(verdict)
     if not cited:
-        return "no failed verdict cites an exchange, so it is not known what to rewrite"
+        return "no failed verdict cites an exchange, so the answer to rewrite is unknown"
     most = int(numbers.max_rewrite_share * len(transcript.exchanges))
     if len(cited) > most:
         return f"{len(cited)} of {len(transcript.exchanges)} answers would have to be rewritten; at most {most} may be"
     return dict(sorted(cited.items()))
 
 
-async def mend(context: RepairContext, transcript: Transcript, assessment: Assessment, name: str) -> Transcript:
+async def repair_transcript(context: RepairContext, transcript: Transcript, assessment: Assessment, name: str) -> Transcript:
     """Return a repaired copy of a transcript: failed answers are rewritten in order, and it is cut where the user's next message no longer follows.
 
     Args:
@@ -114,7 +114,7 @@ async def mend(context: RepairContext, transcript: Transcript, assessment: Asses
         RepairError: the transcript must not be repaired, no answer was changed, or too little would remain.
         ModelError: the model gave no usable answer.
     """
-    failed = exchanges_to_mend(transcript, assessment, context.pack, context.numbers, context.gather)
+    failed = exchanges_to_repair(transcript, assessment, context.pack, context.numbers, context.gather)
     if isinstance(failed, str):
         raise RepairError(f"{transcript.id} {REFUSED}{failed}.")
     exchanges, changes, cut = list(transcript.exchanges), [], None
@@ -146,29 +146,29 @@ async def mend(context: RepairContext, transcript: Transcript, assessment: Asses
         "repairer": context.model.reference,
     }
     caveat = transcript.provenance.get("caveat") or context.model.caveat
-    mended = transcript.model_copy(update={"id": name, "exchanges": exchanges, "provenance": {**transcript.provenance, "repair": lineage, "caveat": caveat}})
-    check_lineage(transcript, mended)
-    return mended
+    repaired = transcript.model_copy(update={"id": name, "exchanges": exchanges, "provenance": {**transcript.provenance, "repair": lineage, "caveat": caveat}})
+    check_lineage(transcript, repaired)
+    return repaired
 
 
-def check_lineage(original: Transcript, mended: Transcript) -> None:
+def check_lineage(original: Transcript, repaired: Transcript) -> None:
     """Check that a repaired transcript keeps the user's messages and changes only the answers that it records as changed.
 
     Raises:
         RepairError: it differs in another way.
     """
-    changed = {change["exchange"]: change["before"] for change in mended.provenance["repair"]["changed"]}
-    for old, new in zip(original.exchanges, mended.exchanges, strict=False):
+    changed = {change["exchange"]: change["before"] for change in repaired.provenance["repair"]["changed"]}
+    for old, new in zip(original.exchanges, repaired.exchanges, strict=False):
         if new.user != old.user:
             raise RepairError(
-                f"{mended.id}: the user's message {new.exchange_number} differs from that of {original.id}. A repair may change only answers; leave it out."
+                f"{repaired.id}: the user's message {new.exchange_number} differs from that of {original.id}. A repair may change only answers; leave it out."
             )
         if new.assistant != old.assistant and changed.get(new.exchange_number) != old.assistant:
             raise RepairError(
-                f"{mended.id}: answer {new.exchange_number} differs from that of {original.id}, and the repair does not record the change. Leave it out."
+                f"{repaired.id}: answer {new.exchange_number} differs from that of {original.id}, and the repair does not record the change. Leave it out."
             )
-    if len(mended.exchanges) > len(original.exchanges):
-        raise RepairError(f"{mended.id} has more exchanges than {original.id}. A repair adds none; leave it out.")
+    if len(repaired.exchanges) > len(original.exchanges):
+        raise RepairError(f"{repaired.id} has more exchanges than {original.id}. A repair adds none; leave it out.")
 
 
 async def rewrite(context: RepairContext, exchanges: Sequence[Exchange], verdicts: Sequence[Verdict], following: str | None, name: str) -> str:

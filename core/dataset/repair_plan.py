@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.dataset.repair import PASSED, REFUSED, exchanges_to_mend
+from core.dataset.repair import PASSED, REFUSED, exchanges_to_repair
 from core.dataset.sources import PILOTS
 from core.errors import DamagedError, PackError, SettingsError, TranscriptError
 from core.fingerprint import fingerprint
@@ -78,7 +78,7 @@ def choose_repairs(run: Run, assessed: str | None) -> Chosen:
         raise SettingsError("roles.repairer is null, so no model repairs. Name one.")
     if pack.repair is None:
         raise PackError(
-            f"prompts/{pack.name}/repair.md does not exist, so no repairer knows what to do. Write it; docs/domain-packs.md says what belongs in it."
+            f"prompts/{pack.name}/repair.md does not exist, so transcripts cannot be repaired. Write it; docs/domain-packs.md says what belongs in it."
         )
     if assessed is None and not store.exists(latest_assessments(pack.name)):
         raise TranscriptError(f"No assessments of {pack.name!r} are in {store.root}. Make some first (understudy assess), or name a batch.")
@@ -91,7 +91,7 @@ def choose_repairs(run: Run, assessed: str | None) -> Chosen:
             to_mend = (
                 "it is of a pilot"
                 if pilot
-                else exchanges_to_mend(store.load(item.transcript.path, Transcript), store.load(item.path, Assessment), pack, run.settings.repair, gather)
+                else exchanges_to_repair(store.load(item.transcript.path, Transcript), store.load(item.path, Assessment), pack, run.settings.repair, gather)
             )
         except DamagedError as damaged:
             to_mend = str(damaged)
@@ -117,7 +117,7 @@ def repair_facts(run: Run, chosen: Chosen, batch: AssessmentBatch) -> dict[str, 
     return {
         "failed": len(chosen.plans) + len(chosen.left_out),
         "chosen": len(chosen.plans),
-        "mended": len(rows),
+        "repaired": len(rows),
         "passed": len(passed),
         "reasons": Counter(_kind(item.reason) for item in [*chosen.left_out, *batch.left_out]).most_common(),
         "rows": [_row(transcript, item, unmet.get(item.path, [])) for transcript, item in rows],

@@ -141,7 +141,7 @@ def _exchanges(run: Run, item: AssessmentRef) -> list[SecondReplyPlan] | str:
     if assessment.score.errors:
         return "its assessment is incomplete"
     if plays_again(transcript) is None:
-        return "it was not rehearsed here, so it is not known how the assistant was instructed"
+        return "it was not rehearsed here, so the assistant's instructions are unknown"
     cited = cited_failures(assessment, run.pack, len(transcript.exchanges))
     if not cited:
         return "no failed criterion that applies there cites an exchange"

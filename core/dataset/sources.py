@@ -135,7 +135,7 @@ def _judged_here(store: Store, item: AssessmentRef, source: str, pack: Pack, rul
         return _corrected(store, item, source)
     exists = store.exists(item.path)
     transcript = store.load(item.transcript.path, Transcript) if store.exists(item.transcript.path) else None
-    mended = str(transcript.provenance["repair"]["of"]) if transcript and item.transcript.path.startswith("repaired/") else None
+    repaired_from = str(transcript.provenance["repair"]["of"]) if transcript and item.transcript.path.startswith("repaired/") else None
     judged = store.load(item.path, Assessment) if exists else None
     return Candidate(
         id=item.transcript.id,
@@ -148,7 +148,7 @@ def _judged_here(store: Store, item: AssessmentRef, source: str, pack: Pack, rul
         rubric_hash=judged.rubric_hash if judged else "",
         failed_gates=judged.score.failed_gates if judged else [],
         unmet=unmet_by(judged, rule, pack.rubric) if judged else [],
-        mended=mended,
+        repaired_from=repaired_from,
         reason="of a pilot" if item.transcript.path.startswith(PILOTS) else None if exists else "missing file: the assessment",
     )
 

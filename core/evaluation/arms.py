@@ -159,7 +159,7 @@ def _source(name: str, arms: Mapping[str, ArmWords]) -> str:
 
 def _nothing_to_compare(run: Run, names: Sequence[str]) -> EvaluationError:
     return EvaluationError(
-        f"Nothing to compare: {', '.join(names) or 'no arm'} is given and nothing of {run.pack.name} was exported here. Run the export flow first "
+        f"Nothing to compare: {', '.join(names) or 'no arm'} is given, and no export of {run.pack.name} exists here. Run the export flow first "
         "(understudy export), or name the models: arms={'base': 'provider/model', 'understudy': 'provider/model'}."
     )
 

@@ -23,7 +23,7 @@ class Missing(Record):
         planned: combinations of persona and trial that any arm has.
         completed: conversations that can be compared.
         incomplete: judged conversations with an unusable answer.
-        simulator_broke: conversations spoiled by the simulated user.
+        simulator_broke: conversations broken by the simulated user.
         lost: all others, including conversations that do not exist.
         reasons: number of lost or spoiled conversations by reason, the most frequent first.
     """
@@ -95,7 +95,7 @@ def count_missing(conversations: Mapping[tuple[int, int], Trial], planned: int) 
     incomplete = sum(not item.complete and item.score is not None and not item.simulator_broke for item in items)
     reasons = count_reasons(items)
     if absent := planned - len(items):
-        reasons["no conversation was handed in"] = absent
+        reasons["no conversation was given"] = absent
     return Missing(
         planned=planned,
         completed=completed,
@@ -111,7 +111,7 @@ def missing_shares(base: Missing, arm: Missing, alpha: float, allowed: float) ->
 
     Args:
         alpha: p of Fisher's test below which shares are unequal.
-        allowed: difference of shares above which they are unequal, whatever p.
+        allowed: difference of shares above which they are unequal, regardless of p.
     """
     from scipy import stats
 

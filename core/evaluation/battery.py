@@ -159,7 +159,7 @@ def battery_conditions(figures: BatteryFigures | None, most: float) -> dict[str,
     """Return, by arm, the results of the battery's conditions; an empty dict if it was not played.
 
     Args:
-        most: share of a gate's openings below which an arm's failures must be, whatever the base does.
+        most: share of a gate's openings below which an arm's failures must be, regardless of the base.
     """
     if figures is None:
         return {}
@@ -179,7 +179,7 @@ def _share_condition(gate: str, figures: GateFigures, most: float) -> Condition:
     at_best = f", and {format_points(least, most, '')} % even without a failure" if least >= most else ""
     unsafe = figures.share is not None and figures.share > most + 1e-9
     return Condition(
-        text=f"{gate} failed in less than {100 * most:g} % of the battery's openings, by the upper 95 % bound, whatever the base does",
+        text=f"{gate} failed in less than {100 * most:g} % of the battery's openings, by the upper 95 % bound, regardless of the base",
         figure=worst,
         found="it applied in no opening" if worst is None else f"{exposed}, at most {format_points(worst, most, '')} %{lost}{at_best}",
         holds=worst is not None and worst < most,

@@ -7,7 +7,7 @@ from core.evaluation.paired_statistics import rate_bound, rate_bounds
 TRY_CORRELATION = 0.3
 """Assumed correlation of an arm's tries of one opening: some openings are harder than others, but chance dominates."""
 USUAL_MARGIN = 0.15
-"""Non-inferiority margin of the included packs. With it, 40 openings allow the arm two more failures than the base, and an arm that fails 20 % hardly ever
+"""Non-inferiority margin of the included packs. With it, 40 openings allow the arm two more failures than the base, and an arm that fails 20 % rarely
 passes."""
 MAX_OPENINGS = 10_000
 """The largest number of openings that is considered."""
@@ -79,7 +79,7 @@ def battery_holds(
     Args:
         base, arm: true shares of tries that fail.
         correlation: of an arm's tries of one opening, 0 to 1.
-        most: upper limit of the share of openings that the arm fails, whatever the base does; None for no limit.
+        most: upper limit of the share of openings that the arm fails, regardless of the base; None for no limit.
 
     Returns:
         (simulations,) of bool.

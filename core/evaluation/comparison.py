@@ -121,7 +121,7 @@ def compare_arms(
 ) -> Comparison:
     """Compare each arm with the base.
 
-    A pair is a persona and a trial that both arms completed. A persona's pairs are averaged first, and personas have equal weight whatever their number of
+    A pair is a persona and a trial that both arms completed. A persona's pairs are averaged first, and personas have equal weight regardless of their number of
     pairs, because the result is to generalise to new personas. The sign-flip test assumes only that, under the null hypothesis, each persona's difference has
     either sign with equal probability.
 

@@ -16,7 +16,7 @@ from core.records import Record
 from core.settings.evaluation import Decision
 
 MIN_BASE = 0.3
-"""Smallest mean score of the base from which the required gain is computed: 10 % of a lower score is hardly a gain."""
+"""Smallest mean score of the base from which the required gain is computed: 10 % of a lower score would be a negligible gain."""
 
 SCRIPTED_NOTE = "scripted models: not a real result"
 """Follows each decision if a scripted model plays, simulates or judges: the figures show that the software works and say nothing about a model."""
@@ -179,7 +179,7 @@ def _worst_condition(worst: PlausibleWorst, rule: Decision) -> Condition:
 
 
 def _floor_condition(passing: PassShare, rule: Decision) -> list[Condition]:
-    """Return the condition that enough of the arm's conversations pass, whatever the base does; an empty list if the settings require none."""
+    """Return the condition that enough of the arm's conversations pass, regardless of the base; an empty list if the settings require none."""
     if not rule.least_pass_rate:
         return []
     floor, missing = rule.least_pass_rate, f", with {passing.missing} missing counted as not passed" if passing.missing else ""

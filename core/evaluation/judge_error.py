@@ -210,7 +210,7 @@ def judge_errors(played: Sequence[Trial], comparison: Comparison, rates: JudgeRa
 def unmeasured_caveat(judges: Sequence[str]) -> str:
     """Return the caveat that the error rates of an evaluation's judges are not known."""
     return (
-        f"Nobody has measured this judge ({' + '.join(judges)}): its errors make a difference look smaller, and a judge that is more lenient to one arm "
+        f"This judge has not been measured ({' + '.join(judges)}): its errors make a difference look smaller, and a judge that is more lenient to one arm "
         f"creates a difference where there is none. Measure it (understudy calibrate --judges {','.join(judges)}), and have a person judge a sample "
         "(understudy review --evaluation latest)."
     )

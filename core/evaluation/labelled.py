@@ -1,6 +1,6 @@
 """An evaluation with a person's blind labels: the judge's error rates in each arm, and the difference corrected for its errors.
 
-The corrected difference is unbiased whatever the judge's errors are, even if it is lenient to one arm. It is the judge's difference over all conversations
+The corrected difference is unbiased for any errors of the judge, even if it is lenient to one arm. It is the judge's difference over all conversations
 minus the judge's mean error on the labelled ones.
 """
 
@@ -130,7 +130,7 @@ def rectify(pairs: Pairs, labelled: Mapping[int, Sequence[tuple[float, float]]])
     """Return a difference corrected for the judge's errors: the judge's over all personas, minus its mean error on the labelled ones.
 
     A persona's labelled trials are averaged. The variance is the sum of the variances of both means and twice their covariance, and t has the degrees of
-    freedom of the labelled personas. In simulation the interval covers in 94 to 96 % whatever the leniency (bench/judge_statistics.py). A weight fitted to
+    freedom of the labelled personas. In simulation the interval covers in 94 to 96 % at any leniency (bench/judge_statistics.py). A weight fitted to
     the labels (PPI++) would make it 3 % narrower, with 1 point less coverage.
 
     Args:

@@ -94,7 +94,7 @@ class Pairs:
 
     @property
     def means(self) -> tuple[float, float]:
-        """The base's and the arm's mean; each persona has the same weight, whatever its number of pairs."""
+        """The base's and the arm's mean; each persona has the same weight, regardless of its number of pairs."""
         return mean_of([base for _, base, _ in self.personas.values()]), mean_of([arm for _, _, arm in self.personas.values()])
 
     @property

@@ -133,7 +133,7 @@ def _outcome(item: Trial | None) -> str:
     if item is None or item.score is None:
         return "missing"
     if item.simulator_broke:
-        return "spoiled by the simulated user"
+        return "broken by the simulated user"
     score = f" ({item.score.score:.3f})" if item.score.score is not None else ""
     return {Outcome.PASS: "passes", Outcome.FAIL: "fails", Outcome.INCOMPLETE: "is judged incompletely"}[item.score.outcome] + score
 

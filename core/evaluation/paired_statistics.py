@@ -231,7 +231,7 @@ def effect_size(differences: np.ndarray) -> EffectSize:
     """
     n = len(differences)
     if n < 2 or np.ptp(differences) == 0:
-        return EffectSize(dz=None, hedges_g=None, interval=None, reason="all personas differ by the same, so there is no spread to measure the difference by")
+        return EffectSize(dz=None, hedges_g=None, interval=None, reason="all personas differ by the same, so the effect size is not defined")
     from scipy import special
 
     dz = float(differences.mean() / differences.std(ddof=1))

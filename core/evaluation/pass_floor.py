@@ -1,4 +1,4 @@
-"""The share of an arm's planned conversations that pass. It must reach a floor, whatever the base does."""
+"""The share of an arm's planned conversations that pass. It must reach a floor, regardless of the base."""
 
 from collections.abc import Mapping, Sequence
 

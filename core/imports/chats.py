@@ -166,7 +166,7 @@ def transcript_of(store: Store, chat: Chat, player: str) -> Transcript:
     players = {item.name: item for item in chat.players}
     replied = [(turn.text, turn.replies[player].text) for turn in turns(store, chat) if player in turn.replies and turn.replies[player].text.strip()]
     if player not in players or not replied:
-        raise TranscriptError(f"{player[:40]!r} has said nothing in this chat yet. Write a message first.")
+        raise TranscriptError(f"{player[:40]!r} has not answered in this chat yet. Send a message first.")
     return Transcript(
         id=f"chat-{chat.id}-{_plain(player)}",
         exchanges=[Exchange(exchange_number=number, user=user, assistant=assistant) for number, (user, assistant) in enumerate(replied, 1)],

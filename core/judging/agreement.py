@@ -248,7 +248,7 @@ def _ranked(judge: str, own: np.ndarray, others: np.ndarray, threshold: float, f
 
     correlation = float(stats.spearmanr(own, mean).statistic)
     if correlation < threshold and (n < few or others.shape[1] == 1):
-        what = f"not named: small n ({n} transcripts)" if n < few else "not named: of two judges neither is the rest"
+        what = f"not named: small n ({n} transcripts)" if n < few else "not named: there are only two judges"
         return RankAgreement(judge, correlation, n, far=False, reason=what)
     return RankAgreement(judge, correlation, n, far=correlation < threshold)
 

@@ -51,7 +51,7 @@ def sample(judged: Sequence[Judged], size: int, seed: int) -> list[Judged]:
 
     Args:
         size: number of transcripts; all are drawn if there are not more.
-        seed: the same seed gives the same sample, whatever the order of `judged`.
+        seed: the same seed gives the same sample for any order of `judged`.
 
     Raises:
         ReviewError: size is below 1, or there is nothing to draw from.

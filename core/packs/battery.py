@@ -19,7 +19,7 @@ class Opening(Strict):
         gate: the gate that it tests.
         clause: the clause of the gate that it tests.
         country: name of the person's country in `life.yaml`; None if the assistant does not know it.
-        messages: the person's messages in order, whatever the assistant answers.
+        messages: the person's messages in order, independent of the assistant's answers.
     """
 
     id: Slug

@@ -194,7 +194,7 @@ def collect_batch(store: Store, plans: Sequence[RehearsalPlan], reasons: Mapping
     refs, left_out = [], []
     for plan in plans:
         name = f"persona {plan.persona.seed}"
-        reason = reasons.get(name, "its shard did not make it; the log of that run says why")
+        reason = reasons.get(name, "its shard did not finish it; the log of that run has the reason")
         try:
             if ref := plan.existing(store):
                 refs.append(ref)

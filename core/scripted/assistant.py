@@ -57,7 +57,7 @@ def answer(phrases: ScriptedPhrases, lexicon: Lexicon, request: ChatRequest, qua
     return " ".join(parts)
 
 
-def mended(phrases: ScriptedPhrases, lexicon: Lexicon, request: ChatRequest) -> str:
+def scripted_repair(phrases: ScriptedPhrases, lexicon: Lexicon, request: ChatRequest) -> str:
     """Return a reply as the repairer: an answer of the best quality, or, for a request with a schema, that the user's next message still fits."""
     if request.schema:
         return json.dumps({"reasoning": "Scripted users continue with their own matters.", "follows": True})

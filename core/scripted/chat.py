@@ -7,7 +7,7 @@ from core.errors import SettingsError
 from core.judging.text_facts import words
 from core.llm.chat import ChatRequest, Reply, Usage
 from core.packs.pack import Pack
-from core.scripted.assistant import answer, mended
+from core.scripted.assistant import answer, scripted_repair
 from core.scripted.designer import designed
 from core.scripted.judge import judgement
 from core.scripted.lexicon import Lexicon
@@ -58,7 +58,7 @@ class ScriptedChat:
         elif request.role == "judge":
             text = judgement(self._phrases, self._lexicon, request)
         elif request.role == "repairer":
-            text = mended(self._phrases, self._lexicon, request)
+            text = scripted_repair(self._phrases, self._lexicon, request)
         else:
             text = answer(self._phrases, self._lexicon, request, self._quality)
         return _reply(request, text)

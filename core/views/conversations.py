@@ -52,7 +52,7 @@ class ShownExchange:
         refused: drafts that were refused before it.
         cited: verdicts that cite it.
         before: the answer before it was repaired; None if it was not.
-        mended_for: ids of the criteria for which it was repaired.
+        repaired_for: ids of the criteria for which it was repaired.
         quotes: passages that verdicts quote, which are to be marked.
     """
 
@@ -63,7 +63,7 @@ class ShownExchange:
     refused: list[Refused]
     cited: list[Citation]
     before: str | None
-    mended_for: list[str]
+    repaired_for: list[str]
     quotes: list[str]
 
 
@@ -117,7 +117,7 @@ class Conversation:
         bill: cost of all calls for the conversation, over all runs; None if there were none.
         batches: names of the batches of assessments that contain it, the newest first.
         original: path of the transcript that this one is a repaired copy of, if it still exists.
-        mended: paths of the repaired copies of this transcript.
+        repaired: paths of the repaired copies of this transcript.
     """
 
     path: str
@@ -135,7 +135,7 @@ class Conversation:
     bill: Bill | None
     batches: list[str]
     original: str | None
-    mended: list[str]
+    repaired: list[str]
 
 
 def open_conversation(store: Store, path: str, batch: str | None = None, assessment: str | None = None) -> Conversation:
@@ -185,7 +185,7 @@ def open_conversation(store: Store, path: str, batch: str | None = None, assessm
         bill=bill,
         batches=[name.removeprefix("batches/").removesuffix(".json") for name, _, _ in refs],
         original=_original(store, path, lineage),
-        mended=_repaired_copies(store, transcript.id, domain),
+        repaired=_repaired_copies(store, transcript.id, domain),
     )
 
 
@@ -230,7 +230,7 @@ def _exchanges(transcript: Transcript, pack: Pack | None, verdicts: Sequence[Sho
                 refused=[item for at, item in _refusals(transcript) if at == number],
                 cited=[Citation(verdict.criterion, verdict.answer) for verdict in citing],
                 before=before if isinstance(before := change.get("before"), str) else None,
-                mended_for=[str(name) for name in change.get("criteria", [])],
+                repaired_for=[str(name) for name in change.get("criteria", [])],
                 quotes=[quote for verdict in citing for quote in quotes_of(verdict.reasoning)],
             )
         )

@@ -38,7 +38,7 @@ def bring_in(source: str, scrub: bool = False, licence: str = "", consent: str =
     with ExitStack() as stack:
         folder, origin = _fetched(source, Path(stack.enter_context(tempfile.TemporaryDirectory())))
         reading = find_transcripts(folder)
-    licence, consent = licence or _ask("Under which licence may the conversations be used?"), consent or _ask("What have the people in them agreed to?")
+    licence, consent = licence or _ask("Under which licence may the conversations be used?"), consent or _ask("What have the people in them consented to?")
     report, transcripts = ScrubReport(), list(reading.transcripts.values())
     if finder:
         transcripts = [scrub_transcript(item, finder, report) for item in transcripts]

@@ -98,7 +98,7 @@ def worked(text: str) -> dict[str, Any]:
     finding = Finding(file=text, expert=text, problem=text, proposal=text, reason=text)
     return {
         **{"this": this, "earlier": [this], "advice": [text], "pack": pack, "report": text, "sheet": text, "caveats": [text], "figures": {"trust": None}},
-        **{"failed": 1, "chosen": 1, "mended": 1, "passed": 0, "rescued": None, "new": None, "cost": "none", "rows": [row], "reasons": [(text, 1)]},
+        **{"failed": 1, "chosen": 1, "repaired": 1, "passed": 0, "rescued": None, "new": None, "cost": "none", "rows": [row], "reasons": [(text, 1)]},
         **{"caveat": text, "domain": "pack", "ready": 0.5, "folder": text, "installed": None, "lacking": [text], "findings": [finding], "variable": "X"},
         "reading": {"contradictions": [{"one": text, "other": text, "why": text}], "open": [text]},
         "bills": {(text, text): Bill(calls=1)},

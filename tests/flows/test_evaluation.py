@@ -94,7 +94,7 @@ async def test_any_number_of_models_is_compared_with_the_base_on_the_same_person
     assert {name: lengths.median for name, lengths in record.lengths.items()} == dict.fromkeys(record.models, 2)
     assert found.summary["decision on third"]
     # the scripted judge has not been calibrated, so a person reviews the conversations without knowing the arms
-    assert "Nobody has measured this judge (scripted/judge)" in text_of(found, "report.md")
+    assert "This judge has not been measured (scripted/judge)" in text_of(found, "report.md")
     sheet = Path(review(sample=8, evaluation="latest").data["sheet"])
     header, *rows = list(csv.reader(StringIO(sheet.read_text(encoding="utf-8-sig"))))
     assert len(rows) == 8
@@ -181,8 +181,8 @@ async def test_an_arm_that_stops_answering_is_reported_and_only_its_missing_conv
     ):
         await evaluation(arms={"base": "scripted/0.2", "understudy": LUNA}, settings=settings)
     stub.set(faults=[])
-    mended = record_of(await evaluation(arms={"base": "scripted/0.2", "understudy": LUNA}, settings=settings))
-    assert mended.comparison == whole.comparison
+    completed = record_of(await evaluation(arms={"base": "scripted/0.2", "understudy": LUNA}, settings=settings))
+    assert completed.comparison == whole.comparison
 
 
 async def test_conversations_that_the_simulated_user_breaks_off_are_counted_and_not_compared(tmp_path, data_root, stub):
@@ -214,7 +214,7 @@ async def test_no_figure_is_nan_or_infinite_when_the_arms_are_equal(tmp_path, da
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"arms": {"understudy": "scripted/0.9"}}, EvaluationError, "Nothing to compare: understudy is given and nothing of therapeutic-coaching was exported"),
+        ({"arms": {"understudy": "scripted/0.9"}}, EvaluationError, "Nothing to compare: understudy is given, and no export of therapeutic-coaching exists"),
         ({}, EvaluationError, "Nothing to compare: no arm is given"),
         ({"arms": {"base": "scripted/0.9", "understudy": "scripted/0.9"}}, EvaluationError, "base and understudy are the same model"),
         ({"arms": {"base": "nobody/x", "understudy": "scripted/0.9"}}, SettingsError, "Unknown model reference 'nobody/x'"),

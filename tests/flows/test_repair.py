@@ -60,11 +60,11 @@ async def test_repaired_transcripts_pass_name_their_original_and_are_marked_and_
     assert rescued
     failed_gates = {item.transcript.id for item in before.assessments if json.loads(open_store().read(item.path))["score"]["failed_gates"]}
     for item in after.assessments:
-        mended = Transcript.model_validate_json(open_store().read(item.transcript.path))
-        reported = mended.provenance["repair"]
+        repaired = Transcript.model_validate_json(open_store().read(item.transcript.path))
+        reported = repaired.provenance["repair"]
         assert reported["of"] not in failed_gates
         original = Transcript.model_validate_json(open_store().read(f"transcripts/therapeutic-coaching/{reported['of']}.json"))
-        assert [e.user for e in mended.exchanges] == [e.user for e in original.exchanges][: len(mended.exchanges)]
+        assert [e.user for e in repaired.exchanges] == [e.user for e in original.exchanges][: len(repaired.exchanges)]
         assert "repair" not in original.provenance
     made_of = await dataset(settings=settings)
     manifest = json.loads(open_store().read(f"{made_of.path}/manifest.json"))
@@ -73,7 +73,7 @@ async def test_repaired_transcripts_pass_name_their_original_and_are_marked_and_
     most = int(0.2 * passed / 0.8)
     assert len(marked) == min(len(rescued), most)
     assert ("| repaired |" in open_store().read(f"{made_of.path}/README.md")) == bool(marked)
-    beyond = [entry for entry in manifest["left_out"] if entry["reason"].startswith("mended: beyond 20 %")]
+    beyond = [entry for entry in manifest["left_out"] if entry["reason"].startswith("repaired: beyond 20 %")]
     assert len(beyond) == len(rescued) - len(marked)
     given = yaml.safe_load((tmp_path / "settings.yaml").read_text(encoding="utf-8"))
     given["repair"]["in_dataset"] = False
@@ -88,8 +88,8 @@ async def test_a_second_run_repairs_nothing_again(tmp_path, data_root, batch):
     before = {path: path.stat().st_mtime_ns for path in data_root.glob("repaired/*/*.json")}
     assert await repair(batch=batch, settings=settings) == first
     assert {path: path.stat().st_mtime_ns for path in data_root.glob("repaired/*/*.json")} == before
-    mended_again = await repair(batch=first.path, settings=settings)
-    assert mended_again.summary["mended"].startswith("0 of ")
+    repaired_again = await repair(batch=first.path, settings=settings)
+    assert repaired_again.summary["repaired"].startswith("0 of ")
 
 
 async def test_a_repair_that_is_stopped_between_its_calls_pays_for_each_call_once(tmp_path, data_root, batch, monkeypatch):
@@ -116,7 +116,7 @@ async def test_a_repair_that_is_stopped_between_its_calls_pays_for_each_call_onc
 async def test_a_threshold_that_no_conversation_reaches_repairs_nothing_and_the_report_says_why(tmp_path, data_root, batch):
     settings = repair_settings(tmp_path, repair={"max_score_gap": 0.0})
     found = await repair(settings=settings)
-    assert found.summary["mended"].startswith("0 of ")
+    assert found.summary["repaired"].startswith("0 of ")
     text = next(data_root.glob("reports/*/repairs.md")).read_text(encoding="utf-8")
     assert "is more than … below" in text
 

@@ -77,19 +77,19 @@ def test_a_verdict_and_its_cited_exchange_link_to_each_other(client, path):
 
 def test_a_repaired_conversation_shows_both_versions_and_links_to_the_original(client, store, path):
     original = drawn()
-    mended = original.model_copy(
+    repaired = original.model_copy(
         update={
-            "id": "mended",
+            "id": "repaired",
             "exchanges": [original.exchanges[0], original.exchanges[1].model_copy(update={"assistant": "A better answer."})],
             "provenance": {**original.provenance, "repair": {"of": "rehearsed", "changed": [{"exchange": 2, "before": "**Answer** 2.", "criteria": ["MT1"]}]}},
         }
     )
-    store.write_json(f"repaired/{PACK.name}/mended.json", mended)
-    page = read(client.get("/conversations/repaired/therapeutic-coaching/mended.json").text)
+    store.write_json(f"repaired/{PACK.name}/repaired.json", repaired)
+    page = read(client.get("/conversations/repaired/therapeutic-coaching/repaired.json").text)
     assert "A better answer." in page.words
     assert "original repaired for MT1" in page.words
     assert path in page.links
-    assert "/conversations/repaired/therapeutic-coaching/mended.json" in read(client.get(path).text).links
+    assert "/conversations/repaired/therapeutic-coaching/repaired.json" in read(client.get(path).text).links
 
 
 def test_the_next_link_keeps_the_filters_and_works_after_its_batch_is_removed(client, store):

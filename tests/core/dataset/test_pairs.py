@@ -22,7 +22,7 @@ def store(tmp_path):
     return Store(str(tmp_path))
 
 
-def mended(store, name="a", answers=None, changed=((2, "MT1"), (4, "MT6")), outcome=None):
+def repaired_pair(store, name="a", answers=None, changed=((2, "MT1"), (4, "MT6")), outcome=None):
     """A repaired transcript in the store, and its original's failed replies."""
     original = conversation(name, exchanges=6)
     exchanges = [
@@ -46,7 +46,7 @@ def mended(store, name="a", answers=None, changed=((2, "MT1"), (4, "MT6")), outc
         judge=judged.judge,
         rubric_hash=judged.rubric_hash,
         failed_gates=judged.score.failed_gates,
-        mended=name,
+        repaired_from=name,
     )
     return original, transcript, candidate
 
@@ -84,7 +84,7 @@ def again(store, name, failed=(), chosen="A reply that passes.", rubric=PACK.rub
 
 
 def test_only_the_first_rewritten_reply_makes_a_pair_because_both_replies_need_the_same_context(store):
-    original, transcript, candidate = mended(store)
+    original, transcript, candidate = repaired_pair(store)
     report = PairReport()
     (pair,) = find_pairs(store, PACK, [candidate], [], report)
     assert (pair.exchange, pair.criteria, pair.conversation) == (2, ["MT1"], "a")
@@ -101,12 +101,12 @@ def test_only_the_first_rewritten_reply_makes_a_pair_because_both_replies_need_t
     ids=["failed gate", "gate that nobody could judge", "unjudged", "criterion still fails", "failed"],
 )
 def test_a_repaired_reply_that_was_not_judged_a_pass_is_never_chosen(store, answers, outcome):
-    _, _, candidate = mended(store, answers=answers, outcome=outcome)
+    _, _, candidate = repaired_pair(store, answers=answers, outcome=outcome)
     assert find_pairs(store, PACK, [candidate], [], PairReport()) == []
 
 
 def test_one_failed_gate_verdict_excludes_a_repaired_reply(store):
-    _, _, candidate = mended(store)
+    _, _, candidate = repaired_pair(store)
     other = candidate.model_copy(update={"failed_gates": [GATE], "outcome": Outcome.FAIL, "source": "another judge's"})
     assert find_pairs(store, PACK, [candidate, other], [], PairReport()) == []
 
@@ -121,7 +121,7 @@ def test_a_second_reply_needs_a_transcript_of_the_dataset_and_the_current_rubric
 
 
 def test_pairs_are_in_the_split_of_their_examples_and_pairs_of_unequal_length_are_left_out(store, tmp_path):
-    judged = [mended(store, name)[2] for name in "abcdef"] + [again(store, name)[0] for name in ("g", "h")]
+    judged = [repaired_pair(store, name)[2] for name in "abcdef"] + [again(store, name)[0] for name in ("g", "h")]
     replies = [again(store, "g")[1], again(store, "h", chosen="Long. " * 60)[1]]
     report = PairReport()
     pairs = find_pairs(store, PACK, judged, replies, report)
@@ -144,7 +144,7 @@ def test_pairs_are_in_the_split_of_their_examples_and_pairs_of_unequal_length_ar
 
 def test_without_provenance_a_row_has_an_anonymous_conversation_id(store, tmp_path):
     report = PairReport()
-    pairs = find_pairs(store, PACK, [mended(store, name)[2] for name in ("anna", "bert")], [], report)
+    pairs = find_pairs(store, PACK, [repaired_pair(store, name)[2] for name in ("anna", "bert")], [], report)
     write_pairs(store, "d", pairs, {"anna": "train", "bert": "validation"}, PACK, len, 5.0, False, report)
     row = pyarrow.parquet.read_table(tmp_path / "d/pairs/train.parquet").to_pylist()[0]
     assert "anna" not in row["transcript_id"]
@@ -153,7 +153,7 @@ def test_without_provenance_a_row_has_an_anonymous_conversation_id(store, tmp_pa
 
 def test_duplicate_pairs_and_pairs_of_equal_replies_are_left_out(store):
     report = PairReport()
-    pairs = find_pairs(store, PACK, [mended(store, name)[2] for name in ("a", "b")], [], report)
+    pairs = find_pairs(store, PACK, [repaired_pair(store, name)[2] for name in ("a", "b")], [], report)
     again = pairs[0].model_copy(update={"chosen": f" {pairs[0].chosen}"})
     alike = pairs[0].model_copy(update={"chosen": "A caf\u00e9.", "rejected": "A cafe\u0301."})
     write_pairs(store, "d", [*pairs, again, alike], {"a": "train", "b": "validation"}, PACK, len, 5.0, True, report)
@@ -162,13 +162,13 @@ def test_duplicate_pairs_and_pairs_of_equal_replies_are_left_out(store):
 
 
 def test_a_pair_is_in_the_split_of_other_conversations_with_its_persona(store):
-    (pair,) = find_pairs(store, PACK, [mended(store)[2]], [], PairReport())
+    (pair,) = find_pairs(store, PACK, [repaired_pair(store)[2]], [], PairReport())
     assert [sides([pair], {}, {person_of(pair.of): split}, 0.2)["a"] for split in ("train", "validation")] == ["train", "validation"]
 
 
 def test_pairs_of_a_single_split_are_not_written(store):
     report = PairReport()
-    pairs = find_pairs(store, PACK, [mended(store, "a")[2]], [], report)
+    pairs = find_pairs(store, PACK, [repaired_pair(store, "a")[2]], [], report)
     assert write_pairs(store, "d", pairs, {"a": "train"}, PACK, len, 5.0, True, report) == []
     assert not store.exists("d/pairs/train.parquet")
 
@@ -181,5 +181,5 @@ def test_new_replies_are_sampled_at_the_first_exchange_cited_for_each_failure():
 
 
 def test_the_source_of_a_repaired_conversation_is_its_original(store):
-    _, transcript, _ = mended(store)
+    _, transcript, _ = repaired_pair(store)
     assert source_of(transcript) == "a"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from core.dataset.repair import PASSED, RepairContext, check_lineage, exchanges_to_mend, mend
+from core.dataset.repair import PASSED, RepairContext, check_lineage, exchanges_to_repair, repair_transcript
 from core.dataset.repair_plan import Chosen, repair_facts
 from core.errors import InvalidOutputError, RepairError
 from core.judging.gather_rule import unmet_by
@@ -56,7 +56,7 @@ def failed(transcript, cited, **answers):
 async def test_only_the_cited_answers_are_rewritten_and_the_repair_is_recorded():
     transcript = conversation("a", exchanges=6)
     editor = Editor()
-    found = await mend(context(editor), transcript, failed(transcript, {"MT1": [2], "MT6": [2, 4]}), "a-mended")
+    found = await repair_transcript(context(editor), transcript, failed(transcript, {"MT1": [2], "MT6": [2, 4]}), "a-repaired")
     assert [old.user for old in transcript.exchanges] == [new.user for new in found.exchanges]
     assert [n for n, (old, new) in enumerate(zip(transcript.exchanges, found.exchanges, strict=True), 1) if old.assistant != new.assistant] == [2, 4]
     reported = found.provenance["repair"]
@@ -73,11 +73,11 @@ async def test_only_the_cited_answers_are_rewritten_and_the_repair_is_recorded()
 async def test_a_repair_cuts_the_conversation_if_the_next_message_no_longer_follows():
     transcript = conversation("a", exchanges=6)
     judged = failed(transcript, {"MT1": [4], "MT6": [5]})
-    found = await mend(context(Editor(follows=False)), transcript, judged, "b")
+    found = await repair_transcript(context(Editor(follows=False)), transcript, judged, "b")
     assert len(found.exchanges) == 4
     assert found.provenance["repair"]["cut_after"] == 4
     with pytest.raises(RepairError, match=r"message 3 no longer follows, and only 2 exchanges precede it; at least 3 are needed"):
-        await mend(context(Editor(follows=False)), transcript, failed(transcript, {"MT1": [2], "MT6": [2]}), "c")
+        await repair_transcript(context(Editor(follows=False)), transcript, failed(transcript, {"MT1": [2], "MT6": [2]}), "c")
 
 
 @pytest.mark.parametrize(
@@ -93,13 +93,13 @@ async def test_a_repair_cuts_the_conversation_if_the_next_message_no_longer_foll
 )
 def test_an_unrepaired_transcript_has_a_reason(answers, cited, said):
     transcript = conversation("a", exchanges=6)
-    found = exchanges_to_mend(transcript, assessment(transcript, "scripted/judge", answers, cited), PACK, NUMBERS, RULE)
+    found = exchanges_to_repair(transcript, assessment(transcript, "scripted/judge", answers, cited), PACK, NUMBERS, RULE)
     assert isinstance(found, str)
     assert said in found
 
 
 @pytest.mark.parametrize(
-    ("answers", "mended"),
+    ("answers", "repaired"),
     [
         ({"CQ1": "NO"}, {1: ["CQ1"]}),  # required
         ({"CQ1": "NO", "MT1": "NO"}, {1: ["CQ1"]}),  # MT1 alone would not keep it out
@@ -107,12 +107,12 @@ def test_an_unrepaired_transcript_has_a_reason(answers, cited, said):
         ({"MT1": "NO"}, PASSED),
     ],
 )
-def test_a_pass_that_misses_the_gathering_rule_is_repaired_for_the_unmet_conditions(answers, mended):
+def test_a_pass_that_misses_the_gathering_rule_is_repaired_for_the_unmet_conditions(answers, repaired):
     transcript = conversation("a", exchanges=6)
     judged = assessment(transcript, "scripted/judge", answers, {"CQ1": [1], "MT1": [2], "CP4": [3], "CP5": [4]})
     assert judged.score.outcome is Outcome.PASS
-    found = exchanges_to_mend(transcript, judged, PACK, NUMBERS, RULE)
-    assert (found if isinstance(found, str) else {number: [one.criterion for one in verdicts] for number, verdicts in found.items()}) == mended
+    found = exchanges_to_repair(transcript, judged, PACK, NUMBERS, RULE)
+    assert (found if isinstance(found, str) else {number: [one.criterion for one in verdicts] for number, verdicts in found.items()}) == repaired
     assert (found == PASSED) == (not unmet_by(judged, RULE, PACK.rubric))
 
 
@@ -122,25 +122,25 @@ async def test_the_repair_uses_the_reason_of_the_judge_that_excludes_the_transcr
     both = combine_judges(PACK, alone, PanelSettings(criteria="strictest", gates="any_fail"), 6)
     assert (both.score.outcome, both.score.failed_checks) == (Outcome.PASS, ["MT1", "MT2"])
     editor = Editor()
-    found = await mend(context(editor), transcript, both, "a-mended")
+    found = await repair_transcript(context(editor), transcript, both, "a-repaired")
     assert [(change["exchange"], change["criteria"]) for change in found.provenance["repair"]["changed"]] == [(2, ["CQ1"])]
     assert "b/other on CQ1." in editor.asked[0].messages[0].content
 
 
 async def test_a_repaired_transcript_is_not_repaired_again():
     transcript = conversation("a", exchanges=6)
-    once = await mend(context(Editor()), transcript, failed(transcript, {"MT1": [2], "MT6": [2]}), "b")
+    once = await repair_transcript(context(Editor()), transcript, failed(transcript, {"MT1": [2], "MT6": [2]}), "b")
     with pytest.raises(RepairError, match="repaired before"):
-        await mend(context(Editor()), once, failed(once, {"MT1": [2], "MT6": [2]}), "c")
+        await repair_transcript(context(Editor()), once, failed(once, {"MT1": [2], "MT6": [2]}), "c")
 
 
 async def test_an_unusable_rewrite_is_refused_and_an_unchanged_answer_is_no_repair():
     transcript = conversation("a", exchanges=6)
     judged = failed(transcript, {"MT1": [2], "MT6": [2]})
     with pytest.raises(InvalidOutputError, match="the rewritten answer 2 was refused"):
-        await mend(context(Editor({2: "   "})), transcript, judged, "b")
+        await repair_transcript(context(Editor({2: "   "})), transcript, judged, "b")
     with pytest.raises(RepairError, match="left every answer as it was"):
-        await mend(context(Editor({2: transcript.exchanges[1].assistant})), transcript, judged, "b")
+        await repair_transcript(context(Editor({2: transcript.exchanges[1].assistant})), transcript, judged, "b")
 
 
 async def test_repairs_that_fail_for_the_same_reason_are_counted_together(tmp_path):
@@ -149,7 +149,7 @@ async def test_repairs_that_fail_for_the_same_reason_are_counted_together(tmp_pa
         transcript = conversation(name, exchanges=6)
         unchanged = {2: transcript.exchanges[1].assistant}
         with pytest.raises(RepairError) as error:
-            await mend(context(Editor(unchanged)), transcript, failed(transcript, {"MT1": [2], "MT6": [2]}), f"{name}-mended")
+            await repair_transcript(context(Editor(unchanged)), transcript, failed(transcript, {"MT1": [2], "MT6": [2]}), f"{name}-repaired")
         failures.append(LeftOut(name=name, reason=str(error.value)))
     store = Store(str(tmp_path))
     run = Run("repair", PACK, load_settings(), store, {}, Ledger(store, "repair", load_settings().budget))
@@ -159,7 +159,7 @@ async def test_repairs_that_fail_for_the_same_reason_are_counted_together(tmp_pa
 
 async def test_a_repair_that_changes_the_users_words_is_refused():
     transcript = conversation("a", exchanges=6)
-    good = await mend(context(Editor()), transcript, failed(transcript, {"MT1": [2], "MT6": [2]}), "b")
+    good = await repair_transcript(context(Editor()), transcript, failed(transcript, {"MT1": [2], "MT6": [2]}), "b")
     check_lineage(transcript, good)
     for change, said in (({"user": "I slept well."}, "the user's message 1"), ({"assistant": "Another."}, "answer 1 differs from that of a")):
         spoilt = good.model_copy(update={"exchanges": [good.exchanges[0].model_copy(update=change), *good.exchanges[1:]]})

@@ -34,7 +34,7 @@ def test_each_planned_conversation_is_completed_incomplete_broken_or_lost():
         ("the model answered with nothing", 2),
         ("no answer in time", 1),
         ("the user's message 2 was refused", 1),
-        ("no conversation was handed in", 2),
+        ("no conversation was given", 2),
     ]
 
 

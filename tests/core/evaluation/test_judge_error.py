@@ -130,4 +130,4 @@ def test_report_and_card_state_the_judges_error_and_warn_of_an_unmeasured_judge(
         assert "it would not be shipped" in text
         assert "understudy review --evaluation latest" in text
     assert "finds 80 %" not in evaluation_markdown(facts_of(usual()))
-    assert "Nobody has measured this judge (a/judge + b/judge)" in unmeasured_caveat(["a/judge", "b/judge"])
+    assert "This judge has not been measured (a/judge + b/judge)" in unmeasured_caveat(["a/judge", "b/judge"])

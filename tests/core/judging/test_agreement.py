@@ -307,7 +307,7 @@ def test_no_judge_is_named_with_few_transcripts_or_two_judges():
     few = rank_agreement(dict(list(scores_of().items())[:8]), threshold=0.5, few=20)
     assert not any(item.far for item in few)
     two = rank_agreement({name: {judge: given[judge] for judge in ("good", "odd")} for name, given in scores_of().items()}, threshold=0.5, few=20)
-    assert [(item.far, item.reason) for item in two] == [(False, "not named: of two judges neither is the rest")] * 2
+    assert [(item.far, item.reason) for item in two] == [(False, "not named: there are only two judges")] * 2
     assert two[0].correlation == two[1].correlation
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from core.authoring.design import ask_until, design_request, json_object
-from core.dataset.repair import mend
+from core.dataset.repair import repair_transcript
 from core.errors import BudgetError, InvalidOutputError, RepairError
 from core.llm.answer_log import FOLDER, RecalledModel
 from core.llm.chat import ChatRequest, Message, Reply, Usage
@@ -42,7 +42,7 @@ class Scribe:
 
 async def repaired(model):
     transcript = conversation("a", exchanges=6)
-    return await mend(context(model), transcript, failed(transcript, {"MT1": [2], "MT6": [2, 4]}), "a-mended")
+    return await repair_transcript(context(model), transcript, failed(transcript, {"MT1": [2], "MT6": [2, 4]}), "a-mended")
 
 
 def third(answer):
@@ -78,7 +78,7 @@ async def test_an_unchanged_repair_is_recalled_without_another_call(tmp_path):
     editor = Editor({2: transcript.exchanges[1].assistant})
     for _ in range(2):
         with pytest.raises(RepairError, match="left every answer as it was"):
-            await mend(context(RecalledModel(editor, store, "it")), transcript, failed(transcript, {"MT1": [2]}), "b")
+            await repair_transcript(context(RecalledModel(editor, store, "it")), transcript, failed(transcript, {"MT1": [2]}), "b")
     assert len(editor.asked) == 1
 
 

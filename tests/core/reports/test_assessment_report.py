@@ -49,6 +49,6 @@ def test_the_report_makes_no_claim_about_an_unanswered_or_inapplicable_gate():
 
 
 def test_a_paid_repair_without_success_is_reported_with_its_cost():
-    facts = {"failed": 3, "chosen": 2, "mended": 2, "passed": 0, "rows": [], "reasons": [], "rescued": None, "new": None, "bills": {}}
+    facts = {"failed": 3, "chosen": 2, "repaired": 2, "passed": 0, "rows": [], "reasons": [], "rescued": None, "new": None, "bills": {}}
     assert "2.0000 USD, and none passes." in markdown("repair", facts={**facts, "cost": "2.0000 USD, and none passes"})
     assert "Nothing was paid." in markdown("repair", facts={**facts, "cost": "nothing was paid"})
