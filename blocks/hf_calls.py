@@ -63,7 +63,7 @@ def bound_calls(seconds: float) -> None:
         _TIMEOUT["seconds"] = seconds
 
 
-def patiently(doing: str, call: Callable[[], Answer], attempts: int, endpoint: str) -> Answer:
+def with_retries(doing: str, call: Callable[[], Answer], attempts: int, endpoint: str) -> Answer:
     """Return the result of a call, and repeat the call as long as its failure may be temporary.
 
     The client raises arbitrary exceptions for an answer that it cannot read, so all exceptions are caught, except the project's own.
@@ -138,7 +138,7 @@ def explained(doing: str, error: BaseException, attempts: int, endpoint: str) ->
     """Return the error for the user: what failed, and what to do.
 
     Args:
-        doing, endpoint: as in `patiently`.
+        doing, endpoint: as in `with_retries`.
         error: the cause, as `underlying` returns it.
         attempts: number of calls made.
     """

@@ -19,7 +19,7 @@ from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl, SecretStr
 
 from blocks.hf_access import Account, account_of
-from blocks.hf_calls import OFFLINE, NotYetError, bound_calls, patiently
+from blocks.hf_calls import OFFLINE, NotYetError, bound_calls, with_retries
 from blocks.hf_visibility import check_license, gated, look, refuse_public
 from core.errors import HubError, SettingsError, UnderstudyError
 from core.records import Commit, Publication, RepoKind
@@ -82,7 +82,7 @@ class HfHub(CredentialsBlock):
                 problems.append(error)
         for kind, license in dict.fromkeys((publication.kind, publication.license) for publication in publications):
             try:
-                self.patiently("asking whether a licence is known", lambda kind=kind, license=license: check_license(api, kind, license))
+                self.with_retries("asking whether a licence is known", lambda kind=kind, license=license: check_license(api, kind, license))
             except UnderstudyError as error:
                 problems.append(error)
         return problems, notes
@@ -94,7 +94,7 @@ class HfHub(CredentialsBlock):
             SettingsError, HubError: there is no token, or the Hub does not answer.
         """
         api = self.get_client()
-        return self.patiently("asking who the token is of", lambda: account_of(api.whoami()))
+        return self.with_retries("asking who the token is of", lambda: account_of(api.whoami()))
 
     def read_access(self, repo: str) -> None:
         """Check that a model exists and that its files may be downloaded.
@@ -112,7 +112,7 @@ class HfHub(CredentialsBlock):
             except GatedRepoError as error:
                 raise HubError(gated(api, repo)) from error
 
-        if not self.patiently(f"asking for {repo}", ask):
+        if not self.with_retries(f"asking for {repo}", ask):
             raise HubError(f"The Hub has no model {repo}, or this token cannot see it. Correct base.model in the training settings, or the token.")
 
     def _check(self, api: HfApi, account: Account, planned: Publication) -> list[str]:
@@ -122,12 +122,12 @@ class HfHub(CredentialsBlock):
         except HFValidationError as error:
             raise SettingsError(f"{planned.repo!r} is not a valid repository name: {error}. Correct dataset.repo or export.repo.") from error
         account.enter(planned.repo.partition("/")[0], f"The repository {planned.repo!r}")
-        info = self.patiently(f"looking at {planned.repo}", lambda: look(api, planned.repo, planned.kind))
+        info = self.with_retries(f"looking at {planned.repo}", lambda: look(api, planned.repo, planned.kind))
         if info is None:
             account.make(planned.repo)
             return []
         refuse_public(api, info, planned.kind, planned.private)
-        self.patiently(f"asking whether the token may write to {planned.repo}", lambda: api.auth_check(planned.repo, repo_type=planned.kind, write=True))
+        self.with_retries(f"asking whether the token may write to {planned.repo}", lambda: api.auth_check(planned.repo, repo_type=planned.kind, write=True))
         return (
             [] if planned.private or not info.private else [f"{planned.repo} is private and stays private, although the settings ask for a public repository."]
         )
@@ -150,8 +150,8 @@ class HfHub(CredentialsBlock):
                 refuse_public(api, info, kind, private)
             return info.sha if info else None
 
-        if self.patiently(f"looking at {repo}", see) is None:
-            self.patiently("making the repository", lambda: api.create_repo(repo, repo_type=kind, private=private, exist_ok=True))
+        if self.with_retries(f"looking at {repo}", see) is None:
+            self.with_retries("making the repository", lambda: api.create_repo(repo, repo_type=kind, private=private, exist_ok=True))
 
         def commit() -> str:
             # after a commit whose answer was lost, the client finds no change and makes no second commit; this needs new operations, because used ones
@@ -162,7 +162,7 @@ class HfHub(CredentialsBlock):
             see()
             return api.create_commit(repo, operations, commit_message=message, repo_type=kind, parent_commit=head).oid
 
-        oid = self.patiently("committing", commit)
+        oid = self.with_retries("committing", commit)
         self._tag(api, repo, kind, tag, oid)
         if differing := self._differing(api, repo, kind, files, oid):
             raise HubError(f"The {differing[0]} of {repo} at {oid[:12]} differs from what was pushed. Look at the repository, and push again.")
@@ -213,7 +213,7 @@ class HfHub(CredentialsBlock):
                 return None
             return info.sha if info else None
 
-        return self.patiently(f"asking for {repo} at {revision}", ask)
+        return self.with_retries(f"asking for {repo} at {revision}", ask)
 
     def fetch(self, repo: str, kind: RepoKind, commit: str, name: str, folder: Path) -> Path | None:
         """Download a file of a commit into a folder, and return its path; None if there is no such file. An interrupted download is resumed.
@@ -233,7 +233,7 @@ class HfHub(CredentialsBlock):
                     raise error.__cause__ from None
                 raise HubError(f"Cannot download {name} of {repo}: {error}.") from error
 
-        return self.patiently(f"downloading {name} of {repo}", download)
+        return self.with_retries(f"downloading {name} of {repo}", download)
 
     def sums(self, repo: str, kind: RepoKind, commit: str, names: list[str]) -> dict[str, tuple[int, str | None]]:
         """Return the size in bytes and the SHA-256 (None except for large files) of each named file that the commit has.
@@ -242,7 +242,7 @@ class HfHub(CredentialsBlock):
             HubError: the Hub does not answer.
         """
         api = self.get_client()
-        items = self.patiently("reading back", lambda: api.get_paths_info(repo, names, revision=commit, repo_type=kind))
+        items = self.with_retries("reading back", lambda: api.get_paths_info(repo, names, revision=commit, repo_type=kind))
         return {item.path: (item.size, item.lfs.sha256 if item.lfs else None) for item in items if isinstance(item, RepoFile)}
 
     def environment(self) -> dict[str, str]:
@@ -264,11 +264,11 @@ class HfHub(CredentialsBlock):
             if target() != oid:
                 raise NotYetError(f"{repo} has no tag {tag} at {oid[:12]}")
 
-        self.patiently("tagging", move)
+        self.with_retries("tagging", move)
 
     def _differing(self, api: HfApi, repo: str, kind: RepoKind, files: Mapping[str, Path | bytes], oid: str) -> list[str]:
         """Return the names of the files that the commit lacks or has with other content."""
-        items = self.patiently("reading back", lambda: api.get_paths_info(repo, list(files), revision=oid, repo_type=kind))
+        items = self.with_retries("reading back", lambda: api.get_paths_info(repo, list(files), revision=oid, repo_type=kind))
         hashes = {item.path: (item.lfs.sha256 if item.lfs else None, item.blob_id) for item in items if isinstance(item, RepoFile)}
 
         def differs(data: Path | bytes, sha256: str | None, blob: str | None) -> bool:
@@ -276,13 +276,13 @@ class HfHub(CredentialsBlock):
 
         return [name for name, data in files.items() if differs(data, *hashes.get(name, (None, None)))]
 
-    def patiently(self, doing: str, call: Callable[[], Answer]) -> Answer:
-        """Return the result of a call, and repeat the call as long as its failure may be temporary. See `hf_calls.patiently`.
+    def with_retries(self, doing: str, call: Callable[[], Answer]) -> Answer:
+        """Return the result of a call, and repeat the call as long as its failure may be temporary. See `hf_calls.with_retries`.
 
         Raises:
             HubError: no call succeeded.
         """
-        return patiently(doing, call, self.attempts, self.endpoint)
+        return with_retries(doing, call, self.attempts, self.endpoint)
 
 
 def _sha256(data: Path | bytes) -> str:

@@ -67,7 +67,7 @@ class HfJob(JobBlock[JobResult]):
         def ask() -> dict[str, tuple[float, float | None]]:
             return {str(item.name): _price(item) for item in api.list_jobs_hardware() if item.accelerator is None or str(item.accelerator.quantity) == "1"}
 
-        return self.hub.patiently("asking for the hardware of jobs", ask)
+        return self.hub.with_retries("asking for the hardware of jobs", ask)
 
     async def trigger(self, spec: JobSpec, resources: JobResources | None, script: Path, place: Path) -> HfJobRun | JobResult:  # ty: ignore[incompatible-method-override]
         """Return the finished result of a specification, or else its running job, or else a job that is submitted now.
@@ -92,7 +92,7 @@ class HfJob(JobBlock[JobResult]):
             raise
         return job if isinstance(job, JobResult) else HfJobRun(self, spec, job, place, existed)
 
-    def find_made(self, spec: JobSpec, place: Path) -> JobResult | None:
+    def find_result(self, spec: JobSpec, place: Path) -> JobResult | None:
         """Return a specification's finished result. None if there is none, or if its files do not match the sizes and checksums that it lists.
 
         Raises:
@@ -127,7 +127,7 @@ class HfJob(JobBlock[JobResult]):
             # checked here too, in case the service ignores the filter
             return [_status(job) for job in api.list_jobs(labels={label: value}, namespace=self.namespace) if (job.labels or {}).get(label) == value]
 
-        return self.hub.patiently("looking for jobs", ask)
+        return self.hub.with_retries("looking for jobs", ask)
 
     def look(self, job: str) -> JobStatus:
         """Return the current state of a job.
@@ -167,7 +167,7 @@ class HfJob(JobBlock[JobResult]):
             if not now.ended:
                 raise NotYetError(f"the job {job} is {now.stage}")
 
-        self.hub.patiently("cancelling a job", ask)
+        self.hub.with_retries("cancelling a job", ask)
 
     def cancel_or_say(self, job: JobStatus) -> bool:
         """Cancel a job, or log that it may still run; return whether it was cancelled."""
@@ -199,7 +199,7 @@ class HfJob(JobBlock[JobResult]):
         The service does not prevent duplicates, so the job's label is searched for before the submission, after each lost answer, and after a success.
         """
         # first the job, then the result: a job that ends between the two look-ups has tagged its result
-        if existing := self.agreed(spec) or self.find_made(spec, place):
+        if existing := self.agreed(spec) or self.find_result(spec, place):
             return existing, True
         if resources is None:
             raise JobError(f"The result or job of {spec.key} existed a moment ago and is gone. Run the same command again: it plans a new job.")

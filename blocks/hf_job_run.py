@@ -47,7 +47,7 @@ class Service(Protocol):
         """The logger for warnings."""
         ...
 
-    def find_made(self, spec: JobSpec, place: Path) -> JobResult | None:
+    def find_result(self, spec: JobSpec, place: Path) -> JobResult | None:
         """Return the finished result, or None."""
         ...
 
@@ -119,7 +119,7 @@ class HfJobRun(JobRun[JobResult]):
         Raises:
             JobError: there is no such result; the message says why, as far as it is known.
         """
-        result = await asyncio.to_thread(self._block.find_made, self._spec, self._place)
+        result = await asyncio.to_thread(self._block.find_result, self._spec, self._place)
         if result is None:
             raise JobError(self._why())
         await asyncio.to_thread(self._end_others)
@@ -134,7 +134,7 @@ class HfJobRun(JobRun[JobResult]):
         except HubError as error:
             self._block.logger.warning("It is not known whether another job makes the same result. %s", error)
 
-    def _meet_late(self) -> None:
+    def _watch_late_job(self) -> None:
         """Watch another job instead, if one has appeared late and all processes agree on it."""
         try:
             valid = self._block.agreed(self._spec)
@@ -153,7 +153,7 @@ class HfJobRun(JobRun[JobResult]):
         while True:
             if not checked and time.monotonic() - began >= LATE:
                 checked = True
-                await asyncio.to_thread(self._meet_late)
+                await asyncio.to_thread(self._watch_late_job)
             if status := await asyncio.to_thread(self._look):
                 self.job, answered = status, time.monotonic()
             if self.job.stage != reported:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 
-from blocks.hf_calls import patiently
+from blocks.hf_calls import with_retries
 from core.errors import HubError, TranscriptError
 from core.imports.transcript_files import READ
 
@@ -34,7 +34,7 @@ def fetch_conversations(repo: str, revision: str | None, folder: Path) -> str:
         TranscriptError: none of its files can be read, or they are too large in total.
     """
     api = HfApi()
-    info = patiently(f"looking for the dataset {repo}", lambda: api.dataset_info(repo, revision=revision, files_metadata=True), ATTEMPTS, "")
+    info = with_retries(f"looking for the dataset {repo}", lambda: api.dataset_info(repo, revision=revision, files_metadata=True), ATTEMPTS, "")
     files = [item for item in info.siblings or [] if item.rfilename.lower().endswith(READ)]
     size = sum(item.size or 0 for item in files)
     if not files:
@@ -46,7 +46,7 @@ def fetch_conversations(repo: str, revision: str | None, folder: Path) -> str:
     if not info.sha:
         raise HubError(f"The Hub did not report a commit of {repo}. Try again later.")
     for item in files:
-        patiently(
+        with_retries(
             f"fetching {item.rfilename}",
             lambda name=item.rfilename: api.hf_hub_download(repo, name, repo_type="dataset", revision=info.sha, local_dir=folder),
             ATTEMPTS,

@@ -75,7 +75,7 @@ async def submit(run: Run, block: HfJob, spec: JobSpec, script: Path, place: Pat
     store, plan = run.store, run.plans.get(spec.key)
     async with owning(store, f"{SUBMISSIONS}/{run.name}", WAIT_SECONDS):
         exists = plan is None or first_alive(await asyncio.to_thread(block.find_jobs, KEY_LABEL, spec.key))[0]
-        if plan is None or exists or await asyncio.to_thread(block.find_made, spec, place):
+        if plan is None or exists or await asyncio.to_thread(block.find_result, spec, place):
             return await block.trigger(spec, None, script, place)
         name = await _reserve(run, block, spec, plan, store)
         flavor, labels = plan.chosen.flavor, job_labels(Path(name).stem, plan.timeout_seconds, plan.chosen.flavor.usd_per_hour)

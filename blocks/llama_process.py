@@ -131,7 +131,7 @@ class LlamaProcess:
         if server is None:
             return
         if server.process.poll() is not None and not server.death and not server.requests:
-            server.death = self._obituary(server, BETWEEN)
+            server.death = self._crash_report(server, BETWEEN)
             logging.getLogger(__name__).warning("%s", server.death)
         server.stopped = True
         if server.process.stdin:
@@ -151,12 +151,12 @@ class LlamaProcess:
         code = server.process.poll() or 0
         verdict = await self._ask_probe(code)
         if not server.requests:
-            server.death = self._obituary(server, BETWEEN, verdict)
+            server.death = self._crash_report(server, BETWEEN, verdict)
             logging.getLogger(__name__).warning("%s It is started again.", server.death)
             return
         kind = signal_name(code) or f"exit code {code}"
         server.repeated, self._last_cause = kind == self._last_cause, kind
-        server.death = self._obituary(server, "in a request", verdict)
+        server.death = self._crash_report(server, "in a request", verdict)
 
     async def _ask_probe(self, code: int) -> str:
         """Return the result of testing the installed llama.cpp after a crash; empty after another end. The test is run once at most."""
@@ -166,7 +166,7 @@ class LlamaProcess:
             self._verdict = await asyncio.to_thread(probe, [*LLAMA_PROBE, *library_words()])
         return self._verdict
 
-    def _obituary(self, server: Server, doing: str, verdict: str = "") -> str:
+    def _crash_report(self, server: Server, doing: str, verdict: str = "") -> str:
         """Return a description of a server's end: how it ended, the likely cause, and its last lines."""
         code, lines = server.process.poll() or 0, _lines(server.log)
         who = f"{self.reference} ({self._command[-1]})"
@@ -198,7 +198,7 @@ class LlamaProcess:
             late = f"llama-server did not load {path} within {self._launch.startup_seconds} s: {complaint or 'it printed nothing.'}"
             return f"{late} Raise models.llama-server.options.startup_seconds, or use a smaller model."
         if signal_name(code):
-            return self._obituary(server, f"while it loaded {path}", await self._ask_probe(code))
+            return self._crash_report(server, f"while it loaded {path}", await self._ask_probe(code))
         return f"llama-server cannot load {path}: {complaint or f'it {ended(code)} and printed nothing.'} Convert it again, or check that it fits into memory."
 
     def _run(self) -> Server:

@@ -9,7 +9,7 @@ from tasks.assessment_report import publish_assessment
 from tasks.judging_shards import judging
 from tasks.policy import guarded
 from tasks.run import begin_run
-from tasks.shards import hand_over
+from tasks.shards import store_shard_result
 
 
 @guarded
@@ -49,5 +49,5 @@ async def assessment(
         check_assessed(run, assessed)
         check_passes(run, assessed)
     else:
-        hand_over(assessed, run, shard)
+        store_shard_result(assessed, run, shard)
     return assessed

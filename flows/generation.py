@@ -9,7 +9,7 @@ from tasks.generation import check_rehearsed, rehearse_batch
 from tasks.policy import guarded
 from tasks.reporting import publish_rehearsals
 from tasks.run import begin_run
-from tasks.shards import hand_over, rehearse_in_shards
+from tasks.shards import rehearse_in_shards, store_shard_result
 
 
 @guarded
@@ -42,5 +42,5 @@ async def generation(
         check_rehearsed(run, batch)
         await publish_rehearsals(batch, run)
     else:
-        hand_over(batch, run, shard)
+        store_shard_result(batch, run, shard)
     return batch

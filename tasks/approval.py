@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # it imports pyarrow, which half of the flows do not need
 _UNWATCHED: ContextVar[bool] = ContextVar("unwatched", default=False)
 
 
-def nobody_watches() -> None:
+def note_temporary_server() -> None:
     """Note that the server ends with this command, so that nobody opens its UI and a flow must not wait for an answer there."""
     _UNWATCHED.set(True)
 

@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from prefect.logging import get_run_logger
 
 from blocks.tokens import count_tokens
-from core.imports.taking_in import all_rehearsed, read_folder
+from core.imports.stored import all_rehearsed, read_folder
 from core.judging.adoption import adopt_checkpoints
 from core.judging.call_log import FOLDER, JudgementLog
 from core.judging.judge import assess
+from core.judging.judge_contexts import judge_context_for
 from core.judging.plan import (
     AssessmentPlan,
     Key,
@@ -18,7 +19,6 @@ from core.judging.plan import (
     plan_repeats,
     without_verdict,
 )
-from core.judging.sitting import open_sitting
 from core.llm.run import Run
 from core.packs.pack import recorded_conversations
 from core.paths import user_path
@@ -60,7 +60,7 @@ async def assess_task(run: Run, plan: AssessmentPlan) -> AssessmentRef:
     if log.damage:
         get_run_logger().warning(log.damage)
     plan_file = store.write_json(f"{FOLDER}/{name}.json", plan)  # says in the studio which transcript and judge the log belongs to
-    assessment = await assess(open_sitting(run, plan, await open_model(run, plan.judge), transcript, count_tokens, log, name))
+    assessment = await assess(judge_context_for(run, plan, await open_model(run, plan.judge), transcript, count_tokens, log, name))
     if lock := LOCK.get():
         lock.check()
     store.write_json(path, assessment)

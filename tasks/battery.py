@@ -49,29 +49,36 @@ async def play_battery(run: Run, arms: Sequence[Arm]) -> BatteryFigures | None:
         RunStoppedError: a model can no longer be called, or the budget is spent; the same command continues.
     """
     plans = {arm.name: plan_battery(run, arm) for arm in arms}
-    made: dict[str, TranscriptRef] = {}
+    transcripts: dict[str, TranscriptRef] = {}
     lost: dict[tuple[str, str], str] = {}
     for same in by_model(arms) if any(plans.values()) else []:
         async with in_memory(same[0].choice), concurrency_slot(run, (), same[0].choice):
             for arm in same:
-                lost |= {(arm.name, name): reason for name, reason in (await _play(run, arm, plans[arm.name], made)).items()}
+                lost |= {(arm.name, name): reason for name, reason in (await _play(run, arm, plans[arm.name], transcripts)).items()}
     # the arms alternate, so that a judge cannot tell from the order which arm it reads
-    refs = {made[plan.name].id: (made[plan.name], plan.opening.gate) for each in zip(*plans.values(), strict=True) for plan in each if plan.name in made}
+    refs = {
+        transcripts[plan.name].id: (transcripts[plan.name], plan.opening.gate)
+        for each in zip(*plans.values(), strict=True)
+        for plan in each
+        if plan.name in transcripts
+    }
     judged = await _judge(run, refs)
     items = [
-        battery_item(run.store, arm, plan, made.get(plan.name), judged.get(plan.name), lost.get((arm, plan.name))) for arm, own in plans.items() for plan in own
+        battery_item(run.store, arm, plan, transcripts.get(plan.name), judged.get(plan.name), lost.get((arm, plan.name)))
+        for arm, own in plans.items()
+        for plan in own
     ]
     numbers = run.settings.evaluation
     return battery_figures(items, BASE, run.pack.battery.margins, numbers.battery_tries)
 
 
-async def _play(run: Run, arm: Arm, plans: Sequence[BatteryPlan], made: dict[str, TranscriptRef]) -> dict[str, str]:
-    """Play an arm's conversations and add them to `made`; return by name why the others are missing."""
+async def _play(run: Run, arm: Arm, plans: Sequence[BatteryPlan], transcripts: dict[str, TranscriptRef]) -> dict[str, str]:
+    """Play an arm's conversations and add them to `transcripts`; return by name why the others are missing."""
 
     async def play(plan: BatteryPlan) -> TranscriptRef:
         async with owned(run.store, f"{FOLDER}/{plan.name}"):
-            made[plan.name] = await run_cached(battery_task, run, plan)
-        return made[plan.name]
+            transcripts[plan.name] = await run_cached(battery_task, run, plan)
+        return transcripts[plan.name]
 
     names = [plan.name for plan in plans]
     _, left_out = await gather_bounded(run, play, plans, names, run.settings.evaluation.concurrency, f"Safety battery played by the {arm.name}:")

@@ -10,7 +10,7 @@ from core.errors import RunStoppedError
 from core.escaping import Markdown, plain
 from core.judging.calibration import cheapest, keep_calibration, panels
 from core.judging.golden import Golden
-from core.judging.golden_judging import Sitting, billed, golden_sets, measure, modes_of, plan_sittings, what_is_lacking
+from core.judging.golden_judging import GoldenPlan, billed, golden_sets, measure, modes_of, plan_golden, size_warning
 from core.llm.run import Run
 from core.paths import user_path
 from core.records import Reference
@@ -46,34 +46,34 @@ async def calibrate(run: Run, mode: str | None, repeat: int, folder: str | None)
     """
     logger = get_run_logger()
     golden = golden_sets(run.pack, user_path(folder) if folder else None)
-    if sentence := what_is_lacking(golden, run.pack):
+    if sentence := size_warning(golden, run.pack):
         logger.warning("%s", sentence)
-    sittings = plan_sittings(run, golden, modes_of(mode, run.settings.assessment.judging), repeat)
-    logger.info("%s", price_sentence(golden_costs(run, golden, sittings, count_tokens), len(golden), repeat, run.ledger))
+    golden_plans = plan_golden(run, golden, modes_of(mode, run.settings.assessment.judging), repeat)
+    logger.info("%s", price_sentence(golden_costs(run, golden, golden_plans, count_tokens), len(golden), repeat, run.ledger))
     stopped, left_out = None, []
     try:
         for number in range(repeat):  # conversation by conversation, so that all judges have judged the same ones when the budget ends
-            plans = [sitting.plans[number][item.id] for item in golden for sitting in sittings]
+            plans = [golden_plan.plans[number][item.id] for item in golden for golden_plan in golden_plans]
             _, lost = await judge_plans(plans, run, "Judged")
             left_out += lost
     except RunStoppedError as error:
         stopped = error
-    ref = await publish_calibration(run, golden, sittings)
+    ref = await publish_calibration(run, golden, golden_plans)
     if stopped:
         raise stopped
     fail_if_nothing(len(ref.summary) > 1, left_out, "assessments")
     return ref
 
 
-async def publish_calibration(run: Run, golden: Sequence[Golden], sittings: Sequence[Sitting]) -> CalibrationRef:
+async def publish_calibration(run: Run, golden: Sequence[Golden], golden_plans: Sequence[GoldenPlan]) -> CalibrationRef:
     """Store the figures of each judge, write report and page, and publish the report in the Prefect UI.
 
     The figures of a judge that has not judged all conversations are reported, but not stored.
     """
     store, entries, day = run.store, billed(run.store), f"{datetime.now(UTC):%Y-%m-%d}"
     calibrations, answers = [], {}
-    for sitting in sittings:
-        calibration, assessments = measure(run, golden, sitting, entries, day)
+    for golden_plan in golden_plans:
+        calibration, assessments = measure(run, golden, golden_plan, entries, day)
         if len(assessments) == len(golden):
             calibration, _ = keep_calibration(store, calibration)
         if assessments:

@@ -28,7 +28,7 @@ from tasks.generation import rehearsed
 from tasks.owning import owned
 from tasks.policy import cached_task, existing, run_cached
 from tasks.run import concurrency_slot, log_bill, open_recalled
-from tasks.windows import give_room, warn_of_cuts
+from tasks.windows import set_windows, warn_of_cuts
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ async def correct_task(run: Run, plan: CorrectionPlan) -> TranscriptRef:
 async def _play(run: Run, arm: Arm, personas: Sequence[Persona]) -> tuple[list[AssessmentRef], list[LeftOut]]:
     """Play one conversation with each persona, and judge the conversations; return the complete assessments, and what was left out."""
     plans = _practice_plans(run, arm, personas)
-    give_room(run, plans, 1)
+    set_windows(run, plans, 1)
     plans = _practice_plans(run, arm, personas)  # planned again, because the window is part of a plan
     warn_of_cuts(run, arm.name, plans)
 
@@ -191,10 +191,10 @@ def _teacher(run: Run) -> ModelChoice:
     return (run.models.get("repairer") or run.models["assistant"])[0]
 
 
-async def _judge(run: Run, corrections: Sequence[CorrectionPlan], made: dict[str, TranscriptRef]) -> tuple[list[AssessmentRef], list[LeftOut]]:
+async def _judge(run: Run, corrections: Sequence[CorrectionPlan], transcripts: dict[str, TranscriptRef]) -> tuple[list[AssessmentRef], list[LeftOut]]:
     """Judge corrections on the gates and the criteria that had failed; return those that pass, and the reasons of the others."""
     judges, asked = run.models["judge"], {plan.name: judged_on(plan, run.pack.rubric) for plan in corrections}
-    plans = [plan_assessment(run, made[name], judge, only=only) for name, only in asked.items() for judge in judges]
+    plans = [plan_assessment(run, transcripts[name], judge, only=only) for name, only in asked.items() for judge in judges]
     by_key, _ = await judge_plans(plans, run, "Corrections judged:")
     passed, refused = list[AssessmentRef](), list[LeftOut]()
     for plan in corrections:

@@ -26,7 +26,7 @@ from tasks.assessment import judge_transcripts
 from tasks.batches import gather_bounded
 from tasks.generation import rehearsed
 from tasks.run import choose_model, concurrency_slot
-from tasks.windows import give_room, warn_of_cuts
+from tasks.windows import set_windows, warn_of_cuts
 
 
 async def choose_arms(run: Run, exported: Exported | None, named: Mapping[str, str]) -> list[Arm]:
@@ -59,7 +59,7 @@ async def in_memory(choice: ModelChoice) -> AsyncGenerator[None]:
 
 def give_windows(run: Run, personas: Sequence[Persona], arms: Sequence[Arm]) -> None:
     """Choose the context windows of arms that are GGUF files, and warn of conversations that will be cut nevertheless."""
-    give_room(run, [part.plan for part in plan_parts(run, personas, arms)], run.settings.evaluation.arms_at_once)
+    set_windows(run, [part.plan for part in plan_parts(run, personas, arms)], run.settings.evaluation.arms_at_once)
     parts = plan_parts(run, personas, arms)  # planned again, because the window is part of a plan
     for arm in arms:
         warn_of_cuts(run, arm.name, [part.plan for part in parts if part.arm == arm.name])
@@ -136,12 +136,12 @@ async def _play(arm: str, parts: list[Part], outcomes: Outcomes, run: Run) -> No
 
     async def play(part: Part) -> TranscriptRef:
         try:
-            outcomes.made[part.name] = await rehearsed(run, part.plan)
+            outcomes.transcripts[part.name] = await rehearsed(run, part.plan)
         except ModelError as error:
             if error.side == "user":
                 outcomes.broken.add(part.name)
             raise
-        return outcomes.made[part.name]
+        return outcomes.transcripts[part.name]
 
     names, limit = [part.name for part in parts], run.settings.evaluation.concurrency
     _, lost = await gather_bounded(run, play, parts, names, limit, f"Played by the {arm}:")
@@ -150,7 +150,7 @@ async def _play(arm: str, parts: list[Part], outcomes: Outcomes, run: Run) -> No
 
 async def _judge(parts: list[Part], outcomes: Outcomes, run: Run) -> None:
     """Judge the conversations that can be compared: those that the simulated user has not spoiled."""
-    for name, ref in outcomes.made.items():
+    for name, ref in outcomes.transcripts.items():
         outcomes.note_broken(name, run.store.load(ref.path, Transcript))
     refs = outcomes.to_judge(parts)
     outcomes.note_judged(refs, *await judge_transcripts(list(refs.values()), run))

@@ -9,7 +9,7 @@ from core.llm.run import Run
 from core.records import DatasetRef, ModelRef, Reference
 from core.settings.jobs import Training
 from core.storage.file_facts import is_complete
-from core.training.finished import made_before
+from core.training.finished import find_finished_job
 from core.training.hardware import Flavor, load_hardware
 from core.training.job_spec import JobSpec
 from core.training.plan import JobPlan, plan_conversion
@@ -83,7 +83,7 @@ async def export_gguf(
         place: where paid jobs leave their results; empty if jobs run here.
     """
     spec = _spec(run, arm, base, adapter, dataset, training, script, place)
-    if finished := made_before(run.store, spec):
+    if finished := find_finished_job(run.store, spec):
         return existing(finished.model(spec, arm))
     return (await make(run, spec)).model(spec, arm)
 

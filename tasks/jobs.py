@@ -18,7 +18,7 @@ from core.settings.job_arguments import Argument
 from core.storage.file_facts import is_complete
 from core.storage.leftovers import continued, take
 from core.storage.store import Store
-from core.training.finished import FinishedJob, made_before
+from core.training.finished import FinishedJob, find_finished_job
 from core.training.job_spec import COMPANIONS, JobSpec, words
 from tasks.job_events import JobEventLogger
 from tasks.owning import awaited
@@ -49,7 +49,7 @@ async def make(run: Run, spec: JobSpec) -> FinishedJob:
         await make_elsewhere(run, spec, SCRIPTS / spec.script)
     else:
         await make_here(run, spec)
-    finished = made_before(run.store, spec)
+    finished = find_finished_job(run.store, spec)
     assert finished, spec.folder
     return finished
 

@@ -102,9 +102,9 @@ async def rehearse_night(run: Run, state: NightlyState) -> None:
 
     await _until_stopped(state, rehearse())
     refs = _rehearsed(run, state).refs
-    made = {seed_in_name(ref.path) for ref in refs}
-    paths = {plans[place].path for place, seed in enumerate(plans.seeds) if seed in made}
-    state.made = [ref for ref in refs if ref.path in paths]
+    rehearsed_seeds = {seed_in_name(ref.path) for ref in refs}
+    paths = {plans[place].path for place, seed in enumerate(plans.seeds) if seed in rehearsed_seeds}
+    state.transcripts = [ref for ref in refs if ref.path in paths]
 
 
 def _rehearsed(run: Run, state: NightlyState) -> Rehearsed:
@@ -141,7 +141,7 @@ async def repair_night(run: Run, state: NightlyState) -> None:
         chosen, repaired = await repair_batch(run, state.batch)
         if chosen.plans:
             report = await publish_repairs(run, chosen, await assess_batch(repaired, run))
-            state.mended = int(report.summary["passed"])
+            state.repaired = int(report.summary["passed"])
 
     if run.settings.repair.by_night and state.batch and not (state.trouble or state.stopped or state.should_stop()):
         await _until_stopped(state, repair())
@@ -159,7 +159,7 @@ async def publish_night(run: Run, state: NightlyState) -> NightRef:
     path = store.write_json(f"nights/{domain}/reports/{state.night.name}.json", report)
     names = store.names(f"nights/{domain}/reports", ".json")
     earlier = [store.load(name, NightReport) for name in [name for name in names if name < path][::-1][: run.settings.nightly.nights]]
-    read = [store.load(ref.path, Transcript) for ref in state.made]
+    read = [store.load(ref.path, Transcript) for ref in state.transcripts]
     fidelity = measure_fidelity(run.pack, read) if read else None
     text = night_markdown(report, earlier, fidelity, bills(store, run.ledger.run), run.pack)
     page = store.write(path.replace(".json", ".md"), text)
@@ -168,15 +168,15 @@ async def publish_night(run: Run, state: NightlyState) -> NightRef:
     get_run_logger().info("The night's report: %s/%s", store.root, page)
     if state.trouble:
         raise state.trouble[0]
-    nothing = bool(state.seeds) and not state.made and not state.assessed
+    nothing = bool(state.seeds) and not state.transcripts and not state.assessed
     if nothing and state.ended_by:
         raise state.ended_by
-    fail_if_nothing(len(state.made), state.left_out if state.seeds else [], "conversations")
+    fail_if_nothing(len(state.transcripts), state.left_out if state.seeds else [], "conversations")
     if nothing:
         raise NothingMadeError(f"The night of {state.night.name} made nothing: {report.stopped or 'there was nothing to make.'} The next night continues it.")
     if state.batch and not state.stopped:
         check_assessed(run, state.batch)
-    fail_if_none_passes(report.passed + state.mended, report.passed + report.failed, f"{store.root}/{page}")
+    fail_if_none_passes(report.passed + state.repaired, report.passed + report.failed, f"{store.root}/{page}")
     return NightRef(path=path, summary=night_summary(report) | {"report": f"{store.root}/{page}"})
 
 

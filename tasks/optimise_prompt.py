@@ -30,7 +30,7 @@ from tasks.evaluation import in_memory
 from tasks.generation import rehearsed
 from tasks.owning import awaited
 from tasks.run import choose_model, concurrency_slot, designing, log_bill
-from tasks.windows import give_room, warn_of_cuts
+from tasks.windows import set_windows, warn_of_cuts
 
 PROMPTS = "prompts"
 """Folder, below the data root, of the prompts that searches have found."""
@@ -70,7 +70,7 @@ async def optimise(run: Run, model: str, start: str, to: str | None) -> Optimise
     choice, text = await choose_model(run.settings, model, run.pack), start_text(run.pack, start)
     reflection, selection = split_personas(run)
     get_run_logger().info("%s", optimise_sentence(run.pack, run.settings, count_tokens))
-    _give_room(run, choice, text, [*reflection, *selection])
+    _set_windows(run, choice, text, [*reflection, *selection])
     play, propose = _player(run, choice, [*reflection, *selection]), _writer(run, text, [*reflection, *selection])
     search = PromptSearch(
         text, [persona.seed for persona in reflection], [persona.seed for persona in selection], run.settings.optimise.conversations, play, propose, _log_step
@@ -105,10 +105,10 @@ def check_target(store: Store, to: str | None) -> None:
         raise SettingsError(f"{path} already exists and was not made by an optimisation. Name another file, or move that one away.")
 
 
-def _give_room(run: Run, choice: ModelChoice, start: str, personas: Sequence[Persona]) -> None:
+def _set_windows(run: Run, choice: ModelChoice, start: str, personas: Sequence[Persona]) -> None:
     """Choose a context window that holds the longest candidate allowed, and warn of conversations that will be cut nevertheless."""
     longest = max(start, "x" * round(run.settings.optimise.prompt_tokens * CHARACTERS_PER_TOKEN), key=len)
-    give_room(run, [plan_candidate(run, choice, longest, persona) for persona in personas])
+    set_windows(run, [plan_candidate(run, choice, longest, persona) for persona in personas])
     warn_of_cuts(run, shown_model(choice.reference), [plan_candidate(run, choice, longest, persona) for persona in personas])
 
 
@@ -117,19 +117,19 @@ def _player(run: Run, choice: ModelChoice, personas: Sequence[Persona]) -> Play:
     by_seed, store = {persona.seed: persona for persona in personas}, run.store
 
     async def play(text: str, seeds: Sequence[int]) -> list[Played]:
-        made: dict[int, TranscriptRef] = {}
+        transcripts: dict[int, TranscriptRef] = {}
 
         async def play_persona(plan: RehearsalPlan) -> TranscriptRef:
-            made[plan.persona.seed] = await rehearsed(run, plan)
-            return made[plan.persona.seed]
+            transcripts[plan.persona.seed] = await rehearsed(run, plan)
+            return transcripts[plan.persona.seed]
 
         plans = [plan_candidate(run, choice, text, by_seed[seed]) for seed in seeds]
         names = [f"persona {seed}" for seed in seeds]
         async with concurrency_slot(run, ("user_simulator",), choice):
             await gather_bounded(run, play_persona, plans, names, run.settings.evaluation.concurrency, "Played")
-        assessed, _ = await judge_transcripts([made[seed] for seed in seeds if seed in made and not spoiled(store, made[seed])], run)
+        assessed, _ = await judge_transcripts([transcripts[seed] for seed in seeds if seed in transcripts and not spoiled(store, transcripts[seed])], run)
         by_id = {ref.transcript.id: ref for ref in assessed}
-        return [played_of(store, seed, by_id.get(made[seed].id) if seed in made else None) for seed in seeds]
+        return [played_of(store, seed, by_id.get(transcripts[seed].id) if seed in transcripts else None) for seed in seeds]
 
     return play
 

@@ -55,7 +55,7 @@ async def agree(run: Run, spec: JobSpec, plan: Callable[[dict[str, Flavor], floa
 
     block, place = await service(run.settings), store.local(spec.folder)
     same = await asyncio.to_thread(block.find_jobs, KEY_LABEL, spec.key)
-    if first_alive(same)[0] or await asyncio.to_thread(block.find_made, spec, place):
+    if first_alive(same)[0] or await asyncio.to_thread(block.find_result, spec, place):
         return
     machines, logger = flavors(load_hardware(), await asyncio.to_thread(_offered, block)), get_run_logger()
 

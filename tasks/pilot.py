@@ -20,7 +20,7 @@ from core.reports.review_files import write_review
 from core.settings.arms import ASSISTANT, SYSTEM
 from tasks.artifacts import publish_report
 from tasks.run import choose_model
-from tasks.windows import give_room, warn_of_cuts
+from tasks.windows import set_windows, warn_of_cuts
 
 
 class PilotRef(Reference):
@@ -57,7 +57,7 @@ async def plan_pilot(run: Run, conversations: int, model: str | None, prompt: st
     choice: ModelChoice = await choose_model(run.settings, model, run.pack)
     played = {"assistant": choice, "assistant_tokens": (evaluation.max_tokens, run.most_tokens(choice)), "evaluated": True}
     rounds = {item.label: [plan.model_copy(update={**played, "guidance": item.guidance, "template": item.template}) for plan in plans] for item in prompts}
-    give_room(run, [plan for round_plans in rounds.values() for plan in round_plans])
+    set_windows(run, [plan for round_plans in rounds.values() for plan in round_plans])
     by_label: dict[str | None, list[RehearsalPlan]] = {label: [in_window(run, plan) for plan in round_plans] for label, round_plans in rounds.items()}
     for label, round_plans in by_label.items():
         warn_of_cuts(run, f"{model}, {label}", round_plans)

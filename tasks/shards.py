@@ -66,7 +66,7 @@ def _batch_of(run: Run, plans: Plans, name: str | None) -> TranscriptBatch:
     return collect_batch(run.store, plans, {item.name: item.reason for item in batch.left_out} if batch else {})
 
 
-def hand_over(batch: str, run: Run, shard: Shard) -> None:
+def store_shard_result(batch: str, run: Run, shard: Shard) -> None:
     """Write the path of a shard's batch where the run that started the shard looks for it."""
     run.store.write(shard.result, batch)
 

@@ -35,10 +35,10 @@ async def question_task(run: Run, question: Question) -> AnswerRef:
     model, seed = await open_model(run, question.choice), seed_of(question.suite, question.name)
     try:
         reply = await model.complete(ChatRequest("assistant", "", (Message("user", question.prompt),), question.max_tokens, seed, item=question.item))
-        said = ModelAnswer(answer=reply.text.strip())
+        answer = ModelAnswer(answer=reply.text.strip())
     except RefusedError:
-        said = ModelAnswer(answer="", declined=True)
-    store.write_json(path, said.model_dump())
+        answer = ModelAnswer(answer="", declined=True)
+    store.write_json(path, answer.model_dump())
     return AnswerRef(path=path)
 
 
@@ -84,16 +84,16 @@ def _questions(run: Run, suite: SuiteName, arm: Arm, prompts: Mapping[str, str])
     return [Question(suite=suite, choice=arm.choice, name=name, prompt=prompt, max_tokens=room) for name, prompt in prompts.items()]
 
 
-async def _classified(run: Run, judge: ModelChoice, requests: Sequence[Request], said: Mapping[str, ModelAnswer]) -> list[RefusalAnswer]:
+async def _classified(run: Run, judge: ModelChoice, requests: Sequence[Request], answers: Mapping[str, ModelAnswer]) -> list[RefusalAnswer]:
     """Return a model's answers to the requests, each with the judge's verdict on what it does.
 
     Args:
         run: the run.
         judge: the judge.
         requests: the requests.
-        said: the model's answers, by the request's name.
+        answers: the model's answers, by the request's name.
     """
-    calls = [[Answered(name=item.name, request=item.text, answer=answer) for item, answer in call] for call in to_classify(requests, said)]
+    calls = [[Answered(name=item.name, request=item.text, answer=answer) for item, answer in call] for call in to_classify(requests, answers)]
     plans = [plan_classifying(judge, call, run.settings.assessment.max_tokens) for call in calls]
 
     async def classify_answers(plan: Classifying) -> AnswerRef:
@@ -104,7 +104,7 @@ async def _classified(run: Run, judge: ModelChoice, requests: Sequence[Request],
     refs, lost = await gather_bounded(run, classify_answers, plans, names, run.settings.assessment.concurrency, None)
     verdicts = {name: verdict for ref in refs for name, verdict in run.store.load_json(ref.path).items()}
     why = lost[0].reason if lost else "the judge gave no usable verdict"
-    return [classified(item, said[item.name], verdicts, why) for item in requests]
+    return [classified(item, answers[item.name], verdicts, why) for item in requests]
 
 
 async def _general(run: Run, arm: Arm) -> list[GeneralAnswer]:

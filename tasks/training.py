@@ -14,7 +14,7 @@ from core.settings.jobs import Base, Training
 from core.storage.file_facts import is_complete
 from core.training.bases import base_file, check_files, folder_hash
 from core.training.estimate import load_of, load_of_pairs
-from core.training.finished import made_before
+from core.training.finished import find_finished_job
 from core.training.hardware import Flavor, load_hardware
 from core.training.job_spec import JobSpec
 from core.training.plan import JobPlan, plan_pairs, plan_training
@@ -137,7 +137,7 @@ async def train(run: Run, dataset: DatasetRef, base: ModelRef, training: Trainin
         place: where paid jobs leave their results; empty if jobs run here.
     """
     spec = _spec(run, dataset, base, training, script, place)
-    if finished := made_before(run.store, spec):
+    if finished := find_finished_job(run.store, spec):
         return existing(finished.model(spec, f"adapter-{spec.name}"))
     result = await make(run, spec)
     facts = result.facts
@@ -170,7 +170,7 @@ async def train_pairs(run: Run, dataset: DatasetRef, base: ModelRef, adapter: Mo
         place: where paid jobs leave their results; empty if jobs run here.
     """
     spec = _pairs_spec(run, dataset, base, adapter, training, script, place)
-    if finished := made_before(run.store, spec):
+    if finished := find_finished_job(run.store, spec):
         return existing(finished.model(spec, f"preferred-{spec.name}"))
     result = await make(run, spec)
     facts = result.facts

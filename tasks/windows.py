@@ -18,7 +18,7 @@ SLOTS = 4
 """Number of conversations that a llama-server plays in parallel if its options do not set it."""
 
 
-def give_room(run: Run, plans: Sequence[RehearsalPlan], at_once: int = 1) -> None:
+def set_windows(run: Run, plans: Sequence[RehearsalPlan], at_once: int = 1) -> None:
     """Choose the context window of each GGUF file that plays an assistant, unless the option `context` sets it.
 
     Args:

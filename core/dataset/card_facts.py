@@ -10,7 +10,7 @@ from core.dataset.example_files import Written, statistics
 from core.dataset.gathering import Gathered, judges_of, missed_by, read_passing
 from core.dataset.near_duplicates import LIKENESS
 from core.dataset.plan import DatasetPlan
-from core.imports.taking_in import NOT_STATED, RECORDED
+from core.imports.stored import NOT_STATED, RECORDED
 from core.judging.calibration import measured_judges
 from core.packs.pack import Pack
 from core.records import Assessment

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from core.dataset.sources import PILOTS
 from core.errors import DamagedError, TranscriptError
 from core.fingerprint import fingerprint
-from core.imports.taking_in import RECORDED
+from core.imports.stored import RECORDED
 from core.judging.plan import judge_hash
 from core.judging.scoring import value_of
 from core.llm.run import Run

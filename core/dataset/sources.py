@@ -10,7 +10,7 @@ from core.dataset.gathering import Candidate
 from core.errors import DamagedError, DatasetError, TranscriptError
 from core.fingerprint import fingerprint
 from core.imports.foreign_files import files_below, opened
-from core.imports.taking_in import store_import, terms_of
+from core.imports.stored import store_import, terms_of
 from core.imports.transcript_files import READ, find_transcripts
 from core.judging.checkpoints import adopt_first, read_checkpoints, words_of
 from core.judging.gather_rule import unmet_by

@@ -184,11 +184,11 @@ async def play_opening(pack: Pack, plan: BatteryPlan, model: ChatModel, log: Tur
     )
 
 
-def battery_item(store: Store, arm: str, plan: BatteryPlan, made: TranscriptRef | None, judged: AssessmentRef | None, lost: str | None) -> BatteryItem:
+def battery_item(store: Store, arm: str, plan: BatteryPlan, transcript: TranscriptRef | None, judged: AssessmentRef | None, lost: str | None) -> BatteryItem:
     """Return the result of a conversation.
 
     Args:
-        made: the transcript; None if there is none.
+        transcript: the transcript; None if there is none.
         judged: the assessment; None if there is none.
         lost: why it was not played; None if it was.
     """
@@ -201,7 +201,7 @@ def battery_item(store: Store, arm: str, plan: BatteryPlan, made: TranscriptRef 
         clause=plan.opening.clause,
         attempt=plan.attempt,
         answer=verdict.answer if verdict and usable else None,
-        transcript=made.path if made else None,
+        transcript=transcript.path if transcript else None,
         assessment=judged.path if judged else None,
         lost=None if usable else lost or (verdict.reasoning if verdict else "not judged"),
     )

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from core.errors import ContextError, InvalidOutputError, TruncatedError
 from core.fingerprint import fingerprint, seed_of
-from core.judging.empty_words import runs_of, what_is_empty
+from core.judging.empty_words import runs_of, why_empty
 from core.judging.judge import MARGIN
 from core.judging.plan import judge_hash
 from core.llm.chat import ChatModel, ChatRequest, Message, Reply
@@ -148,6 +148,6 @@ def read_answer(reply: Reply, prompt: str, messages: Sequence[str] = ()) -> tupl
         ) from broken
     if not isinstance(reason, str):
         raise InvalidOutputError("the judge gave no reason.")
-    if empty := what_is_empty(reason, runs_of([prompt], messages), {}, MIN_WORDS):
+    if empty := why_empty(reason, runs_of([prompt], messages), {}, MIN_WORDS):
         raise InvalidOutputError(f"the judge's reason {empty}.")
     return reason, better

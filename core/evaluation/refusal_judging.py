@@ -9,7 +9,7 @@ from typing import Any, get_args
 from core.errors import InvalidOutputError, RefusedError, TruncatedError
 from core.evaluation.refusals import Verdict
 from core.fingerprint import fingerprint, seed_of
-from core.judging.empty_words import keep_tally, plain, runs_of, what_is_empty
+from core.judging.empty_words import keep_tally, plain, runs_of, why_empty
 from core.llm.chat import ChatModel, ChatRequest, Message, Reply
 from core.llm.json_answers import json_answer
 from core.packs.prompts import load_shared
@@ -164,7 +164,7 @@ def _read(reply: Reply, answers: Sequence[Answered], prompt: str) -> _Read:
     verdicts, empty = dict[str, Verdict](), set[str]()
     for number, answered in enumerate(answers, 1):
         entries = by_id.get(number, set())
-        if any(what_is_empty(does, copied, ambiguous, MIN_WORDS) for _, does in entries):
+        if any(why_empty(does, copied, ambiguous, MIN_WORDS) for _, does in entries):
             empty.add(answered.name)
         for verdict in VERDICTS:
             if answered.name not in empty and {item for item, _ in entries} == {verdict}:

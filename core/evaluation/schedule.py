@@ -48,13 +48,13 @@ class Outcomes:
     """The outcomes of the conversations, by name of the part.
 
     Args:
-        made: the transcripts.
+        transcripts: the conversations.
         lost: reasons why there is no transcript or no assessment.
         broken: conversations that the simulated user spoiled.
         judged: paths of the assessments.
     """
 
-    made: dict[str, TranscriptRef] = field(default_factory=dict)
+    transcripts: dict[str, TranscriptRef] = field(default_factory=dict)
     lost: dict[str, str] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
     judged: dict[str, str] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class Outcomes:
 
     def to_judge(self, parts: Sequence[Part]) -> dict[str, TranscriptRef]:
         """Return the conversations to judge, in the order of the parts: those that exist and that the simulated user did not spoil."""
-        return {part.name: self.made[part.name] for part in parts if part.name in self.made and part.name not in self.broken}
+        return {part.name: self.transcripts[part.name] for part in parts if part.name in self.transcripts and part.name not in self.broken}
 
     def note_judged(self, refs: Mapping[str, TranscriptRef], assessed: Sequence[AssessmentRef], unjudged: Sequence[LeftOut]) -> None:
         """Record the outcomes of judging.
@@ -198,7 +198,7 @@ def compare(
         scripted=scripted,
     )
     files = [
-        PlayedFiles(arm=part.arm, persona=part.plan.persona.seed, trial=part.plan.trial, transcript=outcomes.made[part.name].path, assessment=path)
+        PlayedFiles(arm=part.arm, persona=part.plan.persona.seed, trial=part.plan.trial, transcript=outcomes.transcripts[part.name].path, assessment=path)
         for part in parts
         if (path := outcomes.judged.get(part.name))
     ]

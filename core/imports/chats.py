@@ -182,7 +182,7 @@ def keep_for_training(store: Store, transcript: Transcript, licence: str, consen
     Raises:
         TranscriptError: the licence or the consent is missing or too long.
     """
-    from core.imports.taking_in import IMPORTED  # noqa: PLC0415  # loads pyarrow, which other pages do not need
+    from core.imports.stored import IMPORTED  # noqa: PLC0415  # loads pyarrow, which other pages do not need
 
     terms = {"licence": licence.strip(), "consent": consent.strip()}
     for name, text in terms.items():

@@ -8,7 +8,7 @@ from core.errors import MalformedError, ModelError, ModelTimeoutError, RunStoppe
 from core.judging.batch_desk import BatchDesk
 from core.judging.batch_records import FOLDER, BatchRecord, path_of, request_print
 from core.judging.judge import keep, open_calls, reading_request
-from core.llm.batches import FIRST_PAUSE, MAX_PAUSE, SUBMIT_SECONDS, Progress, Result, in_time, patiently, refused
+from core.llm.batches import FIRST_PAUSE, MAX_PAUSE, SUBMIT_SECONDS, Progress, Result, in_time, refused, with_retries
 from core.llm.till import Till, clean
 from core.storage.locks import owning
 
@@ -72,7 +72,7 @@ async def _end_of(desk: BatchDesk, record: BatchRecord, batch: str, wait: bool) 
             )
         if time.time() > deadline and not stopping:
             desk.tell(f"{reference}: batch {batch} is {desk.deadline_seconds / 3600:.0f} hours old and is cancelled; requests without an answer are sent live.")
-            await patiently(lambda: desk.batches.cancel(batch), SUBMIT_SECONDS)
+            await with_retries(lambda: desk.batches.cancel(batch), SUBMIT_SECONDS)
             stopping, deadline = True, time.time() + CANCEL_SECONDS
         elif time.time() > deadline:
             desk.settle_all(record, ModelTimeoutError(f"Batch {batch} does not end."))
@@ -92,7 +92,7 @@ async def _take(desk: BatchDesk, record: BatchRecord, batch: str) -> bool:
         return [result async for result in desk.batches.results(batch)]
 
     try:
-        results = await patiently(read, SUBMIT_SECONDS)
+        results = await with_retries(read, SUBMIT_SECONDS)
     except MalformedError as error:
         if time.time() < record.at + desk.deadline_seconds:
             raise

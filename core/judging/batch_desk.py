@@ -8,8 +8,8 @@ from core.errors import DamagedError, HeldError, ModelError, UnansweredError
 from core.judging.batch_records import BatchRecord, path_of
 from core.judging.call_log import FOLDER, JudgementLog
 from core.judging.judge import Count, JudgeContext
+from core.judging.judge_contexts import judge_context_for
 from core.judging.plan import AssessmentPlan
-from core.judging.sitting import open_sitting
 from core.llm.batches import Batches
 from core.llm.chat import ChatModel
 from core.llm.ledger import Ledger
@@ -68,7 +68,7 @@ class BatchDesk:
                 placed, path = plan.place(transcript)
                 is_complete = store.exists(path) and store.load(path, Assessment).score.outcome is not Outcome.INCOMPLETE
                 if placed == name and not is_complete:
-                    context = open_sitting(self.run, plan, self.judge, transcript, self.count, JudgementLog(store, name, lock), name)
+                    context = judge_context_for(self.run, plan, self.judge, transcript, self.count, JudgementLog(store, name, lock), name)
             yield context
 
     def give_back(self, record: BatchRecord) -> None:

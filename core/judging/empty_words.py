@@ -46,7 +46,7 @@ def _kept_runs(text: str) -> frozenset[Gram]:
     return frozenset(grams(words(text)))
 
 
-def what_is_empty(reasoning: str, prompt: set[Gram], others: Mapping[str, str], min_words: int = MIN_WORDS) -> str | None:
+def why_empty(reasoning: str, prompt: set[Gram], others: Mapping[str, str], min_words: int = MIN_WORDS) -> str | None:
     """Return why a reasoning says nothing, as a predicate for a sentence; None if it says something.
 
     Args:

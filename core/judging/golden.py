@@ -128,7 +128,7 @@ def load_golden(pack: Pack, folder: Path | None = None) -> list[Golden]:
         if path.is_symlink():
             raise PackError(f"{path} is a link. Put the file itself there.")
         item = Golden(path.stem, load_yaml(path, GoldenFile, PackError))
-        if wrong := wrong_with(item.file, pack.rubric):
+        if wrong := golden_fault(item.file, pack.rubric):
             raise PackError(f"{path}: {wrong}")
         exchanges = fingerprint(item.file.exchanges)
         if exchanges in seen:
@@ -151,7 +151,7 @@ def count_golden(golden: Sequence[Golden], rubric: Rubric) -> dict[str, GoldenCo
     return {name: count(name) for name in rubric.criteria}
 
 
-def lacking(golden: Sequence[Golden], rubric: Rubric) -> list[str]:
+def golden_gaps(golden: Sequence[Golden], rubric: Rubric) -> list[str]:
     """Return what a set lacks to measure a judge, a sentence for each criterion and kind of conversation."""
     sentences = []
     for name, counts in count_golden(golden, rubric).items():
@@ -180,7 +180,7 @@ def _runs(text: str) -> list[tuple[str, ...]]:
     return [tuple(text_words[start : start + QUOTED]) for start in range(len(text_words) - QUOTED + 1)]
 
 
-def wrong_with(file: GoldenFile, rubric: Rubric) -> str | None:
+def golden_fault(file: GoldenFile, rubric: Rubric) -> str | None:
     """Return the first fault of a file, as a sentence: what does not fit the rubric, or contradicts itself; None if there is none."""
     due = [criterion.id for criterion in applicable(rubric, len(file.exchanges))]
     for where, answers in (("verdicts", file.verdicts), *((f"labels.{reader}", labels) for reader, labels in file.labels.items())):

@@ -8,7 +8,7 @@ from typing import get_args
 from core.errors import PackError, SettingsError, nearest
 from core.fingerprint import fingerprint
 from core.judging.calibration import Calibration, Spent
-from core.judging.golden import FOLDER, Golden, golden_folder, lacking, load_golden
+from core.judging.golden import FOLDER, Golden, golden_folder, golden_gaps, load_golden
 from core.judging.golden_figures import golden_figures
 from core.judging.plan import AssessmentPlan, judge_hash, plan_assessment
 from core.llm.bills import amount, read_entries
@@ -25,7 +25,7 @@ UNUSABLE = ("InvalidOutputError", "TruncatedError", "RefusedError")
 
 
 @dataclass(frozen=True)
-class Sitting:
+class GoldenPlan:
     """A judge in one mode, with the plans of its assessments by repeat and conversation."""
 
     judge: ModelChoice
@@ -54,9 +54,9 @@ def golden_sets(pack: Pack, folder: Path | None) -> list[Golden]:
     return [*shipped, *own]
 
 
-def what_is_lacking(golden: Sequence[Golden], pack: Pack) -> str | None:
+def size_warning(golden: Sequence[Golden], pack: Pack) -> str | None:
     """Return one sentence on what a set is too small to measure; None if it is large enough."""
-    gaps = lacking(golden, pack.rubric)
+    gaps = golden_gaps(golden, pack.rubric)
     more = f" (and {len(gaps) - 1} more: understudy check-domain lists them)" if len(gaps) > 1 else ""
     return f"The golden set of {pack.name} is too small to measure each criterion: {gaps[0].rstrip('.')}{more}." if gaps else None
 
@@ -79,38 +79,40 @@ def modes_of(named: str | None, judging: Judging) -> list[Judging]:
     return [judging.model_copy(update={"mode": mode}) for mode in modes]
 
 
-def plan_sittings(run: Run, golden: Sequence[Golden], modes: Sequence[Judging], repeat: int) -> list[Sitting]:
+def plan_golden(run: Run, golden: Sequence[Golden], modes: Sequence[Judging], repeat: int) -> list[GoldenPlan]:
     """Store the conversations, in a folder from which nothing is trained, and plan their assessments by each of the run's judges in each mode.
 
     Args:
         repeat: assessments of each conversation.
     """
     refs = {item.id: _keep(run.store, run.pack, item) for item in golden}
-    sittings = []
+    golden_plans = []
     for judging in modes:
         for judge in run.models["judge"]:
             plans = [
                 {name: plan_assessment(run, ref, judge, number).model_copy(update={"judging": judging, "golden": True}) for name, ref in refs.items()}
                 for number in range(repeat)
             ]
-            sittings.append(Sitting(judge, judging, plans))
-    return sittings
+            golden_plans.append(GoldenPlan(judge, judging, plans))
+    return golden_plans
 
 
-def is_made(store: Store, plan: AssessmentPlan) -> bool:
+def is_assessed(store: Store, plan: AssessmentPlan) -> bool:
     """Return whether the assessment of a plan exists and is complete."""
     existing = plan.existing(store)
     return existing is not None and existing.outcome is not Outcome.INCOMPLETE
 
 
-def measure(run: Run, golden: Sequence[Golden], sitting: Sitting, entries: Mapping[str, Sequence[Line]], day: str) -> tuple[Calibration, dict[str, Assessment]]:
+def measure(
+    run: Run, golden: Sequence[Golden], golden_plan: GoldenPlan, entries: Mapping[str, Sequence[Line]], day: str
+) -> tuple[Calibration, dict[str, Assessment]]:
     """Return a judge's calibration, and its first assessments by conversation.
 
     Args:
         entries: ledger entries by the item that they are billed for, from `billed`.
         day: of the measurement, as in 2026-01-31.
     """
-    paths = [{name: ref.path for name, plan in plans.items() if (ref := plan.existing(run.store))} for plans in sitting.plans]
+    paths = [{name: ref.path for name, plan in plans.items() if (ref := plan.existing(run.store))} for plans in golden_plan.plans]
     by_repeat = [{name: run.store.load(path, Assessment) for name, path in repeat.items()} for repeat in paths]
     again = [one for assessments in by_repeat for one in assessments.values()] if len(by_repeat) > 1 else []
     lines = [line for name, path in paths[0].items() for line in entries.get(f"{name} {PurePath(path).stem}", ())]
@@ -118,15 +120,15 @@ def measure(run: Run, golden: Sequence[Golden], sitting: Sitting, entries: Mappi
     judged = [item for item in golden if item.id in first]
     calibration = Calibration(
         domain=run.pack.name,
-        judge=sitting.judge.reference,
-        judging=sitting.judging,
+        judge=golden_plan.judge.reference,
+        judging=golden_plan.judging,
         day=day,
         reported=sorted({line["reported"] for line in lines if isinstance(line.get("reported"), str)}),
-        judge_hash=judge_hash(run.pack, sitting.judge.reference),
+        judge_hash=judge_hash(run.pack, golden_plan.judge.reference),
         golden_hash=fingerprint([[item.id, item.file] for item in golden]),
         conversations={item.id: fingerprint([item.file.exchanges, item.file.verdicts, item.file.disputed]) for item in judged},
         held_out=sum(item.file.held_out for item in judged),
-        repeat=len(sitting.plans),
+        repeat=len(golden_plan.plans),
         figures=golden_figures(golden, first, run.pack.rubric, again),
         spent=_spent(first, lines),
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from core.escaping import yaml_text
 from core.fingerprint import fingerprint, seed_of
-from core.judging.golden import GoldenFile, wrong_with
+from core.judging.golden import GoldenFile, golden_fault
 from core.judging.review_sheet import Labels
 from core.judging.scoring import applicable
 from core.packs.rubric import Rubric
@@ -39,7 +39,7 @@ def golden_files(
         why = _unfit(item, labels, rubric, judge=not readers)
         if not why:
             file = _file(item, labels, batch, readers)
-            why = wrong_with(file, rubric)
+            why = golden_fault(file, rubric)
             if not why:
                 files[_file_name(name)] = file
         if why:

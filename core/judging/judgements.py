@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from core.errors import InvalidOutputError, TruncatedError
 from core.judging.echo import Gram
-from core.judging.empty_words import plain, runs_of, what_is_empty
+from core.judging.empty_words import plain, runs_of, why_empty
 from core.judging.lapses import decide
 from core.judging.text_facts import words
 from core.llm.chat import Reply
@@ -145,7 +145,7 @@ def _empty(verdicts: Sequence[Verdict], prompt: set[Gram], others: Mapping[str, 
     empty = {}
     for verdict in usable:
         twins = {words: names[0] if names[0] != verdict.criterion else names[-1] for words, names in criteria_of.items() if len(names) > 1}
-        if reason := what_is_empty(verdict.reasoning, prompt, {**others, **twins}):
+        if reason := why_empty(verdict.reasoning, prompt, {**others, **twins}):
             empty[verdict.criterion] = reason
     return empty
 

@@ -122,7 +122,7 @@ def name_of(label: str, number: int) -> str:
     return f"{label}-{number:06d}"
 
 
-async def patiently(ask: Callable[[], Awaitable[Value]], seconds: float) -> Value:
+async def with_retries(ask: Callable[[], Awaitable[Value]], seconds: float) -> Value:
     """Send an idempotent request to a provider, and retry it on temporary failures.
 
     Args:
@@ -190,7 +190,7 @@ async def find(batches: Batches, label: str, requests: int) -> list[str]:
     """
     pause, until = FIRST_PAUSE, time.monotonic() + LISTED_SECONDS
     while True:
-        ids = await patiently(lambda: batches.find(label, requests), SUBMIT_SECONDS)
+        ids = await with_retries(lambda: batches.find(label, requests), SUBMIT_SECONDS)
         if ids or time.monotonic() > until:
             return ids
         await asyncio.sleep(pause)

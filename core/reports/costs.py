@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from core.authoring.prompt_search import MINIBATCH
 from core.evaluation.battery_play import openings_played
 from core.judging.golden import Golden
-from core.judging.golden_judging import Sitting, is_made
+from core.judging.golden_judging import GoldenPlan, is_assessed
 from core.llm.batches import WITH_BATCHES
 from core.llm.chat import Usage
 from core.llm.models_asked import prices_of
@@ -202,7 +202,7 @@ def battery_costs(pack: Pack, settings: Settings, prices: Mapping[str, PriceList
     return [cost_of("safety battery", JUDGE, name, times, calls, prices) for name in settings.roles.judges_of("evaluation")] if calls else []
 
 
-def golden_costs(run: Run, golden: Sequence[Golden], sittings: Sequence[Sitting], count: Count) -> list[Cost]:
+def golden_costs(run: Run, golden: Sequence[Golden], golden_plans: Sequence[GoldenPlan], count: Count) -> list[Cost]:
     """Return the costs of each judge in each mode on a golden set, without the existing assessments; failed gates are confirmed by one more call."""
     gates = [criterion for criterion in run.pack.rubric.criteria.values() if criterion.head.gate]
     criteria_tokens, gate_tokens = (sum(count(criterion.text) for criterion in group) for group in (run.pack.rubric.criteria.values(), gates))
@@ -210,13 +210,13 @@ def golden_costs(run: Run, golden: Sequence[Golden], sittings: Sequence[Sitting]
     tokens = {item.id: assessor + sum(count(exchange.user) + count(exchange.assistant) for exchange in item.file.exchanges) for item in golden}
     failing = {item.id for item in golden if any(item.file.verdicts[gate.id].answer == "NO" for gate in gates if gate.id in item.file.verdicts)}
     costs = []
-    for sitting in sittings:
-        missing = [name for plans in sitting.plans for name, plan in plans.items() if not is_made(run.store, plan)]
-        calls = [call for name in missing for call in calls_of_mode(run.pack, sitting.judging.mode, criteria_tokens, tokens[name])]
-        if sitting.judging.confirm_gates != "never":
+    for golden_plan in golden_plans:
+        missing = [name for plans in golden_plan.plans for name, plan in plans.items() if not is_assessed(run.store, plan)]
+        calls = [call for name in missing for call in calls_of_mode(run.pack, golden_plan.judging.mode, criteria_tokens, tokens[name])]
+        if golden_plan.judging.confirm_gates != "never":
             calls += [Usage(tokens[name] + gate_tokens, confirmation) for name in missing if name in failing]
-        prices = {sitting.judge.reference: prices_of(run.settings, sitting.judge.reference, sitting.judge.block)}
-        costs.append(cost_of("calibration", sitting.judging.mode, sitting.judge.reference, 1, calls, prices))
+        prices = {golden_plan.judge.reference: prices_of(run.settings, golden_plan.judge.reference, golden_plan.judge.block)}
+        costs.append(cost_of("calibration", golden_plan.judging.mode, golden_plan.judge.reference, 1, calls, prices))
     return costs
 
 

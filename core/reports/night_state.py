@@ -22,11 +22,11 @@ class NightlyState:
         night: the night's new personas.
         taken_up: seeds that earlier nights left without a conversation.
         end: time after which nothing more may be started.
-        made: the night's conversations.
+        transcripts: the night's conversations.
         assessed: assessments of this night, also of conversations of earlier nights.
         left_out: items that were left out.
         batch: name of its batch of assessments; None if nothing was judged.
-        mended: number of transcripts that almost passed, were repaired and pass now.
+        repaired: number of transcripts that almost passed, were repaired and pass now.
         stopped: why the night ended early; None if it did not.
         ended_by: the error that ended it; None if no error did.
         trouble: errors that need a person.
@@ -35,11 +35,11 @@ class NightlyState:
     night: Night
     taken_up: list[int]
     end: datetime
-    made: list[TranscriptRef] = field(default_factory=list)
+    transcripts: list[TranscriptRef] = field(default_factory=list)
     assessed: list[AssessmentRef] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     batch: str | None = None
-    mended: int = 0
+    repaired: int = 0
     stopped: str | None = None
     ended_by: RunStoppedError | None = None
     trouble: list[RunStoppedError] = field(default_factory=list)
@@ -80,18 +80,18 @@ def start_night(run: Run, conversations: int | None, name: str) -> NightlyState:
     """
     store, settings, folder = run.store, run.settings, f"nights/{run.pack.name}/plans"
     earlier = {plan.name: plan for plan in (store.load(path, Night) for path in store.names(folder, ".json"))}
-    made = _made_seeds(run)
+    existing_seeds = _existing_seeds(run)
     night = earlier.pop(name, None)
     if night is None:
         count = settings.nightly.conversations if conversations is None else conversations
-        night = plan_night(name, count, list(earlier.values()), made, settings.generation.first_seed)
+        night = plan_night(name, count, list(earlier.values()), existing_seeds, settings.generation.first_seed)
         if night.seeds.stop > settings.evaluation.first_seed:
             raise PersonaError(
                 f"The night would use the seeds {night.first_seed} to {night.seeds.stop - 1}, and those from {settings.evaluation.first_seed} on are kept for "
                 "the evaluation. Raise evaluation.first_seed, or lower nightly.conversations."
             )
         store.write_json(f"{folder}/{name}.json", night)
-    taken_up = left_by(list(earlier.values()), made)
+    taken_up = left_by(list(earlier.values()), existing_seeds)
     end = ends_at(settings.nightly.until, settings.nightly.timezone, datetime.now(UTC))
     return NightlyState(night, taken_up, end)
 
@@ -101,18 +101,18 @@ def night_report(run: Run, state: NightlyState) -> NightReport:
     assessments = [run.store.load(item.path, Assessment) for item in state.assessed]
     outcomes = Counter(item.score.outcome for item in assessments)
     failed = Counter(check for item in assessments for check in {*item.score.failed_checks, *item.score.failed_gates})
-    left, bill = len(state.seeds) - len(state.made), run.ledger.bill
-    transcripts = [run.store.load(ref.path, Transcript) for ref in state.made]
+    left, bill = len(state.seeds) - len(state.transcripts), run.ledger.bill
+    transcripts = [run.store.load(ref.path, Transcript) for ref in state.transcripts]
     return NightReport(
         night=state.night,
-        made=len(state.made),
-        taken_up=len(set(state.taken_up) & {seed_in_name(ref.path) for ref in state.made}),
+        made=len(state.transcripts),
+        taken_up=len(set(state.taken_up) & {seed_in_name(ref.path) for ref in state.transcripts}),
         left=left,
         assessed=len(assessments),
         passed=outcomes[Outcome.PASS],
         failed=outcomes[Outcome.FAIL],
         incomplete=outcomes[Outcome.INCOMPLETE],
-        mended=state.mended,
+        mended=state.repaired,
         failed_checks=dict(failed.most_common()),
         left_out=dict(Counter(item.reason for item in state.left_out).most_common()),
         out_of_range=measure_fidelity(run.pack, transcripts).out if transcripts else [],
@@ -137,7 +137,7 @@ def night_summary(report: NightReport) -> dict[str, str]:
     }
 
 
-def _made_seeds(run: Run) -> set[int]:
+def _existing_seeds(run: Run) -> set[int]:
     return {seed for path in run.store.names(f"transcripts/{run.pack.name}", ".json") if (seed := seed_in_name(path)) is not None}
 
 

@@ -74,23 +74,23 @@ class NightReport(Record):
         return self.passed / judged if judged else None
 
 
-def plan_night(name: str, conversations: int, earlier: Sequence[Night], made: Collection[int], first_seed: int) -> Night:
+def plan_night(name: str, conversations: int, earlier: Sequence[Night], existing_seeds: Collection[int], first_seed: int) -> Night:
     """Return the plan of a night with the next personas: after those of all earlier nights and of all existing conversations.
 
     Args:
         name: name of the night.
         conversations: number of new conversations.
         earlier: plans of earlier nights.
-        made: seeds of the existing transcripts.
+        existing_seeds: seeds of the existing transcripts.
         first_seed: first seed of the first night.
     """
-    used = {*made, *(seed for night in earlier for seed in night.seeds)}
+    used = {*existing_seeds, *(seed for night in earlier for seed in night.seeds)}
     return Night(name=name, first_seed=max(first_seed, max(used, default=first_seed - 1) + 1), conversations=conversations)
 
 
-def left_by(earlier: Sequence[Night], made: Collection[int]) -> list[int]:
+def left_by(earlier: Sequence[Night], existing_seeds: Collection[int]) -> list[int]:
     """Return the seeds of earlier nights that have no conversation, in ascending order of the nights."""
-    existing = set(made)
+    existing = set(existing_seeds)
     return [seed for night in sorted(earlier, key=lambda night: night.first_seed) for seed in night.seeds if seed not in existing]
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from core.imports.taking_in import RECORDED
+from core.imports.stored import RECORDED
 from core.judging.figures import caveats_of, figures
 from core.judging.gather_rule import gather_rule
 from core.judging.plan import read_judged

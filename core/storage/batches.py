@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 from core.errors import SettingsError, nearest
 from core.fingerprint import fingerprint
 from core.records import AssessmentBatch, TranscriptBatch
-from core.storage.places import wrong_in
+from core.storage.places import name_fault
 from core.storage.store import Store
 
 
@@ -30,7 +30,7 @@ def find_batch(store: Store, written: str, kind: str) -> str:
     if file.startswith(f"{kind}-") and store.exists(name := f"batches/{file}"):
         return name
     elsewhere = written.removeprefix(f"{store.root}/")  # such as the corrections of a round of improvement
-    if PurePosixPath(elsewhere).parent.name not in ("", "batches") and not wrong_in(elsewhere) and store.exists(elsewhere):
+    if PurePosixPath(elsewhere).parent.name not in ("", "batches") and not name_fault(elsewhere) and store.exists(elsewhere):
         return elsewhere
     known = [name.removeprefix("batches/") for name in store.names("batches", ".json", f"{kind}-")]
     command = "generate" if kind == "transcripts" else "assess"

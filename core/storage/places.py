@@ -21,7 +21,7 @@ def place_in(root: str, name: str) -> tuple[Any, str]:
         StoreError: the name is not valid, or leads out of the root.
     """
     fs, folder = file_system(root)
-    if wrong := wrong_in(name):
+    if wrong := name_fault(name):
         raise StoreError(f"{name[:100]!r} is not a name below the data root {root}: {wrong}. Allowed: a relative path such as batches/x.json.")
     if is_folder(fs) and _has_link(folder, name):
         real, target = os.path.realpath(folder), os.path.realpath(f"{folder}/{name}")
@@ -33,7 +33,7 @@ def place_in(root: str, name: str) -> tuple[Any, str]:
     return fs, f"{folder}/{name}"
 
 
-def wrong_in(name: str) -> str | None:
+def name_fault(name: str) -> str | None:
     """Return why a name is not valid on every file system; None if it is valid."""
     if not name.isprintable() or "\\" in name:
         return "it has a backslash or a non-printable character"

@@ -18,7 +18,7 @@ from pydantic_core import to_json
 from core.errors import DamagedError, StoreError
 from core.paths import project_path
 from core.storage.file_states import FileState, object_state
-from core.storage.places import ROOT_VARIABLE, check_answers, file_system, is_folder, place_in, wrong_in
+from core.storage.places import ROOT_VARIABLE, check_answers, file_system, is_folder, name_fault, place_in
 from core.storage.traces import trace
 from core.storage.whole_files import failure, holds, open_to_append, part_of, replace_file
 
@@ -160,7 +160,7 @@ class Store:
         states: dict[str, FileState] = {}
         is_local = self.is_local
         for name in names:
-            if wrong_in(name):
+            if name_fault(name):
                 continue
             try:
                 if is_local:
@@ -188,7 +188,7 @@ class Store:
         except (FileNotFoundError, NotADirectoryError):
             return {}
         files = ((f"{folder}/{info['name'].rsplit('/', 1)[-1]}", info) for info in entries if info["type"] == "file")
-        return {name: object_state(info) for name, info in files if name.endswith(ending) and not wrong_in(name)}
+        return {name: object_state(info) for name, info in files if name.endswith(ending) and not name_fault(name)}
 
     def names(self, folder: str, ending: str = "", beginning: str = "") -> list[str]:
         """Return the sorted names of the entries of a folder; an empty list if it does not exist. Names that a store cannot have written are omitted.
@@ -207,7 +207,7 @@ class Store:
             entries = []
         except OSError as error:
             raise failure("read", f"{self.root}/{folder}", error) from error
-        names = sorted(f"{folder}/{name}" for name in entries if name.startswith(beginning) and name.endswith(ending) and not wrong_in(f"{folder}/{name}"))
+        names = sorted(f"{folder}/{name}" for name in entries if name.startswith(beginning) and name.endswith(ending) and not name_fault(f"{folder}/{name}"))
         if current := trace():
             current.listed(folder, beginning, ending, names)
         return names

@@ -26,7 +26,7 @@ class FinishedJob:
         return ModelRef(path=spec.folder, name=name, **self.place)
 
 
-def made_before(store: Store, spec: JobSpec) -> FinishedJob | None:
+def find_finished_job(store: Store, spec: JobSpec) -> FinishedJob | None:
     """Return a job's result if it is in the data root with all its files; otherwise None."""
     name = f"{spec.folder}/{HUB_FILE}"
     on_hub = store.load_json(name) if store.exists(name) else {}

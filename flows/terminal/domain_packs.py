@@ -4,7 +4,7 @@ from pathlib import Path
 
 from core.authoring.pack_check import rendered_prompts, review_pack
 from core.evaluation.battery_play import battery_gaps, battery_outlook
-from core.judging.golden import lacking, load_golden, quoted
+from core.judging.golden import golden_gaps, load_golden, quoted
 from core.packs.pack import load_pack
 from core.paths import user_path
 from core.quantities import Count, Seed
@@ -44,7 +44,7 @@ def check_domain(domain: str = "therapeutic-coaching", prompts: bool = False) ->
     if not missing:
         lines += ["No gaps that can be counted. To see whether the pack is good, read the conversations of `understudy pilot`."]
     lines += battery_outlook(pack, None, EvaluationSettings.model_fields["battery_tries"].default) if pack.battery.openings else []
-    shortfalls = lacking(golden, pack.rubric)
+    shortfalls = golden_gaps(golden, pack.rubric)
     lines += [f"Golden set: {len(golden)} conversations{', too few to measure a judge on each criterion' if shortfalls else ''}."]
     lines += [f"  {text}" for text in shortfalls] if golden else []
     if prompts:

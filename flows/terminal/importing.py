@@ -12,7 +12,7 @@ from core.errors import TranscriptError
 from core.fingerprint import fingerprint
 from core.imports.scrubbing import ScrubReport
 from core.imports.scrubbing import scrub as scrub_transcript
-from core.imports.taking_in import IMPORTED, NOT_STATED
+from core.imports.stored import IMPORTED, NOT_STATED
 from core.imports.transcript_files import FoundTranscripts, find_transcripts
 from core.paths import user_path
 from core.records import Transcript

@@ -78,13 +78,13 @@ def _run(name: str, typed: dict[str, Any], asked: dict[str, Any], receipt: str |
     from core.reports.render import summary_table
     from flows.terminal.logs import command_log
     from flows.terminal.preflight import check_before_start
-    from tasks.approval import nobody_watches
+    from tasks.approval import note_temporary_server
 
     flow: Flow[..., Any] = getattr(importlib.import_module(f"flows.{name}"), name)
     # the domain of a design does not exist yet
     check_before_start(name, EXAMPLE if name == "design" else asked["domain"], asked["settings"], asked)
     if wait_for_server:  # the server ends with this command
-        nobody_watches()
+        note_temporary_server()
         wait_for_server()
     store = open_store()
     trace = begin_trace(store.local(receipt).parents[1]) if receipt else None

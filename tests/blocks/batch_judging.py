@@ -8,8 +8,8 @@ from core.judging.batch_desk import BatchDesk
 from core.judging.batches import ask_in_batches
 from core.judging.call_log import JudgementLog
 from core.judging.judge import assess
+from core.judging.judge_contexts import judge_context_for
 from core.judging.plan import AssessmentPlan, plan_assessment
-from core.judging.sitting import open_sitting
 from core.llm.bills import read_entries
 from core.llm.calls import Caller
 from core.llm.ledger import Ledger
@@ -23,7 +23,7 @@ from core.settings.pipeline import load_settings
 from core.storage.locks import owning
 from core.storage.store import Store
 from tests.blocks.conftest import PROVIDERS, make_block
-from tests.core.sittings import PACK
+from tests.core.judge_contexts import PACK
 
 WORDS = ("I slept badly again", "my sister called", "the exam is on Monday", "I left the party early", "nothing tastes of anything", "he has not answered")
 
@@ -92,7 +92,7 @@ class Court:
         for plan in self.plans:
             transcript = self.store.load(plan.transcript.path, Transcript)
             name, _ = plan.place(transcript)
-            made.append(await assess(open_sitting(self.run, plan, self.caller, transcript, len, JudgementLog(self.store, name), name)))
+            made.append(await assess(judge_context_for(self.run, plan, self.caller, transcript, len, JudgementLog(self.store, name), name)))
         return made
 
     @property

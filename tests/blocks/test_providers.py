@@ -11,7 +11,7 @@ from core.packs.pack import load_pack
 from core.records import Answer, Exchange, Transcript
 from core.rehearsal.turns import USER_SCHEMA, read_user_message
 from tests.blocks.conftest import KEY, PROVIDERS, ask, failure, make_block, only
-from tests.core.sittings import sitting
+from tests.core.judge_contexts import judge_context
 from tests.stub.cache import tokens_of
 
 VARIABLES = {
@@ -53,7 +53,7 @@ async def test_every_provider_answers_the_products_own_schemas(model):
     exchanges = [Exchange(exchange_number=number, user="I slept badly.", assistant="Since when?") for number in (1, 2, 3)]
     transcript = Transcript(id="t-1", exchanges=exchanges, system="Be kind.")
     for mode in ("single", "category", "criterion"):
-        verdicts = (await assess(sitting(model, transcript, mode, max_tokens=8000))).verdicts
+        verdicts = (await assess(judge_context(model, transcript, mode, max_tokens=8000))).verdicts
         assert {verdict.criterion for verdict in verdicts} == set(pack.rubric.criteria)
         assert Answer.ERROR not in {verdict.answer for verdict in verdicts}
 

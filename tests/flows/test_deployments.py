@@ -29,7 +29,7 @@ from core.rehearsal.personas import sample_batch
 from core.storage.store import Store, open_store
 from flows.assessment import assessment
 from flows.generation import generation
-from tasks.shards import hand_over, run_shards, split
+from tasks.shards import run_shards, split, store_shard_result
 from tests.conftest import CHECKOUT
 from tests.flows.conftest import write_settings
 from tests.flows.secured import until
@@ -118,7 +118,7 @@ async def test_the_same_command_with_two_numbers_of_shards_at_once_keeps_both_ba
 
     async def worker(_deployment, parameters, _name):
         await all_at_once.wait()
-        hand_over(f"batch from {parameters['first_seed']}", command, Shard(**parameters["shard"]))
+        store_shard_result(f"batch from {parameters['first_seed']}", command, Shard(**parameters["shard"]))
 
     monkeypatch.setattr("tasks.shards._run", worker)
     client = MagicMock()

@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from core.evaluation.fresh_personas import read_personas
-from core.imports.taking_in import read_folder
+from core.imports.stored import read_folder
 from core.llm.bills import read_entries
 from core.records import Transcript, TranscriptBatch
 from studio.app import build_app

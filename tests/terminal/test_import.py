@@ -8,7 +8,7 @@ import sys
 import pytest
 from huggingface_hub import HfApi
 
-from core.imports.taking_in import store_import, terms_of
+from core.imports.stored import store_import, terms_of
 from core.imports.transcript_files import find_transcripts
 from core.storage.store import open_store
 from flows.terminal.command import main

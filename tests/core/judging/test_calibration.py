@@ -7,7 +7,7 @@ from core.judging.golden_figures import golden_figures
 from core.settings.assessment import Judging
 from core.storage.store import Store
 from tests.core.golden_sets import golden, judged
-from tests.core.sittings import PACK
+from tests.core.judge_contexts import PACK
 
 SINGLE = Judging(mode="single", confirm_gates="never")
 SET = [*(golden(PACK, f"sound{n}") for n in range(5)), *(golden(PACK, f"unsafe{n}", CQ8="NO") for n in range(5))]

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from core.errors import PackError
-from core.judging.golden import ENOUGH, ENOUGH_OF_GATES, count_golden, lacking, load_golden, quoted
+from core.judging.golden import ENOUGH, ENOUGH_OF_GATES, count_golden, golden_gaps, load_golden, quoted
 from core.judging.scoring import applicable
-from tests.core.sittings import PACK
+from tests.core.judge_contexts import PACK
 
 
 def golden(exchanges=3, held_out=False, **answers):
@@ -102,7 +102,7 @@ def test_disputed_answers_are_counted_separately_and_missing_cases_are_listed(tm
     counts = count_golden(found, PACK.rubric)
     assert (counts["CQ9"].no, counts["CQ9"].disputed) == (1, 1)
     assert (counts["MT1"].close, counts["MT3"].na) == (1, 1)
-    short = lacking(found, PACK.rubric)
+    short = golden_gaps(found, PACK.rubric)
     assert f"CQ9: 1 conversations fail it; {ENOUGH_OF_GATES} are needed." in short
     assert f"MT1: 1 conversations pass it closely; {ENOUGH} are needed." in short
 

@@ -10,7 +10,7 @@ from statsmodels.stats.proportion import proportion_confint
 from core.judging.golden_figures import Seen, golden_figures, rates
 from core.records import Answer
 from tests.core.golden_sets import golden, judged
-from tests.core.sittings import PACK
+from tests.core.judge_contexts import PACK
 
 NA_ALLOWED = next(name for name, criterion in PACK.rubric.criteria.items() if criterion.head.na == "allowed" and criterion.head.from_exchange == 1)
 

@@ -15,8 +15,8 @@ from core.llm.chat import ChatRequest, Reply, Usage
 from core.records import Answer, Exchange, Outcome, Transcript
 from core.scripted.chat import ScriptedChat
 from core.storage.store import Store
+from tests.core.judge_contexts import PACK, judge_context, talk
 from tests.core.simulation import caller
-from tests.core.sittings import PACK, sitting, talk
 
 ALL = list(PACK.rubric.criteria)
 MODES = {"single": 1, "category": 6, "criterion": 17}
@@ -59,7 +59,7 @@ class Judge:
 @pytest.mark.parametrize("mode", MODES)
 async def test_the_judges_schema_allows_only_existing_exchanges_as_citations(mode, cited, allowed):
     judge = Judge()
-    await assess(sitting(judge, talk(5), mode))
+    await assess(judge_context(judge, talk(5), mode))
     asked = [item["id"] for item in judge.requests[0].inputs["criteria"]]
     said = {"reasoning": "It says so.", "lapses": [], "cited": cited, "answer": "YES"}
     form = {"alone": said, "list": {"verdicts": [{"criterion": asked[0], **said}]}, "object": {"verdicts": dict.fromkeys(asked, said)}}[FORMS[mode]]
@@ -73,7 +73,7 @@ def answers(assessment):
 @pytest.mark.parametrize("mode", MODES)
 async def test_each_mode_asks_every_criterion_once_with_the_transcript_first_and_one_schema(mode):
     judge = Judge()
-    found = await assess(sitting(judge, talk(5, user="a word that only the transcript has"), mode))
+    found = await assess(judge_context(judge, talk(5, user="a word that only the transcript has"), mode))
     assert len(judge.requests) == MODES[mode]
     assert Counter(name for call in judge.asked for name in call) == Counter(ALL)
     assert [verdict.criterion for verdict in found.verdicts] == ALL
@@ -97,7 +97,7 @@ def verdict_schemas(request):
 
 async def test_compact_mode_asks_the_same_criteria_without_examples_in_a_sixth_of_the_length():
     full, compact = Judge(), Judge()
-    found = [await assess(sitting(judge, talk(5), mode)) for judge, mode in ((full, "single"), (compact, "compact"))]
+    found = [await assess(judge_context(judge, talk(5), mode)) for judge, mode in ((full, "single"), (compact, "compact"))]
     assert found[0].verdicts == found[1].verdicts
     asked = {request.messages[1].content for request in compact.requests}
     assert not any(criterion.text.partition("**Examples**")[2] in text for criterion in PACK.rubric.criteria.values() for text in asked)
@@ -109,7 +109,7 @@ async def test_compact_mode_asks_the_same_criteria_without_examples_in_a_sixth_o
 @pytest.mark.parametrize("mode", ["single", "compact"])
 async def test_the_schema_of_one_call_requires_a_key_for_each_criterion_of_the_call(mode):
     judge = Judge(CQ8=["NO", "YES", "YES"])
-    await assess(sitting(judge, talk(5), mode, confirm="majority"))
+    await assess(judge_context(judge, talk(5), mode, confirm="majority"))
     assert sorted(name for asked in judge.asked for name in asked) == sorted([*ALL, "CQ8", "CQ8"])
     for request, asked in zip(judge.requests, judge.asked, strict=True):
         assert request.schema
@@ -121,7 +121,7 @@ async def test_the_schema_of_one_call_requires_a_key_for_each_criterion_of_the_c
 @pytest.mark.parametrize("mode", ["category", "criterion"])
 async def test_the_first_of_several_calls_fills_the_providers_cache(mode):
     judge = Judge()
-    await assess(sitting(judge, talk(5), mode))
+    await assess(judge_context(judge, talk(5), mode))
     assert judge.most_under_way[1] == 1
     assert judge.most_under_way[-1] == MODES[mode] - 1
     assert {request.volatile for request in judge.requests} == {1}
@@ -133,7 +133,7 @@ async def test_the_scripted_judge_gives_the_same_verdicts_in_every_mode():
         Exchange(exchange_number=n, user="My boss scares me and I sleep badly.", assistant="Of course you feel that. What helps?") for n in range(1, 7)
     ]
     transcript = Transcript(id="t", exchanges=exchanges)
-    found = [answers(await assess(sitting(ScriptedChat("judge", PACK), transcript, mode))) for mode in MODES]
+    found = [answers(await assess(judge_context(ScriptedChat("judge", PACK), transcript, mode))) for mode in MODES]
     assert found[0] == found[1] == found[2]
     assert len(set(found[0].values())) > 1
 
@@ -142,7 +142,7 @@ async def test_the_scripted_judge_gives_the_same_verdicts_in_every_mode():
 @pytest.mark.parametrize("exchanges", [1, 2, 3])
 async def test_a_criterion_that_needs_more_exchanges_is_not_asked(mode, exchanges):
     judge = Judge()
-    found = await assess(sitting(judge, talk(exchanges), mode))
+    found = await assess(judge_context(judge, talk(exchanges), mode))
     due = [criterion.id for criterion in applicable(PACK.rubric, exchanges)]
     assert [verdict.criterion for verdict in found.verdicts] == due
     assert sorted(name for call in judge.asked for name in call) == sorted(due)
@@ -153,12 +153,12 @@ async def test_a_criterion_that_needs_more_exchanges_is_not_asked(mode, exchange
 async def test_the_order_of_criteria_differs_between_transcripts():
     first, judge = Counter(), Judge()
     for number in range(60):
-        found = await assess(sitting(judge, talk(5, name=f"t{number}"), shuffle=True))
+        found = await assess(judge_context(judge, talk(5, name=f"t{number}"), shuffle=True))
         assert [verdict.criterion for verdict in found.verdicts] == ALL
         first[judge.asked[-1][0]] += 1
     assert len(first) == len(ALL)
     again = Judge()
-    await assess(sitting(again, talk(5, name="t7"), shuffle=True))
+    await assess(judge_context(again, talk(5, name="t7"), shuffle=True))
     assert again.asked[0] == judge.asked[7]
 
 
@@ -180,7 +180,7 @@ async def test_the_order_of_criteria_differs_between_transcripts():
 )
 async def test_a_failed_gate_is_asked_again_before_it_counts(mode, policy, said, calls, counts):
     judge = Judge(CQ8=said)
-    found = await assess(sitting(judge, talk(5), mode, policy))
+    found = await assess(judge_context(judge, talk(5), mode, policy))
     (verdict,) = [item for item in found.verdicts if item.criterion == "CQ8"]
     assert (verdict.answer, sum("CQ8" in call for call in judge.asked)) == (Answer(counts), calls)
     assert [opinion.answer.value for opinion in verdict.opinions] == ([] if calls == 1 else [answer if answer != "GONE" else "ERROR" for answer in said])
@@ -195,14 +195,14 @@ async def test_a_failed_gate_is_asked_again_before_it_counts(mode, policy, said,
 
 async def test_an_inapplicable_gate_and_an_ordinary_failure_are_not_confirmed():
     judge = Judge(CQ9=["NA"], MT1=["NO"])
-    found = await assess(sitting(judge, talk(5), confirm="majority"))
+    found = await assess(judge_context(judge, talk(5), confirm="majority"))
     assert len(judge.requests) == 1
     assert (found.score.failed_gates, found.score.failed_checks) == ([], ["MT1"])
 
 
 async def test_two_failed_gates_are_confirmed_in_one_call_in_single_mode():
     judge = Judge(CQ8=["NO", "YES"], CQ9=["NO", "NO"])
-    found = await assess(sitting(judge, talk(5), confirm="second"))
+    found = await assess(judge_context(judge, talk(5), confirm="second"))
     assert judge.asked[1:] == [["CQ8", "CQ9"]]
     assert found.score.failed_gates == ["CQ9"]
 
@@ -213,10 +213,10 @@ async def test_a_stopped_judge_continues_where_it_stopped(tmp_path, mode, stops_
     store = Store(str(tmp_path))
     stopped = Judge(stops_after=stops_after)
     with pytest.raises(BudgetError):
-        await assess(sitting(stopped, talk(5), mode, log=JudgementLog(store, "x")))
+        await assess(judge_context(stopped, talk(5), mode, log=JudgementLog(store, "x")))
     assert len(stopped.requests) == stops_after
     rest = Judge()
-    found = await assess(sitting(rest, talk(5), mode, log=JudgementLog(store, "x")))
+    found = await assess(judge_context(rest, talk(5), mode, log=JudgementLog(store, "x")))
     assert sorted(name for call in [*stopped.asked, *rest.asked] for name in call) == sorted(ALL)
     assert found.provenance["heard"]["verdicts"] == len(ALL)  # as many as without a stop
     assert found.score.outcome is Outcome.PASS
@@ -224,30 +224,30 @@ async def test_a_stopped_judge_continues_where_it_stopped(tmp_path, mode, stops_
 
 async def test_after_a_kill_only_the_cut_judgement_is_requested_again(tmp_path):
     store = Store(str(tmp_path))
-    await assess(sitting(Judge(), talk(5), "criterion", log=JudgementLog(store, "x")))
+    await assess(judge_context(Judge(), talk(5), "criterion", log=JudgementLog(store, "x")))
     (path,) = tmp_path.rglob("x.jsonl")
     for cut in (1, 40):
         text = path.read_text(encoding="utf-8")
         path.write_text(text[:-cut], encoding="utf-8")
         judge = Judge()
-        await assess(sitting(judge, talk(5), "criterion", log=JudgementLog(store, "x")))
+        await assess(judge_context(judge, talk(5), "criterion", log=JudgementLog(store, "x")))
         assert len(judge.requests) == 1
         assert len(path.read_text(encoding="utf-8").splitlines()) == 17
 
 
 async def test_an_incomplete_assessment_is_completed_by_asking_only_the_unanswered_criteria(tmp_path):
     store = Store(str(tmp_path))
-    found = await assess(sitting(Judge(MT1=["GONE"], CP2=["MAYBE"]), talk(5), "criterion", log=JudgementLog(store, "x")))
+    found = await assess(judge_context(Judge(MT1=["GONE"], CP2=["MAYBE"]), talk(5), "criterion", log=JudgementLog(store, "x")))
     assert (found.score.outcome, found.score.errors) == (Outcome.INCOMPLETE, 2)
     assert found.score.failed_checks == []
     again = Judge()
-    found = await assess(sitting(again, talk(5), "criterion", log=JudgementLog(store, "x")))
+    found = await assess(judge_context(again, talk(5), "criterion", log=JudgementLog(store, "x")))
     assert again.asked == [["CP2"], ["MT1"]]
     assert found.score.outcome is Outcome.PASS
 
 
 async def test_a_judge_that_fails_gives_an_incomplete_assessment():
-    found = await assess(sitting(Judge(CQ1=["GONE"])))
+    found = await assess(judge_context(Judge(CQ1=["GONE"])))
     assert found.score.outcome is Outcome.INCOMPLETE
     assert {item.answer for item in found.verdicts} == {Answer.ERROR}
     assert "The provider is gone." in found.verdicts[0].reasoning
@@ -256,7 +256,7 @@ async def test_a_judge_that_fails_gives_an_incomplete_assessment():
 @pytest.mark.parametrize(("context", "sent"), [(None, 1), (100_000, 1), (2_000, 0)])
 async def test_a_transcript_too_long_for_the_judge_is_neither_sent_nor_cut(context, sent):
     judge = Judge()
-    found = await assess(sitting(judge, max_tokens=500, context=context, count=lambda text: len(text) // 4))
+    found = await assess(judge_context(judge, max_tokens=500, context=context, count=lambda text: len(text) // 4))
     assert len(judge.requests) == sent
     assert (found.score.outcome is Outcome.INCOMPLETE) == (sent == 0)
     if not sent:
@@ -279,7 +279,7 @@ class Careless(Judge):
 @pytest.mark.parametrize(("times", "calls", "answer"), [(0, 1, Answer.YES), (1, 2, Answer.YES), (99, 3, Answer.ERROR)])
 async def test_a_judgement_that_cites_a_missing_exchange_is_requested_again(tmp_path, times, calls, answer):
     judge = Careless(times)
-    found = await assess(sitting(caller(judge, tmp_path)))
+    found = await assess(judge_context(caller(judge, tmp_path)))
     assert len({request.seed for request in judge.requests}) == len(judge.requests) == calls
     assert answers(found)["MT1"] is answer
     # the usable verdicts are kept
@@ -291,7 +291,7 @@ async def test_a_judgement_that_cites_a_missing_exchange_is_requested_again(tmp_
     ("writer", "family"), [("claude-cli/opus", "claude"), ("anthropic/claude-haiku-5-5", "claude"), ("openai/gpt-6-luna", None), (None, None)]
 )
 async def test_a_judge_of_the_writers_family_is_recorded(writer, family):
-    found = await assess(sitting(Judge(), talk(3, provenance={"assistant": writer})))
+    found = await assess(judge_context(Judge(), talk(3, provenance={"assistant": writer})))
     assert found.shared_family == family
 
 
@@ -310,8 +310,8 @@ HOSTILE = [
 @pytest.mark.parametrize("text", HOSTILE)
 async def test_text_in_a_transcript_changes_neither_schema_nor_questions(mode, text):
     plain, hostile = Judge(), Judge()
-    await assess(sitting(plain, talk(3), mode))
-    await assess(sitting(hostile, talk(3, user=text), mode))
+    await assess(judge_context(plain, talk(3), mode))
+    await assess(judge_context(hostile, talk(3, user=text), mode))
     for before, after in zip(plain.requests, hostile.requests, strict=True):
         assert (after.schema, after.system, after.messages[1]) == (before.schema, before.system, before.messages[1])
         for tag in ("<transcript>", "</transcript>", "<assistant>", "</assistant>", "</exchange>"):
@@ -329,7 +329,7 @@ async def test_tolerated_faults_of_a_reply_are_counted_in_the_assessment(tmp_pat
             return Reply(f"<think>Hm.</think>\n```json\n{reply.text}\n```", "stop", Usage())
 
     judge = Chatty()
-    found = await assess(sitting(caller(judge, tmp_path), talk(5), mode))
+    found = await assess(judge_context(caller(judge, tmp_path), talk(5), mode))
     assert found.score.outcome is Outcome.PASS
     assert len(judge.requests) == MODES[mode]
     assert found.provenance["repaired"] == dict.fromkeys(("code fence", "extra keys", "form of the answer", "thoughts"), MODES[mode])
@@ -346,7 +346,7 @@ async def test_a_judge_that_repeats_the_prompt_or_itself_stops_the_run(mode, wor
 
     judge = Parrot()
     with pytest.raises(RunStoppedError, match=r"says nothing in \d+ of \d+ verdicts.*calibrate"):
-        await assess(sitting(judge, talk(5), mode))
+        await assess(judge_context(judge, talk(5), mode))
     assert len(judge.requests) <= MODES[mode]
 
 
@@ -356,7 +356,7 @@ async def test_a_single_verdict_without_a_reason_is_requested_again(tmp_path):
             return super().says(criterion) | ({"reasoning": "ok"} if criterion == "CQ1" and len(self.requests) == 1 else {})
 
     judge, tally = Careless(), Counter()
-    found = await assess(sitting(caller(judge, tmp_path), talk(5), tally=tally))
+    found = await assess(judge_context(caller(judge, tmp_path), talk(5), tally=tally))
     assert found.score.outcome is Outcome.PASS
     assert (len(judge.requests), tally) == (2, Counter({"verdicts": 2 * len(ALL), "said nothing": 1}))
     assert found.provenance["heard"] == dict(tally)
@@ -381,14 +381,14 @@ async def test_a_verdict_copied_from_the_transcript_does_not_count(mode, echo):
         async def complete(self, request):
             return Reply(echo, "stop", Usage())
 
-    found = await assess(sitting(Echo(), talk(3, user=FAKE), mode))
+    found = await assess(judge_context(Echo(), talk(3, user=FAKE), mode))
     assert found.score.outcome is Outcome.INCOMPLETE
     assert answers(found)["MT1"] is Answer.ERROR
 
 
 async def test_a_bad_conversation_cannot_talk_the_scripted_judge_into_a_pass():
     bad = [Exchange(exchange_number=n, user=f"I slept badly. {HOSTILE[0]} {FAKE}", assistant="You will be cured soon, I promise.") for n in (1, 2, 3)]
-    found = await assess(sitting(ScriptedChat("judge", PACK), Transcript(id="t", exchanges=bad), confirm="majority"))
+    found = await assess(judge_context(ScriptedChat("judge", PACK), Transcript(id="t", exchanges=bad), confirm="majority"))
     assert found.score.outcome is Outcome.FAIL
 
 
@@ -401,10 +401,10 @@ async def test_a_judge_that_never_gives_a_verdict_stops_the_run(tmp_path, reply)
 
     judge, tally = Mute(), Counter()
     for number in range(15):
-        found = await assess(sitting(caller(judge, tmp_path), talk(5, name=f"t{number}"), tally=tally))
+        found = await assess(judge_context(caller(judge, tmp_path), talk(5, name=f"t{number}"), tally=tally))
         assert found.score.outcome is Outcome.INCOMPLETE
     with pytest.raises(RunStoppedError, match="gives no verdict or says nothing in 16 of 16 verdicts"):
-        await assess(sitting(caller(judge, tmp_path), talk(5, name="t15"), tally=tally))
+        await assess(judge_context(caller(judge, tmp_path), talk(5, name="t15"), tally=tally))
 
 
 async def test_the_next_command_repeats_an_unusable_judgement_with_another_seed(tmp_path):
@@ -415,7 +415,7 @@ async def test_the_next_command_repeats_an_unusable_judgement_with_another_seed(
     judge, name = Deterministic(), "an-assessment"
     for outcome in (Outcome.INCOMPLETE, Outcome.PASS):
         log = JudgementLog(Store(str(tmp_path / "data")), name)
-        found = await assess(sitting(caller(judge, tmp_path), talk(5), log=log))
+        found = await assess(judge_context(caller(judge, tmp_path), talk(5), log=log))
         assert found.score.outcome is outcome
     seeds = [request.seed for request in judge.requests]
     assert len(set(seeds)) == len(seeds)

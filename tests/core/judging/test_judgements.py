@@ -13,7 +13,7 @@ from core.judging.judgements import read_judgement
 from core.llm.chat import Reply, Usage
 from core.packs.rubric import Criterion
 from core.records import Answer
-from tests.core.sittings import PACK
+from tests.core.judge_contexts import PACK
 
 CRITERIA = [PACK.rubric.criteria[name] for name in ("CQ1", "MT1", "CQ8")]
 

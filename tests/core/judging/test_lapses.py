@@ -15,8 +15,8 @@ from core.llm.chat import Reply, Usage
 from core.packs.pack import load_pack
 from core.packs.rubric import Forgives
 from core.records import Answer, Lapse, Outcome, Verdict
+from tests.core.judge_contexts import PACK, judge_context, talk
 from tests.core.judging.test_judge import Judge
-from tests.core.sittings import PACK, sitting, talk
 
 RUBRIC = replace(PACK.rubric, numbers=PACK.rubric.numbers.model_copy(update={"forgives": {"CP2": Forgives(light=2, per=10)}}))
 CP2, CQ8, CP4 = (RUBRIC.criteria[name] for name in ("CP2", "CQ8", "CP4"))
@@ -62,7 +62,7 @@ async def test_the_record_keeps_the_lapses_and_the_judges_own_answer():
         def says(self, criterion):
             return said("NO", (2, "light")) if criterion == "CP2" else super().says(criterion)
 
-    found = await assess(sitting(Counting(), talk(5)))
+    found = await assess(judge_context(Counting(), talk(5)))
     (verdict,) = [item for item in found.verdicts if item.criterion == "CP2"]
     assert (verdict.answer, verdict.stated, verdict.lapses) == (Answer.YES, Answer.NO, [Lapse(exchange=2, what="too long", weight="light")])
     assert found.score.outcome is Outcome.PASS

@@ -16,7 +16,7 @@ from core.rehearsal.turn_log import Turn, TurnLog
 from core.rehearsal.turns import Cast, Player
 from core.scripted.chat import ScriptedChat
 from core.storage.store import Store
-from tests.core.sittings import sitting
+from tests.core.judge_contexts import judge_context
 
 PACK = load_pack("therapeutic-coaching")
 
@@ -157,7 +157,7 @@ async def test_the_same_seed_gives_the_same_conversation():
 async def test_a_better_scripted_assistant_gets_a_higher_score():
     means, passes = [], []
     for quality in ("0", "0.5", "1"):
-        scores = [(await assess(sitting(ScriptedChat("judge", PACK), item))).score for item in await rehearsed(quality)]
+        scores = [(await assess(judge_context(ScriptedChat("judge", PACK), item))).score for item in await rehearsed(quality)]
         means.append(sum(score.score or 0 for score in scores) / len(scores))
         passes.append(sum(score.outcome is Outcome.PASS for score in scores))
     assert means[0] < means[1] - 0.1 < means[2] - 0.3
@@ -167,7 +167,7 @@ async def test_a_better_scripted_assistant_gets_a_higher_score():
 
 async def test_the_scripted_judge_cites_exchanges_and_identifies_itself():
     transcript = (await rehearsed("mixed", 1))[0]
-    found = await assess(sitting(ScriptedChat("judge", PACK), transcript))
+    found = await assess(judge_context(ScriptedChat("judge", PACK), transcript))
     assert found.caveat is not None
     assert "no measure of real quality" in found.caveat
     assert found.score.errors == 0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.judging.golden_judging import modes_of, plan_sittings
+from core.judging.golden_judging import modes_of, plan_golden
 from core.llm.chat import Usage
 from core.llm.ledger import Ledger
 from core.llm.models_asked import prices_of
@@ -135,14 +135,14 @@ def test_a_calibration_is_priced_by_its_missing_assessments(tmp_path):
     judge = ModelChoice(reference="openai/gpt-6-luna")
     run = Run("run", pack, settings, store, {"judge": [judge]}, Ledger(store, "run", settings.budget))
     items = [golden(pack, "sound"), golden(pack, "unsafe", CQ8="NO")]
-    sittings = plan_sittings(run, items, modes_of("single,category", settings.assessment.judging), 2)
-    single, category = golden_costs(run, items, sittings, words)
+    golden_plans = plan_golden(run, items, modes_of("single,category", settings.assessment.judging), 2)
+    single, category = golden_costs(run, items, golden_plans, words)
     assert settings.assessment.judging.confirm_gates != "never"
     assert (single.calls, category.calls) == (2 * (2 + 1), 2 * (2 * 6 + 1))  # the gate that fails is asked again
     assert single.usd is not None
     assert category.usd is not None
     assert 0 < single.usd < category.usd
-    plan = sittings[0].plans[0]["sound"]
+    plan = golden_plans[0].plans[0]["sound"]
     _, path = plan.place(store.load(plan.transcript.path, Transcript))
     store.write_json(path, judged(pack, items[0], judge.reference))
-    assert [cost.calls for cost in golden_costs(run, items, sittings, words)] == [single.calls - 1, category.calls]
+    assert [cost.calls for cost in golden_costs(run, items, golden_plans, words)] == [single.calls - 1, category.calls]

@@ -8,7 +8,7 @@ from core.llm.run import Run
 from core.records import Transcript
 
 
-def open_sitting(run: Run, plan: AssessmentPlan, judge: ChatModel, transcript: Transcript, count: Count, log: JudgementLog, name: str) -> JudgeContext:
+def judge_context_for(run: Run, plan: AssessmentPlan, judge: ChatModel, transcript: Transcript, count: Count, log: JudgementLog, name: str) -> JudgeContext:
     """Return the context for a planned assessment.
 
     Args:

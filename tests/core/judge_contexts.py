@@ -14,7 +14,7 @@ def talk(exchanges: int = 1, user: str = "hello", name: str = "t", **more: Any) 
     return Transcript(id=name, exchanges=[Exchange(exchange_number=n, user=user, assistant="good day") for n in range(1, exchanges + 1)], **more)
 
 
-def sitting(
+def judge_context(
     judge: Any, transcript: Transcript | None = None, mode: Any = "single", confirm: Any = "never", shuffle: bool = False, max_tokens: int = 1000, **more: Any
 ) -> JudgeContext:
     how = Judging(mode=mode, shuffle=shuffle, confirm_gates=confirm)
