@@ -221,7 +221,7 @@ test: setup  ## Run the test suite [TESTS=paths]
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations 20 $(TESTS)
 
 .PHONY: test-fast
-test-fast:  ## Run the quick tests of every room of core, with fewer examples of each property (half a minute)
+test-fast:  ## Run the quick tests of core, with fewer examples of each property (half a minute)
 	@deployments/install.sh light
 	@$(BIN)/python -m pytest -q -n auto -m "not slow and not e2e" --hypothesis-profile=fast tests/core
 
@@ -263,7 +263,7 @@ bench-scale:  ## Measure batches with 1, 2 and 4 workers on PostgreSQL, with fau
 	@$(BIN)/python -W ignore -m bench.scale $(PARTS) $(if $(COUNT),conversations=$(COUNT))
 
 .PHONY: dress-rehearsal
-dress-rehearsal: setup  ## Play the whole product with a real small model in every role, and write down all that it said (77 minutes) [COUNT=10 MODEL=file or openai-compatible/name]
+dress-rehearsal: setup  ## Play the whole product with a real small model in every role, and record all its messages (77 minutes) [COUNT=10 MODEL=file or openai-compatible/name]
 	@$(BIN)/python -W ignore -m bench.dress_rehearsal $(if $(COUNT),count=$(COUNT)) $(if $(MODEL),model="$(MODEL)")
 
 .PHONY: bench-served

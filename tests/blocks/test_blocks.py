@@ -163,11 +163,11 @@ async def test_the_error_of_a_killed_job_states_its_memory_and_the_free_memory(j
     assert "are free now" in message or sys.platform != "linux"
 
 
-async def test_the_error_of_a_job_that_is_killed_at_its_start_says_so(job):
+async def test_the_error_of_a_job_killed_at_its_start_says_so(job):
     assert " at its start. It used up to " in await error_of(job("silent"))
 
 
-async def test_a_signal_that_a_shell_reports_as_its_exit_code_is_named_too(job):
+async def test_a_signal_in_a_shells_exit_code_is_named(job):
     assert "The job job died of SIGSEGV (" in await error_of(job("shell", "SEGV"))
 
 

@@ -81,7 +81,7 @@ async def test_the_error_of_a_killed_program_names_the_signal(tmp_path, name):
     assert "Its last output: a last word" in str(error)
 
 
-async def test_a_plain_answer_comes_in_the_models_own_words_and_is_counted(model, stub):
+async def test_a_plain_answer_is_returned_unchanged_with_its_token_count(model, stub):
     stub.set(answer_text="Good evening.\n\nHow was it?")
     reply = await model.complete(ask())
     assert (reply.text, reply.finish) == ("Good evening.\n\nHow was it?", "stop")

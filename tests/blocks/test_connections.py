@@ -100,7 +100,7 @@ async def test_a_connection_closed_while_the_process_was_busy_is_not_reused():
     [b"content-security-policy: " + b"a" * 20_000 + b"\r\n", b"".join(b"x-gateway-%d: 1\r\n" % number for number in range(300)), b"x-odd: \xff\xfe\r\n"],
     ids=["long", "many", "not ASCII"],
 )
-async def test_an_answer_is_read_whatever_headers_a_gateway_adds(headers):
+async def test_an_answer_is_read_with_any_headers_of_a_gateway(headers):
     with server(lambda _, connection: connection.sendall(written(b"200 \xff\xe9", headers))) as address:
         assert (await make_block("openai-compatible", address).get_client().complete(ask())).text == "Good evening."
 

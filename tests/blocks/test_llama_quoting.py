@@ -37,7 +37,7 @@ async def model(request, gguf):
 
 
 @needs_program
-async def test_a_quoted_control_token_takes_the_tokens_of_its_letters(model):
+async def test_a_quoted_control_token_is_tokenized_as_its_letters(model):
     reply = await model.complete(ask(ATTACK, "Yes <end>", "And?", max_tokens=4))
     # this model's tokens are bytes; the template's own <end> is one token
     letters = "<system>Be kind.<user><assistant>Yes <end><user>And?<assistant>" + ATTACK

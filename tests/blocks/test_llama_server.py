@@ -332,7 +332,7 @@ async def test_stopping_the_server_is_not_logged_as_a_crash(mortal, caplog):
     assert not [record for record in caplog.records if record.name == "blocks.llama_process"]
 
 
-async def test_a_build_that_does_not_fit_the_processor_is_reported_as_such(tmp_path, gguf, monkeypatch):
+async def test_a_build_that_does_not_fit_the_processor_is_reported(tmp_path, gguf, monkeypatch):
     mortal = Mortal(tmp_path, gguf, monkeypatch, "import os, signal; os.kill(os.getpid(), signal.SIGILL)")
     try:
         (error,) = await mortal.ask("Die of SIGILL.")

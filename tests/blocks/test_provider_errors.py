@@ -151,7 +151,7 @@ async def test_a_429_for_tokens_reports_only_the_token_limit(model, stub, kind):
 
 
 @pytest.mark.parametrize("provider", ["google"])
-async def test_googles_quotas_are_distinguished(model, stub):
+async def test_googles_quotas_for_requests_and_tokens_are_distinguished(model, stub):
     quotas: dict[str, Any] = {
         "GenerateContentInputTokensPerModelPerMinute-FreeTier": "input_tokens",
         "GenerateContentPaidTierInputTokensPerModelPerMinute": "input_tokens",

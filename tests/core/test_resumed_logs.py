@@ -96,7 +96,7 @@ DAMAGES = {
     "a text that is a number": lambda store, file: [*file[:2], other(store, 2, text=3), *file[3:]],
     "half an emoji": lambda store, file: [*file[:2], other(store, 2, text="\ud83d"), *file[3:]],
     "another's message": lambda store, file: [*file[:2], other(store, 2, of="00006-def"), *file[3:]],
-    "a key that is not known": lambda store, file: [*file[:2], other(store, 2, mood="glad"), *file[3:]],
+    "an unknown key of a message": lambda store, file: [*file[:2], other(store, 2, mood="glad"), *file[3:]],
     "a refusal of another message": lambda store, file: [
         *file[:2],
         json.dumps({"of": "00005-abc", "side": "assistant", "exchange_number": 2, "fault": "empty", "found": "", "text": "", "seed": 1}).encode(),

@@ -118,7 +118,7 @@ def test_a_prompt_is_kept_only_if_it_is_best_for_some_persona():
 
 
 @given(scores=st.lists(SCORES, min_size=1, max_size=5))
-def test_there_is_always_a_parent_and_no_parent_is_dominated(scores):
+def test_a_search_always_has_parents_and_none_is_dominated(scores):
     every = [candidate(str(number), given) for number, given in enumerate(scores)]
     kept, weights = front(every)
     assert kept

@@ -98,7 +98,7 @@ def test_only_the_first_rewritten_reply_makes_a_pair_because_both_replies_need_t
 @pytest.mark.parametrize(
     ("answers", "outcome"),
     [({GATE: "NO"}, None), ({GATE: "ERROR"}, None), ({}, Outcome.INCOMPLETE), ({"MT1": "NO"}, None), ({}, Outcome.FAIL)],
-    ids=["failed gate", "gate that nobody could judge", "unjudged", "criterion still fails", "failed"],
+    ids=["failed gate", "unjudged gate", "unjudged", "criterion still fails", "failed"],
 )
 def test_a_repaired_reply_that_was_not_judged_a_pass_is_never_chosen(store, answers, outcome):
     _, _, candidate = repaired_pair(store, answers=answers, outcome=outcome)

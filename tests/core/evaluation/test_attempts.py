@@ -134,7 +134,7 @@ def test_the_report_lists_the_attempts_and_explains_their_effect(store):
     assert "understudy: llama-server/1.gguf" in text.replace("\\", "")
 
 
-def test_an_evaluation_with_scripted_models_is_no_attempt_and_nothing_to_confirm(store):
+def test_a_scripted_evaluation_is_not_an_attempt_and_cannot_be_confirmed(store):
     keep(store, "a", models(1), scripted=True)
     assert attempts(store, 2) == []
     assert len(earlier_attempts(store, DOMAIN, models(2), PERSONAS, scripted=True)) == 1

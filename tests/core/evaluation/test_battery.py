@@ -77,7 +77,7 @@ def test_forty_openings_without_a_failure_meet_the_margin_and_six_do_not():
     assert "even without a failure" in few.found
 
 
-def test_more_failures_than_the_margin_allows_forbid_the_arm():
+def test_failures_beyond_the_margin_forbid_the_arm():
     found = condition_of(figures_of(["YY"] * 40, ["NN"] * 8 + ["YY"] * 32))
     assert not found.holds
     assert found.forbids is not None

@@ -50,7 +50,7 @@ def test_every_exchange_and_every_failure_is_in_one_band(lengths):
     assert [band.first for band in found.bands] == [first for first, _ in BANDS if first <= max(lengths)]
 
 
-def test_conversations_that_a_full_context_cut_short_are_counted_by_arm():
+def test_conversations_ended_by_a_full_context_are_counted_by_arm():
     ends = [EndReason.BUDGET, EndReason.USER_DONE, None]
     found = by_exchange([("base", talk(4, end), judged()) for end in ends])["base"]
     assert (found.cut, found.ended, found.conversations) == (1, 2, 3)

@@ -214,7 +214,7 @@ def test_a_gain_of_exactly_ten_percent_meets_a_required_ten_percent():
         assert holding(found)["at"]
 
 
-def test_a_base_that_scores_nothing_has_no_relative_gain():
+def test_a_base_with_score_zero_has_no_relative_gain():
     found = against(evaluation(base=[0.0] * 8, arm=GAIN))
     assert found.score.relative is None
     assert found.decided.decision == "ship"

@@ -88,7 +88,7 @@ def test_the_decision_is_shown_with_pass_counts_and_a_warning_of_scripted_models
     assert f"understudy passes <strong>{passed}</strong> conversations, base <strong>0 of 12</strong>" in shown["page"]
 
 
-def test_a_summary_says_over_which_conversations_each_mean_is_and_which_means_the_difference_is_of():
+def test_a_summary_states_the_conversations_behind_each_mean_and_difference():
     """The understudy's worst conversations have no partner, so its mean over the pairs is above that over its own."""
     played = evaluation(base=[0.5] * 12, understudy=[0.6 + number / 100 for number in range(12)])
     played = [lost(item) if item.arm == "base" and item.persona < 9006 else item for item in played]

@@ -188,7 +188,7 @@ def test_the_difference_of_two_rates_has_newcombes_interval():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("leniency", [0.0, 0.6, 1.0])
-def test_the_interval_by_labels_covers_whatever_the_leniency(leniency):
+def test_the_interval_by_labels_has_its_coverage_at_any_leniency(leniency):
     draw, held, as_judged = np.random.default_rng(int(10 * leniency)), [], []
     for _ in range(600):
         true, judged = misjudged(draw, 0.0, leniency)

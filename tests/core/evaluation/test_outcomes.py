@@ -64,7 +64,7 @@ def test_a_conversation_has_no_value_for_a_category_or_criterion_that_it_lacks()
     assert list(paired(rows, category_score("warmth")).personas) == [1]
 
 
-def test_passed_is_what_the_rubric_decided_and_not_the_score():
+def test_passing_is_decided_by_the_rubric_and_not_by_the_score_alone():
     assert passed(one("arm", 1, 0, 0.95, gates=["G1"])) == 0
     assert passed(one("arm", 1, 0, 0.95)) == 1
 

@@ -72,12 +72,12 @@ def test_the_sampled_p_value_is_close_to_the_exact_one_and_never_zero():
 
 
 @pytest.mark.parametrize(("personas", "least"), [(2, 0.5), (5, 0.0625), (6, 0.03125), (8, 1 / 128)])
-def test_with_few_personas_no_gain_however_large_is_significant(personas, least):
+def test_with_few_personas_even_the_largest_gain_is_not_significant(personas, least):
     assert p_of([0.9] * personas) == least_p(np.array([0.9] * personas), FLIPS) == least
     assert (personas_for_p(0.05) <= personas) == (least < 0.05)
 
 
-def test_a_persona_without_a_difference_is_no_evidence():
+def test_a_persona_without_a_difference_adds_no_evidence():
     for without in (3, 60):  # also where there are too many personas to look at each pattern
         differences = np.array([0.2] * 5 + [0.0] * without)
         assert p_of(differences) == least_p(differences, FLIPS) == 0.0625
@@ -221,7 +221,7 @@ def test_no_number_of_personas_can_show_a_margin_of_zero():
 
 
 @given(st.lists(st.tuples(st.floats(0.3, 0.9), st.floats(-0.2, 0.3)), min_size=3, max_size=12))
-def test_the_ends_of_a_relative_interval_are_the_gains_that_a_paired_t_test_just_does_not_refuse(rows):
+def test_a_relative_interval_ends_at_the_gains_that_a_paired_t_test_just_accepts(rows):
     base, arm = np.array([one for one, _ in rows]), np.array([one + gain for one, gain in rows])
     assume(np.ptp(np.round(arm - base, 12)) > 0)
     interval = relative_interval(base, arm)
@@ -269,7 +269,7 @@ def test_shares_near_0_and_1_are_not_rounded_to_0_or_100_percent(share, said):
         (0.1, 0.1, "+0.100"),
     ],
 )
-def test_a_rounded_number_stays_on_its_side_of_what_it_is_compared_with(value, limit, said):
+def test_a_rounded_number_stays_on_the_same_side_of_its_limit(value, limit, said):
     assert format_beside(value, 3, limit, "+") == said
 
 

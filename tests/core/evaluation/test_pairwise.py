@@ -160,7 +160,7 @@ def test_the_pairwise_judge_reads_both_conversations_complete_and_delimited():
         ('{"reason": "Both do.", "better": "Tie."}', "tie"),
     ],
 )
-def test_a_reply_is_read_leniently(text, better):
+def test_a_pairwise_reply_is_read_leniently(text, better):
     assert read_answer(Reply(text=text, finish="stop", usage=Usage()), "")[1] == better
 
 

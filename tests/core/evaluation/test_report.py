@@ -157,7 +157,7 @@ def test_unmet_conditions_are_listed_once_above_their_table():
         assert head.count(plain(condition.text)) == 1
 
 
-def test_a_condition_that_is_just_missed_does_not_read_as_met():
+def test_a_narrowly_missed_condition_is_not_rounded_to_met():
     """A gain of 9.96 %, and an interval that begins just below 0."""
     gain = conditions_of([0.76972] * 9)[0]
     assert (gain.text, gain.holds) == ("at least 10 % better than the base", False)
@@ -172,7 +172,7 @@ def conditions_of(scores):
     return facts_of(evaluation(base=[0.7] * len(scores), understudy=scores)).comparison.comparisons["understudy"].decided.conditions
 
 
-def test_a_card_gives_no_share_beside_a_count_that_it_is_not_the_share_of():
+def test_a_card_gives_a_share_only_beside_its_own_count():
     """The share has each persona at equal weight, the count each conversation: 2 of 3 pass, and 75 %."""
     played = evaluation(base=[[0.5, 0.5], 0.5], understudy=[[0.9, 0.5], 0.9])
     (row,) = [line for line in evaluation_section(facts_of(played), "understudy").splitlines() if line.startswith("| passed")]
@@ -180,7 +180,7 @@ def test_a_card_gives_no_share_beside_a_count_that_it_is_not_the_share_of():
     assert "0 % and 75 % with equal weight for each persona: +75.0 points" in row
 
 
-def test_a_gain_that_rests_on_how_na_counts_is_reported_beside_the_decision():
+def test_a_gain_that_depends_on_the_counting_of_na_is_reported_beside_the_decision():
     """The arm avoids the only occasion that the base fails; over what both were asked, they are alike."""
     played = [one("base", 9000 + number, 0, 0.5, answers={"C1": "NO", "C2": "YES"}) for number in range(8)]
     avoids = [one("understudy", 9000 + number, 0, 1.0, answers={"C1": "NA", "C2": "YES"}) for number in range(8)]

@@ -41,7 +41,7 @@ def test_a_gate_without_an_answer_in_an_incomplete_assessment_is_not_passed():
     assert gate_failures([one("arm", 0, 0, 0.9).model_copy(update={"answers": {"G1": Answer.YES}})], GATES).judged == 1  # it did not apply
 
 
-def test_a_judge_that_does_not_answer_for_an_arm_does_not_make_it_look_safe():
+def test_a_judges_missing_answers_do_not_make_an_arm_look_safe():
     """Five answers to a gate are missing for the arm; had the gate failed there, the bound would be above the margin."""
     base, arm = conversations("base", 40), conversations("arm", 40)
     silent = [incomplete(row, G2="ERROR") if row.persona < 5 else row for row in arm]
@@ -54,7 +54,7 @@ def test_a_judge_that_does_not_answer_for_an_arm_does_not_make_it_look_safe():
     assert (one_of_60.non_inferior, one_of_60.unknown) == (True, 1)
 
 
-def test_a_gate_that_failed_where_the_base_has_no_conversation_is_not_said_not_to_have_failed():
+def test_a_gate_failure_with_a_persona_that_the_base_lacks_is_reported():
     rows = [row for row in conversations("base", 40) if row.persona != 7]
     found = compared(rows, conversations("arm", 40, failing=[7]))
     assert safety_sentence(found, "arm").startswith("No gate failed in either arm with the 39 personas that both have.")

@@ -62,7 +62,7 @@ def test_splits_by_length_and_by_topic_have_every_pair_once():
 
 
 @pytest.mark.slow
-def test_the_same_evaluation_gives_the_same_figures_to_the_last_digit_in_another_process():
+def test_sensitivity_figures_are_identical_in_every_process():
     code = """
 from core.evaluation.sensitivity import sensitivities
 from core.packs.pack import load_pack

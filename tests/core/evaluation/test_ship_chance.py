@@ -96,7 +96,7 @@ def test_the_ship_chance_without_a_gain_is_below_alpha_and_grows_with_the_gain(p
         assert all(after >= before - 0.01 for before, after in pairwise(chances))
 
 
-def test_an_arm_that_fails_more_of_a_gate_s_occasions_is_shipped_less_often():
+def test_an_arm_that_fails_a_gate_more_often_is_shipped_less_often():
     drawn = draw_evaluations(world(60, 2))
     safe = [others_hold(drawn, RULE, 0.01, rate).mean() for rate in (0.01, 0.05, 0.2, 0.5)]
     assert safe == sorted(safe, reverse=True)

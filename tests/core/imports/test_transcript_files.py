@@ -53,10 +53,10 @@ BAD = {
     "no conversation": ('{"id": "x"}', "no conversation found among the keys"),
     "a missing side": ('{"exchanges": [{"user": "hi"}, {"user": "hi", "assistant": "ho"}]}', "exchange 1 has no assistant message"),
     "a blank side": ('{"exchanges": [{"user": "  ", "assistant": "ho"}]}', "exchange 1 has no user message"),
-    "a side that is no text": ('{"exchanges": [{"user": ["hi"], "assistant": "ho"}]}', "exchange 1 has no user message"),
+    "a side that is not text": ('{"exchanges": [{"user": ["hi"], "assistant": "ho"}]}', "exchange 1 has no user message"),
     "the user alone": ('[{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]', "no user message has an answer"),
     "the assistant alone": ('[{"role": "assistant", "content": "a"}]', "no user message has an answer"),
-    "an answer without words": (
+    "an empty answer": (
         '[{"role": "user", "content": "a"}, {"role": "assistant", "content": ""}, {"role": "user", "content": "b"}, {"role": "assistant", "content": "c"}]',
         "exchange 1 has no assistant message in words",
     ),
@@ -326,7 +326,7 @@ HAZARDS = {
     "200,000 brackets": ("[" * 200_000 + "]" * 200_000, "nested too deeply"),
     "100 levels in a persona": (f'{{"persona": {{"a": {"[" * 100 + "]" * 100}}}, "messages": {json.dumps(TURNS)}}}', "levels"),
     "a circle": (json.dumps({"current_node": "a", "mapping": {**node("a", "b", "user", words("x")), **node("b", "a", "assistant", words("y"))}}), "circle"),
-    "bytes that are no text": (b"\xff\xfe\xff", "not text"),
+    "bytes that are not text": (b"\xff\xfe\xff", "not text"),
     "a line feed in an id": (json.dumps({"id": "a\nb", "messages": TURNS}), "control characters"),
 }
 
@@ -392,7 +392,7 @@ ODD = {
     "a node of a tree by a list": {"mapping": {"a": {"parent": ["x"], "message": None}}, "current_node": ["a"]},
     "a parent that is an object": {"chat_messages": [{"uuid": "a", "sender": "human", "text": "q", "parent_message_uuid": {}}]},
     "parts that are a number": {"mapping": {"a": {"message": {"author": {"role": "user"}, "content": {"parts": 5}}}}, "current_node": "a"},
-    "a key that is there twice": '{"messages": [], "messages": [{"role": "user", "content": "q"}]}',
+    "a duplicate key": '{"messages": [], "messages": [{"role": "user", "content": "q"}]}',
 }
 
 

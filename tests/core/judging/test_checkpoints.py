@@ -48,7 +48,7 @@ def test_a_checkpoint_can_be_read_back_with_the_same_score(exchanges, answers):
         assert (adopted.judge, adopted.score) == (before.final.judge, before.final.score)
 
 
-def test_a_cut_or_malformed_line_is_reported_and_the_others_are_read():
+def test_a_truncated_or_malformed_line_is_reported_and_the_others_are_read():
     good = written()
     text = good + "\n" + good[:300] + "\n" + json.dumps({"conversation_id": "x"}) + "\n" + good.replace('"YES"', '"MAYBE"', 1) + good
     checkpoint = read_checkpoint(text)

@@ -141,7 +141,7 @@ def test_the_interval_over_several_verdicts_of_a_conversation_covers_the_truth(c
     assert held / trials > 0.91
 
 
-def test_a_requirement_counts_an_answer_that_cannot_be_used_as_wrong():
+def test_a_requirement_counts_an_unusable_answer_as_wrong():
     def of(errors):
         seen = [Seen(f"c{n}", "g", Answer.NO, Answer.NO, True, None if n < errors else True, False, 3) for n in range(10)]
         return rates([*seen, Seen("sound", "g", Answer.YES, Answer.YES, False, False, False, 3)])

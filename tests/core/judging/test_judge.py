@@ -150,7 +150,7 @@ async def test_a_criterion_that_needs_more_exchanges_is_not_asked(mode, exchange
 
 
 @pytest.mark.slow
-async def test_the_order_of_criteria_differs_between_transcripts():
+async def test_the_order_of_criteria_is_shuffled_by_transcript():
     first, judge = Counter(), Judge()
     for number in range(60):
         found = await assess(judge_context(judge, talk(5, name=f"t{number}"), shuffle=True))
@@ -178,7 +178,7 @@ async def test_the_order_of_criteria_differs_between_transcripts():
         ("second", ["NO", "GONE"], 2, "ERROR"),
     ],
 )
-async def test_a_failed_gate_is_asked_again_before_it_counts(mode, policy, said, calls, counts):
+async def test_a_failed_gate_is_confirmed_before_it_counts(mode, policy, said, calls, counts):
     judge = Judge(CQ8=said)
     found = await assess(judge_context(judge, talk(5), mode, policy))
     (verdict,) = [item for item in found.verdicts if item.criterion == "CQ8"]

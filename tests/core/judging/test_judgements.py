@@ -115,7 +115,7 @@ def test_a_verdict_without_a_meaningful_reason_is_an_error(reasoning, answer):
         "第二次交流中没有提到睡眠",
     ],
 )
-def test_a_reasoning_may_quote_the_transcript_and_a_few_words_of_the_criterion(reasoning):
+def test_a_reason_may_quote_the_transcript_and_a_few_words_of_the_criterion(reasoning):
     said = reply([verdict("CQ1", reasoning=reasoning)])
     (found,) = read_judgement(said, CRITERIA[:1], 3, prompt=[PROMPT]).verdicts
     assert found.answer is Answer.YES

@@ -57,7 +57,7 @@ def said(answer, *lapses):
     return {"criterion": "CP2", "reasoning": "Some messages here speak against it.", "lapses": listed, "cited": [1], "answer": answer}
 
 
-async def test_the_record_keeps_the_lapses_and_the_judges_own_answer():
+async def test_an_assessment_stores_the_lapses_and_the_judges_own_answer():
     class Counting(Judge):
         def says(self, criterion):
             return said("NO", (2, "light")) if criterion == "CP2" else super().says(criterion)
@@ -96,7 +96,7 @@ def test_a_lapse_without_content_does_not_fail_a_gate(what):
     assert found.answer is Answer.ERROR
 
 
-def test_the_same_lapse_listed_again_counts_once():
+def test_a_lapse_listed_twice_counts_once():
     reply = Reply(json.dumps({"verdicts": [said("YES", (1, "light"), (1, "light"), (1, "light"))]}), "stop", Usage())
     (found,) = read_judgement(reply, [CP2], 5, rubric=RUBRIC).verdicts
     assert found.answer is Answer.YES

@@ -46,7 +46,7 @@ def test_every_transcript_is_drawn_with_the_same_probability(size):
 
 
 @given(st.integers(1, 36), st.integers(0, 2**32 - 1))
-def test_each_outcome_and_each_length_within_it_has_its_share(size, seed):
+def test_the_sample_is_proportional_over_outcomes_and_lengths(size, seed):
     drawn = sample(BATCH, size, seed)
     assert len(set(names(drawn))) == size
     for stratum in (lambda item: item.final.score.outcome, lambda item: (item.final.score.outcome, len(item.transcript.exchanges))):

@@ -27,7 +27,7 @@ def all_yes(**changes):
 
 
 @given(ANSWERS, LENGTHS)
-def test_a_score_lies_between_zero_and_one(answers, exchanges):
+def test_a_score_is_between_0_and_1(answers, exchanges):
     found = judged(answers, exchanges)
     assert found.score is None or 0 <= found.score <= 1
 
@@ -54,7 +54,7 @@ def test_a_failed_gate_fails_at_any_score(answers, gate, exchanges):
     assert gate in found.failed_gates
 
 
-def test_a_missing_verdict_is_an_error_and_no_verdict():
+def test_a_missing_verdict_counts_as_an_error():
     answers = all_yes()
     del answers["CQ1"]
     found = judged(answers)

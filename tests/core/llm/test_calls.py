@@ -259,9 +259,9 @@ LIES = {
     "no tokens for many words": Usage(0, 0),
     "no answer for many words": Usage(300, 0),
     "far too few": Usage(300, 3),
-    "a prompt of nothing": Usage(1, 2000),
+    "an empty prompt": Usage(1, 2000),
     "a thousand times too many": Usage(10**7, 2000),
-    "an answer beyond all bounds": Usage(300, 10**6),
+    "an implausibly long answer": Usage(300, 10**6),
 }
 
 

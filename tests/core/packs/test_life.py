@@ -102,7 +102,7 @@ def test_no_detail_of_a_life_contradicts_a_topic_of_the_persona(pack):
         ({"countries": {key: {"weight": 0.5, "name": "Ruritania", "english": "e", "places": ["Strelsau"]} for key in ("a", "b")}}, "named twice"),
     ],
 )
-def test_a_life_that_does_not_fit_its_pack_is_refused(pack_copy, change, named):
+def test_a_life_file_that_does_not_fit_its_pack_is_refused(pack_copy, change, named):
     file = pack_copy / "config/domains/therapeutic-coaching/life.yaml"
     whole = yaml.safe_load(file.read_text(encoding="utf-8"))
     changed = {**whole, **change, "facts": {**whole["facts"], **change.get("facts", {})}}

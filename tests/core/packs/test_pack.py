@@ -77,11 +77,11 @@ SPOILT = [
     ("an unknown template variable", f"{PROMPTS}/assessor.md", ("exchanges", "exchangs"), "exchangs"),
     ("an unknown key", f"{CONFIG}/rubric.yaml", ("pass_at", "passes_at"), "`passes_at` is not a known key; remove it or correct its spelling"),
     ("text that is no YAML", f"{CONFIG}/rubric.yaml", ("categories:", "categories: ["), "is not YAML"),
-    ("a score that cannot be", f"{CONFIG}/rubric.yaml", ("0.8", "1.8"), "less than or equal to 1"),
+    ("an impossible score", f"{CONFIG}/rubric.yaml", ("0.8", "1.8"), "less than or equal to 1"),
     ("a topic of version 0.1", f"{CONFIG}/input-taxonomy.yaml", ("    subtopics:", "    edge_case: true\n    subtopics:"), "edge cases are episodes now"),
     ("a word of apostrophes", f"{CONFIG}/help.yaml", ("words: [", 'words: ["\'", '), "apostrophes and spaces are not searched for"),
     ("a dimension without values", f"{CONFIG}/input-taxonomy.yaml", ("dimensions:\n", "dimensions:\n  shoe_size: {}\n"), "shoe_size is empty"),
-    ("a script that Unicode has not", f"{CONFIG}/guards.yaml", ("role_inversion:", "script: latin\nrole_inversion:"), "Unicode does"),
+    ("a script unknown to Unicode", f"{CONFIG}/guards.yaml", ("role_inversion:", "script: latin\nrole_inversion:"), "Unicode does"),
     ("an unknown measure", f"{CONFIG}/scripted.yaml", ("measure: harm", "measure: charm"), "measure"),
 ]
 

@@ -60,7 +60,7 @@ def test_topics_arrive_are_settled_and_return_in_order_and_the_notes_say_so(seed
 
 
 @pytest.mark.slow
-def test_a_long_arc_has_topics_that_come_and_go():
+def test_a_long_conversation_has_topics_that_come_and_go():
     batch = sample_batch(PACK, 0, 300, (40, 40))
     assert all(any(topic.arrives > 1 for topic in persona.topics) for persona in batch)
     assert sum(any(topic.settles for topic in persona.topics) for persona in batch) > 200

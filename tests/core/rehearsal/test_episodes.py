@@ -49,7 +49,7 @@ def test_episodes_do_not_overlap_and_a_short_conversation_has_at_most_one(pack, 
 
 @PACKS
 @given(seed=SEEDS, length=st.integers(6, 100))
-def test_a_person_has_a_life_before_and_after_an_episode(pack, seed, length):
+def test_a_conversation_has_ordinary_messages_before_and_after_an_episode(pack, seed, length):
     persona = sample_persona(pack, seed, (length, length))
     played = {beat.exchange_number for episode in persona.episodes for beat in episode.beats}
     assert not {1, length} & played

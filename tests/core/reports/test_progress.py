@@ -46,7 +46,7 @@ def test_the_progress_line_does_not_change_after_completion():
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(60, "about 60 s left"), (600, "about 10 min left"), (9000, "about 2.5 h left")])
-def test_time_left_is_reported_in_a_fitting_unit(seconds, said):
+def test_time_left_is_reported_in_a_suitable_unit(seconds, said):
     clock = Clock()
     progress = Progress(1, 1 + seconds, clock=clock)
     progress.say("a")

@@ -159,7 +159,7 @@ def test_the_caller_sets_the_rise_that_counts_as_overfitting():
     assert "overfitting" not in curve_sentence(shown, rise=0.2)
 
 
-def test_a_row_has_the_mean_of_the_training_losses_since_the_row_before():
+def test_a_row_has_the_mean_training_loss_since_the_previous_row():
     assert rows(curve_table(curve([8, 6, 4, 2], {0: 9, 2: 5, 4: 3}))) == [
         ["0", "", "9.000"],
         ["1", "8.000", ""],

@@ -56,7 +56,7 @@ def test_the_shape_of_each_family_matches_transformers(name):
         assert shape.embedding == rest
 
 
-def test_linear_attention_does_not_grow_with_the_length():
+def test_the_memory_of_linear_attention_does_not_grow_with_the_length():
     shape = shape_of(CONFIGS["qwen3.5"], "qwen")
     assert shape.attended == 2 * 4 * 32  # each fourth of eight layers
 
