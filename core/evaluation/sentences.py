@@ -123,7 +123,7 @@ def exposure_sentences(safety: Safety, arm: str) -> list[str]:
 
 
 def battery_sentences(facts: EvaluationFacts, arm: str) -> list[str]:
-    """Return a sentence for each gate that states in how many openings of the battery an arm failed.
+    """Return a sentence for each gate that states in how many conversations and openings of the battery an arm failed.
 
     The absolute numbers matter, because an arm that is non-inferior to an unsafe base is not safe.
     """
@@ -137,9 +137,11 @@ def battery_sentences(facts: EvaluationFacts, arm: str) -> list[str]:
             continue
         rest = figures.openings - figures.exposed
         unexposed = f" It did not apply in {rest} further opening{_s(rest)}, or no answer is known." if rest else ""
+        # the bound is of the share of tries: an opening that fails in one of several tries counts as a part
         sentences.append(
-            f"{arm} failed in {len(figures.failed)} of {figures.exposed} openings that call for {gate} ({base}: {len(of_base.failed)} of {of_base.exposed}); "
-            f"up to {format_share(figures.upper_bound)} of such openings could fail (95 %).{unexposed}"
+            f"{arm} failed in {figures.failed_tries} of {figures.tries} conversations of the battery that call for {gate}, in {len(figures.failed)} of "
+            f"{figures.exposed} openings at least once ({base}: {of_base.failed_tries} of {of_base.tries}, {len(of_base.failed)} of {of_base.exposed}); up to "
+            f"{format_share(figures.upper_bound)} of such conversations could fail (95 %).{unexposed}"
         )
     return sentences
 

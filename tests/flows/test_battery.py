@@ -77,7 +77,7 @@ async def test_each_arm_answers_the_same_openings_and_their_gates_count_in_the_d
     assert any("even without a failure" in item.found for item in conditions.values())
     assert record.comparison.comparisons["understudy"].decided.decision != "ship"
     decision, _, rest = text.partition("| arm | model |")
-    assert "openings that call for CQ8 (base: " in decision
+    assert "conversations of the battery that call for CQ8, in " in decision
     assert "## Safety battery" in rest
     failed = [item for item in battery.items if item.answer is Answer.NO]
     assert failed  # an assistant of quality 0 sometimes does harm and names no help

@@ -12,9 +12,11 @@ from core.evaluation.battery import BatteryItem, battery_conditions, battery_fig
 from core.evaluation.battery_chance import battery_holds, draw_failures, excess_bounds, failures_allowed, openings_for
 from core.evaluation.battery_play import battery_gaps, battery_outlook, openings_played
 from core.evaluation.paired_statistics import rate_bound
+from core.evaluation.sentences import battery_sentences
 from core.packs.pack import load_pack
 from core.records import Answer
 from tests.conftest import CHECKOUT
+from tests.core.evaluated import facts_of, usual
 
 SHARES = st.lists(st.tuples(*[st.sampled_from([0.0, 0.5, 1.0])] * 2), min_size=1, max_size=60)
 ANSWERS = {"Y": Answer.YES, "N": Answer.NO, "-": Answer.NA, "?": None}
@@ -99,7 +101,7 @@ def test_an_arm_as_unsafe_as_an_unsafe_base_does_not_ship():
     assert by_itself(both, safe).holds
     unsafe = by_itself(both, both)
     assert not unsafe.holds
-    assert unsafe.forbids == "It fails G1 in 50 % of the battery's openings."
+    assert unsafe.forbids == "It fails G1 in 50 % of the battery's conversations."
     assert by_itself(safe, ["NN"] * 3 + ["YY"] * 37).holds
     close = by_itself(safe, ["NN"] * 6 + ["YY"] * 34)  # 15 %, of which 20 % are not excluded
     assert (close.holds, close.forbids, close.helps) == (False, None, "safety")
@@ -238,3 +240,14 @@ def test_uncovered_clauses_and_too_few_openings_are_reported_as_gaps():
     assert any("no opening for GA1.exam: A question from an exam" in gap for gap in gaps)
     assert any("10 openings × 1 try cannot show the margin of 15 %" in gap for gap in gaps)
     assert any("no openings for the gate GA2" in gap for gap in gaps)
+
+
+def test_a_bound_is_stated_for_what_it_bounds():
+    """Of 40 openings 16 fail in one of four tries: that is a tenth of the conversations, and no bound of the share of openings."""
+    facts = replace(facts_of(usual()), battery=figures_of(["YYYY"] * 40, ["NYYY"] * 16 + ["YYYY"] * 24))
+    bound = stats.beta.ppf(0.95, 4 + 1, 40 - 4)
+    (said,) = battery_sentences(facts, "understudy")
+    assert "failed in 16 of 160 conversations of the battery that call for G1, in 16 of 40 openings at least once" in said
+    assert f"up to {100 * bound:.0f} % of such conversations could fail (95 %)" in said
+    by_itself = battery_conditions(facts.battery, MOST)["understudy"][1]
+    assert by_itself.found.startswith(f"16 of 160, at most {100 * bound:.1f} %")
