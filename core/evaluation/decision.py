@@ -21,7 +21,7 @@ MIN_BASE = 0.3
 SCRIPTED_NOTE = "scripted models: not a real result"
 """Follows each decision if a scripted model plays, simulates or judges: the figures show that the software works and say nothing about a model."""
 
-Helps = Literal["again", "confirm", "data", "safety", "forgetting", "personas", "items", "ask", "prompt", "labels"]
+Helps = Literal["again", "confirm", "data", "safety", "forgetting", "personas", "items", "ask", "prompt", "room", "labels"]
 """What helps if a condition does not hold; `core.evaluation.next_step` has the sentence for each."""
 
 
@@ -138,14 +138,17 @@ def enough_gain(base: np.ndarray | float, difference: np.ndarray | float, improv
 def _score_conditions(score: ScoreDifference, rule: Decision) -> list[Condition]:
     relative, interval = score.relative, score.interval
     gain = "" if relative is None else f"{format_points(relative, rule.improvement)} %{_between(score.relative_interval)}, "
+    room = 1 - score.base_mean
+    no_room = bool(required_gain(score.base_mean, rule.improvement) > room + 1e-9)
+    high = f"; a perfect score would be {format_points(room / score.base_mean, rule.improvement)} %" if no_room else ""
     low = f"; the base scores {score.base_mean:.3f}, so the required gain is computed from {MIN_BASE:g}" if score.base_mean < MIN_BASE else ""
     return [
         Condition(
             text=f"at least {100 * rule.improvement:g} % better than the base",
             figure=relative,
-            found=f"{gain}{format_points(score.difference)} points of 100{low}",
+            found=f"{gain}{format_points(score.difference)} points of 100{low}{high}",
             holds=bool(enough_gain(score.base_mean, score.difference, rule.improvement)),
-            helps="data",
+            helps="room" if no_room else "data",
         ),
         Condition(
             text=f"p below {rule.alpha:g}",

@@ -17,6 +17,8 @@ RECORDED = (
 HELPS: dict[Helps, str] = {
     "again": "Conversations are missing. The same command plays them and nothing else: `understudy evaluate {domain}`.",
     "prompt": "Use the base under that prompt, or search for a better one: `understudy optimise-prompt --model {base} --from assistant {domain}`.",
+    "room": "The base scores so high that no model can reach the required gain: use the base, or lower evaluation.decision.improvement. The gain that can be "
+    "shown: `understudy power {domain}`.",
     "safety": "Read the failed conversations on the page, write episodes for their occasions, rehearse them and train again: `understudy generate {domain}`, "
     "then `understudy release {domain}`.",
     "data": "Read the conversations that failed, rehearse more (`understudy generate {domain}`), and train again: `understudy release {domain}`.",

@@ -154,3 +154,12 @@ def test_advice_names_forbidding_conditions_first_and_a_confirmation_last():
 def test_every_condition_of_the_rule_has_advice():
     played = evaluation(base=[0.5] * 12, understudy=FAILS)
     assert all(item.helps for item in decided([one(item.arm, item.persona, 0, item.score.score, ["G1"]) for item in played]).conditions)
+
+
+def test_a_base_that_leaves_no_room_for_the_required_gain_is_named_as_the_reason():
+    found = compared(evaluation(base=[0.95] * 12, understudy=[1.0] * 12)).comparisons["understudy"]
+    assert found.decided.decision == "iterate"
+    assert found.decided.conditions[0].found.endswith("a perfect score would be +5.3 %")
+    assert next_step(found, "tea-tasting", "base").startswith("The base scores so high that no model can reach the required gain")
+    possible = compared(evaluation(base=[0.9] * 12, understudy=[0.92] * 12)).comparisons["understudy"]
+    assert "perfect" not in possible.decided.conditions[0].found
