@@ -95,11 +95,13 @@ class Ledger:
 
     @property
     def damage(self) -> str | None:
-        """A message about unreadable lines of the bill; None if all lines are readable."""
-        if not (count := self._log.damaged + self._strange):
+        """A message about unreadable or missing lines of the bill; None if there are none."""
+        count, lost = self._log.damaged + self._strange, self._log.lost
+        faults = [f"{count} of its lines are not valid calls"] * bool(count) + [f"it lacks {lost} of what was written to it"] * bool(lost)
+        if not faults:
             return None
         return (
-            f"{self.store.root}/ledger/{self.run} is damaged: {count} of its lines are not valid calls, and the bill and the budget lack their cost. "
+            f"{self.store.root}/ledger/{self.run} is damaged: {' and '.join(faults)}, and the bill and the budget lack their cost. "
             "Restore the file from a copy, or lower the budget by the missing amount."
         )
 

@@ -4,7 +4,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from pydantic_core import to_json
@@ -23,6 +23,10 @@ PIECE = 250_000
 """Bytes that are read at a time, because parsed lines take nine times their size in memory."""
 
 
+DIGITS = 20
+"""Digits of the number of bytes that were ever written to a log."""
+
+
 class SharedLog(Protocol):
     """A log that the processes of a run share.
 
@@ -31,6 +35,11 @@ class SharedLog(Protocol):
     """
 
     damaged: int
+
+    @property
+    def lost(self) -> str:
+        """What was written to the log and is no longer there, such as `120 bytes`; empty if nothing."""
+        ...
 
     def exchange(self, decide: Decide) -> None:
         """Read the lines that others added, then add a line; no other process can add one in between.
@@ -54,14 +63,21 @@ def open_shared_log(store: Store, path: str) -> SharedLog:
 class LocalLog:
     """A log in one local file, which is locked (flock) during an exchange; the lock ends with the process.
 
-    The locked file is the one that is read, which makes a network file system show what other machines have written.
+    The locked file is the one that is read, which makes a network file system show what other machines have written. A second file has the number of bytes
+    that were ever written, so that a log that was cut is noticed. A killed process does not look like that: it leaves more than it counted, not less.
     """
 
     def __init__(self, store: Store, path: str) -> None:
-        """Create a log; its file is created when it is first needed."""
+        """Create a log; its files are created when they are first needed."""
         self._store, self._path = store, path
         self._handle: int | None = None
-        self._read = self.damaged = 0
+        self._counter: int | None = None
+        self._read = self.damaged = self._missing = 0
+
+    @property
+    def lost(self) -> str:
+        """The bytes that were written and are no longer there."""
+        return f"{self._missing:,} bytes" if self._missing else ""
 
     def exchange(self, decide: Decide) -> None:
         """Read the lines that others added, then add a line, under the lock.
@@ -83,8 +99,9 @@ class LocalLog:
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
         """Close the file. `close` is a default argument because `os` may already be cleared when the interpreter exits."""
-        if self._handle is not None:
-            close(self._handle)
+        for handle in (self._handle, self._counter):
+            if handle is not None:
+                close(handle)
 
     @contextmanager
     def _locked(self) -> Generator[int]:
@@ -99,7 +116,9 @@ class LocalLog:
 
     def _news(self, handle: int) -> Generator[list[Line]]:
         """Yield the lines since the last time in pieces. An incomplete last line is cut off: under the lock, only a killed process can have left it."""
-        size, data = os.fstat(handle).st_size, b""
+        size, data, before = os.fstat(handle).st_size, b"", 0
+        if size < self._read:  # cut while this process runs
+            before, self._read = self._read, 0
         while self._read + len(data) < size and (piece := os.pread(handle, min(PIECE, size - self._read - len(data)), self._read + len(data))):
             data += piece
             end = data.rfind(b"\n") + 1
@@ -111,6 +130,11 @@ class LocalLog:
         if end < len(data):
             os.ftruncate(handle, self._read + end)
         self._read += end
+        if self._counter is None:
+            self._counter = os.open(self._store.local(f"{self._path.removesuffix('.jsonl')}.written"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            written = os.pread(self._counter, DIGITS, 0)
+            before = int(written) if written.isdigit() else 0
+        self._missing += max(0, before - self._read)
         yield self._objects(data[:end])
 
     def _objects(self, data: bytes) -> list[Line]:
@@ -123,6 +147,8 @@ class LocalLog:
             os.ftruncate(handle, self._read)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._read += len(line)
+        with suppress(OSError):  # the line is written
+            os.pwrite(self._counter or 0, b"%0*d" % (DIGITS, self._read + self._missing), 0)
         if current := trace():
             current.appends(self._path)
 
@@ -136,7 +162,7 @@ class ObjectLog:
     def __init__(self, store: Store, path: str) -> None:
         """Create a log without reading it."""
         self._store, self._path = store, path
-        self._next, self._proven, self.damaged = 0, False, 0
+        self._next, self._proven, self.damaged, self.lost = 0, False, 0, ""
 
     def exchange(self, decide: Decide) -> None:
         """Read the lines that others added, then add a line as the next object; if its number is taken, repeat both.
@@ -159,8 +185,12 @@ class ObjectLog:
 
     def _all(self) -> list[Line]:
         folder, _, beginning = self._path.rpartition("/")
-        contents = self._store.read_many(self._store.names(folder, ".jsonl", beginning=f"{beginning}-"))
-        self._next = len(contents)
+        names = self._store.names(folder, ".jsonl", beginning=f"{beginning}-")
+        contents = self._store.read_many(names)
+        numbers = [name.removesuffix(".jsonl").rpartition("-")[2] for name in names]
+        self._next = max((int(number) + 1 for number in numbers if number.isdecimal()), default=0)
+        missing = self._next - len(names)
+        self.lost = f"{missing:,} line{'s' * (missing > 1)}" if missing else ""
         lines = read_objects(b"".join(contents))
         self.damaged += len(contents) - len(lines)
         return lines

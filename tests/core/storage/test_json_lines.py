@@ -89,3 +89,31 @@ def test_a_ledger_with_unreadable_lines_says_that_its_total_is_too_small(tmp_pat
     damaged = Ledger(store, "run", Budget(usd=None, tokens=None))
     assert damaged.bill.calls == 1
     assert str(damaged.damage).startswith(f"{store.root}/ledger/run is damaged: 1 of its lines are not valid calls, and the bill and the budget lack")
+
+
+@pytest.mark.parametrize("place", ["at a line's end", "within a line", "all of it", "within the counted part, after a kill"])
+def test_a_bill_that_was_cut_says_that_it_is_too_small_and_one_of_a_killed_process_does_not(tmp_path, place):
+    store, budget = Store(str(tmp_path)), Budget(usd=None, tokens=None)
+    request = ChatRequest(role="judge", system="", messages=(), max_tokens=1, seed=0, item="x")
+    running = Ledger(store, "run", budget)
+    for _ in range(3):
+        asyncio.run(running.reserve(request, "a/b", Usage(1, 1), None, 60))
+    path = tmp_path / "ledger/run/calls.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:20])  # a process that was killed while it wrote
+    assert Ledger(store, "run", budget).damage is None
+    two = whole.rfind(b"\n", 0, -1) + 1
+    path.write_bytes(whole[: {"at a line's end": two, "within a line": two + 20, "all of it": 0}.get(place, two)] + whole[:20] * ("kill" in place))
+    lost = len(whole) if place == "all of it" else len(whole) - two
+    assert f"it lacks {lost:,} bytes of what was written to it, and the bill and the budget lack their cost" in str(Ledger(store, "run", budget).damage)
+    asyncio.run(running.reserve(request, "a/b", Usage(1, 1), None, 60))
+    assert running.damage == Ledger(store, "run", budget).damage is not None  # what is written later does not hide it
+
+
+def test_a_bill_in_an_object_store_of_which_lines_are_missing_says_that_it_is_too_small(tmp_path):
+    store, budget = Store(f"memory://{tmp_path.name}"), Budget(usd=None, tokens=None)
+    request = ChatRequest(role="judge", system="", messages=(), max_tokens=1, seed=0, item="x")
+    for _ in range(3):
+        asyncio.run(Ledger(store, "run", budget).reserve(request, "a/b", Usage(1, 1), None, 60))
+    store.remove("ledger/run/calls-00000001.jsonl")
+    assert "it lacks 1 line of what was written to it" in str(Ledger(store, "run", budget).damage)
