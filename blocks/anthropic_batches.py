@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 from pydantic import BaseModel
 
-from blocks.batch_calls import ABOUT_A_BATCH, lines, words_of
+from blocks.batch_calls import ABOUT_A_BATCH, read_lines, unknown_result, words_of
 from blocks.http import quoted
 from core.errors import MalformedError, ModelError, UnansweredError
 from core.llm.batches import Progress, Result
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 PATH = "/v1/messages/batches"
 LISTED = 100
 """Batches per page of the list."""
+UNBILLED = ("errored", "canceled", "expired")
+"""Types of results that are not billed."""
 CACHED_FOR_AN_HOUR = {"type": "ephemeral", "ttl": "1h"}
 """Cache mark of batched requests. A batch takes longer than five minutes, the default lifetime of a cache entry."""
 
@@ -90,7 +92,7 @@ class AnthropicBatches:
 
     async def _is_of(self, batch: str, label: str) -> bool:
         if batch not in self._first:
-            self._first[batch] = str(next(lines(await self._results(batch), self.reference), {}).get("custom_id"))
+            self._first[batch] = str(next(iter(read_lines(await self._results(batch), self.reference)), {}).get("custom_id"))
         return self._first[batch].startswith(label)
 
     async def look(self, batch: str) -> Progress:
@@ -104,7 +106,7 @@ class AnthropicBatches:
         state = self._read(await self._ask("get", f"{PATH}/{batch}"))
         if state.results_url is None:
             raise MalformedError(f"{self.reference}: batch {batch} has ended without results.")
-        read = list(lines(await self._results(batch), self.reference))
+        read = read_lines(await self._results(batch), self.reference)
         if len(read) < state.request_counts.over:
             raise MalformedError(f"{self.reference}: batch {batch} returned {len(read)} of {state.request_counts.over} results.")
         for line in read:
@@ -114,9 +116,10 @@ class AnthropicBatches:
         name, result = str(line.get("custom_id")), line.get("result")
         result = result if isinstance(result, dict) else {}
         kind = result.get("type")
+        if kind in UNBILLED:
+            return Result(name, error=UnansweredError(f"errored: {quoted(words_of(result.get('error')))}" if kind == "errored" else kind))
         if kind != "succeeded":
-            why = f"errored: {quoted(words_of(result.get('error')))}" if kind == "errored" else str(kind)
-            return Result(name, error=UnansweredError(why))
+            return Result(name, error=unknown_result(line.get("result")))
         try:
             return Result(name, self._chat.read(ABOUT_A_BATCH, json.dumps(result.get("message")).encode()))
         except ModelError as error:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from google.genai import types
 
-from blocks.batch_calls import ABOUT_A_BATCH, words_of
+from blocks.batch_calls import ABOUT_A_BATCH, unknown_result, words_of
 from blocks.http import quoted
-from core.errors import ModelError, UnansweredError
+from core.errors import MalformedError, ModelError, UnansweredError
 from core.llm.batches import Progress, Result, name_of
 from core.llm.chat import ChatRequest
 
@@ -65,14 +65,18 @@ class GoogleBatches:
     async def results(self, batch: str) -> AsyncIterator[Result]:
         """Yield the results of the requests, in the order in which they were sent."""
         job = await self._get(batch)
-        for number, response in enumerate((job.dest.inlined_responses or []) if job.dest else []):
+        responses = (job.dest.inlined_responses or []) if job.dest else []
+        if job.state in SUCCEEDED and not responses:
+            raise MalformedError(f"{self.reference}: batch {batch} has ended without results.")
+        for number, response in enumerate(responses):
             name = (response.metadata or {}).get(KEY) or name_of(str(job.display_name), number)
             yield self._result(name, response)
 
     def _result(self, name: str, answered: types.InlinedResponse) -> Result:
         if answered.response is None:
-            error = answered.error.model_dump(exclude_none=True) if answered.error else {}
-            return Result(name, error=UnansweredError(f"errored: {quoted(words_of(error))}"))
+            if answered.error is None:
+                return Result(name, error=unknown_result(answered.model_dump(exclude_none=True)))
+            return Result(name, error=UnansweredError(f"errored: {quoted(words_of(answered.error.model_dump(exclude_none=True)))}"))
         content = json.dumps(answered.response.model_dump(mode="json", by_alias=True, exclude_none=True))
         try:
             return Result(name, self._chat.read(ABOUT_A_BATCH, content))

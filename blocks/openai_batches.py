@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 from pydantic import BaseModel
 
-from blocks.batch_calls import ABOUT_A_BATCH, NAME_IN_METADATA, lines, words_of
+from blocks.batch_calls import ABOUT_A_BATCH, NAME_IN_METADATA, read_lines, unknown_result, words_of
 from blocks.http import quoted
 from core.errors import MalformedError, ModelError, UnansweredError
 from core.llm.batches import Progress, Result
@@ -104,7 +104,7 @@ class OpenAIBatches:
         state = await self._retrieve(batch)
         read = []
         for file in filter(None, (state.output_file_id, state.error_file_id)):
-            read += lines(await self._ask(self._chat.client.get(f"/files/{file}/content", cast_to=httpx2.Response)), self.reference)
+            read += read_lines(await self._ask(self._chat.client.get(f"/files/{file}/content", cast_to=httpx2.Response)), self.reference)
         counts = state.request_counts or _Counts()
         if len(read) < counts.completed + counts.failed:
             raise MalformedError(f"{self.reference}: batch {batch} returned {len(read)} of {counts.completed + counts.failed} results.")
@@ -112,10 +112,14 @@ class OpenAIBatches:
             yield self._result(line)
 
     def _result(self, line: dict[str, Any]) -> Result:
-        name, response, error = str(line.get("custom_id")), line.get("response"), line.get("error")
-        if not isinstance(response, dict) or response.get("status_code") != 200:
-            detail = error or (response.get("body") if isinstance(response, dict) else None)
+        name, error = str(line.get("custom_id")), line.get("error")
+        response = line["response"] if isinstance(line.get("response"), dict) else {}
+        status = response.get("status_code")
+        if status != 200:
+            if not error and not isinstance(status, int):
+                return Result(name, error=unknown_result(line.get("response")))
             expired = isinstance(error, dict) and error.get("code") == "batch_expired"
+            detail = error or response.get("body")
             return Result(name, error=UnansweredError("expired" if expired else f"errored: {quoted(words_of(detail))}"))
         try:
             return Result(name, self._chat.read(ABOUT_A_BATCH, json.dumps(response.get("body")).encode(), {"x-request-id": str(response.get("request_id"))}))

@@ -9,7 +9,7 @@ from blocks.chat import load_chat_model
 from blocks.tokens import count_tokens
 from core.errors import UnderstudyError
 from core.judging.batch_desk import BatchDesk
-from core.judging.batch_records import FOLDER
+from core.judging.batch_records import uncollected
 from core.judging.batches import ask_in_batches
 from core.judging.plan import plan_assessment
 from core.llm.batches import Batching
@@ -35,12 +35,7 @@ async def judge_as_set(transcripts: Sequence[TranscriptRef], run: Run, should_st
     Raises:
         UnavailableError: a batch has not ended, and `should_stop` ended the wait; the same command uses its answers later.
     """
-    unasked = set[str]()
-    if run.settings.assessment.batch:
-        unasked = await _ask(transcripts, run, should_stop)
-    elif pending := run.store.names(f"{FOLDER}/{run.pack.name}", ".json"):
-        text = "Batches that are paid for and still with the providers: %d. Set assessment.batch: true to use their answers instead of asking again."
-        get_run_logger().warning(text, len(pending))
+    unasked = await _ask(transcripts, run, should_stop)
     refs, left_out = await judge_transcripts([item for item in transcripts if item.id not in unasked], run, should_stop)
     if unasked:  # judged last, because the budget ends with them
         beyond = [item for item in transcripts if item.id in unasked]
@@ -52,8 +47,12 @@ async def judge_as_set(transcripts: Sequence[TranscriptRef], run: Run, should_st
 
 async def _ask(transcripts: Sequence[TranscriptRef], run: Run, should_stop: Callable[[], bool]) -> set[str]:
     """Ask in batches those judges whose providers offer batches; return the ids of transcripts for which the budget is too small."""
-    desks = [desk for choice in run.models["judge"] if (desk := await _desk(run, choice, should_stop))]
-    if not desks:
+    batch = run.settings.assessment.batch
+    desks = [desk for choice in run.models["judge"] if batch and (desk := await _desk(run, choice, should_stop))]
+    if pending := uncollected(run.store, run.pack.name, [desk.choice for desk in desks]):
+        text = "Batches that are paid for and still with the providers: %d (%s). Judge with them and assessment.batch: true to use their answers."
+        get_run_logger().warning(text, len(pending), ", ".join(dict.fromkeys(pending)))
+    if batch and not desks:
         names = ", ".join(choice.reference for choice in run.models["judge"])
         get_run_logger().info("assessment.batch has no effect: only Anthropic, OpenAI and Google offer batches, and the judge is %s.", names)
     asking = []

@@ -3,8 +3,18 @@
 import asyncio
 import time
 from collections import Counter
+from contextlib import suppress
 
-from core.errors import MalformedError, ModelError, ModelTimeoutError, RunStoppedError, UnansweredError, UnavailableError, UnknownModelError
+from core.errors import (
+    BadRequestError,
+    MalformedError,
+    ModelError,
+    ModelTimeoutError,
+    RunStoppedError,
+    UnansweredError,
+    UnavailableError,
+    UnknownModelError,
+)
 from core.judging.batch_desk import BatchDesk
 from core.judging.batch_records import FOLDER, BatchRecord, path_of, request_print
 from core.judging.judge import keep, open_calls, reading_request
@@ -52,9 +62,8 @@ async def _end_of(desk: BatchDesk, record: BatchRecord, batch: str, wait: bool) 
     while True:
         try:
             progress = await in_time(desk.batches.look(batch), desk.run.settings.calls.timeout_seconds)
-        except UnknownModelError as error:  # the provider has no such batch
-            desk.tell(f"{reference}: batch {batch} is gone ({error}). Its requests are charged at the most that they can have cost, and sent again.")
-            desk.settle_all(record, ModelError("The provider has no such batch."))
+        except UnknownModelError as error:
+            _gone(desk, record, batch, error)
             return None
         except ModelError as error:
             if not error.retryable or not wait:
@@ -72,7 +81,8 @@ async def _end_of(desk: BatchDesk, record: BatchRecord, batch: str, wait: bool) 
             )
         if time.time() > deadline and not stopping:
             desk.tell(f"{reference}: batch {batch} is {desk.deadline_seconds / 3600:.0f} hours old and is cancelled; requests without an answer are sent live.")
-            await with_retries(lambda: desk.batches.cancel(batch), SUBMIT_SECONDS)
+            with suppress(BadRequestError):  # it has ended meanwhile
+                await with_retries(lambda: desk.batches.cancel(batch), SUBMIT_SECONDS)
             stopping, deadline = True, time.time() + CANCEL_SECONDS
         elif time.time() > deadline:
             desk.settle_all(record, ModelTimeoutError(f"Batch {batch} does not end."))
@@ -85,6 +95,12 @@ async def _end_of(desk: BatchDesk, record: BatchRecord, batch: str, wait: bool) 
         pause = min(MAX_PAUSE, 1.5 * pause)
 
 
+def _gone(desk: BatchDesk, record: BatchRecord, batch: str, error: UnknownModelError) -> None:
+    """Charge a batch that the provider no longer has, or whose results it no longer has."""
+    desk.tell(f"{desk.choice.reference}: batch {batch} is gone ({error}). Its requests are charged at the most that they can have cost, and sent again.")
+    desk.settle_all(record, ModelError("The provider has no such batch."))
+
+
 async def _take(desk: BatchDesk, record: BatchRecord, batch: str) -> bool:
     """Charge and store the answers of a batch; return false if none of its results belongs to the record."""
 
@@ -93,24 +109,29 @@ async def _take(desk: BatchDesk, record: BatchRecord, batch: str) -> bool:
 
     try:
         results = await with_retries(read, SUBMIT_SECONDS)
+    except UnknownModelError as error:
+        _gone(desk, record, batch, error)
+        return True
     except MalformedError as error:
         if time.time() < record.at + desk.deadline_seconds:
             raise
         desk.tell(f"{desk.choice.reference}: the results of batch {batch} cannot be read ({error}). It is charged at the most that it can have cost.")
         desk.settle_all(record, error)
         return True
-    matches = {result.name: result for result in results if result.name in record.asked}
-    if results and not matches:
+    # of several results of a request, one with a reply counts: it was billed
+    matches = {result.name: result for result in sorted(results, key=lambda result: result.reply is not None) if result.name in record.asked}
+    if results and not matches and record.state != "accepted":
         return False
     # a result that names no request of the record was billed, and may be the answer to any request without a result
-    missing = MalformedError("it does not say whose answer it is") if len(results) > len(matches) else UnansweredError("no answer")
+    strays = any(result.name not in record.asked for result in results)
+    missing = MalformedError("it does not say whose answer it is") if strays else UnansweredError("no answer")
     ledger = desk.ledger(record)
-    still_open, till = ledger.open_calls(), desk.till(ledger)
+    uncharged, till = set(desk.uncharged(record, ledger)), desk.till(ledger)
     why, stopped = Counter[str](), list[RunStoppedError]()
     for name in record.asked:
         result = matches.get(name) or Result(name, error=missing)
         try:
-            problem = await _take_one(desk, record, result, till, name in still_open)
+            problem = await _take_one(desk, record, result, till, name in uncharged)
         except RunStoppedError as error:  # raised below, because the other answers are paid for, too
             stopped.append(error)
             continue

@@ -78,11 +78,14 @@ class BatchDesk:
     def settle_all(self, record: BatchRecord, error: ModelError) -> None:
         """Charge each uncharged request of a batch with what an error costs, and delete the batch's record."""
         ledger = self.ledger(record)
-        still_open, till = ledger.open_calls(), self.till(ledger)
-        for name in record.asked:
-            if name in still_open:
-                till.settle_failure(record.sent(name), error, 0.0)
+        till = self.till(ledger)
+        for name in self.uncharged(record, ledger):
+            till.settle_failure(record.sent(name), error, 0.0)
         self.run.store.remove(path_of(self.run.pack.name, record.label))
+
+    def uncharged(self, record: BatchRecord, ledger: Ledger) -> list[str]:
+        """Return the requests of a batch without a charge on the ledger. Once the batch is sent, its record counts, even if the ledger has lost the request."""
+        return ledger.open_calls(record.asked) if record.state == "prepared" else ledger.uncharged(record.asked)
 
     def ledger(self, record: BatchRecord) -> Ledger:
         """Return the ledger of the run that submitted a batch."""

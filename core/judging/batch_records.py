@@ -1,9 +1,11 @@
 """Records of the batches that were submitted to a judge's provider: on disk from before the submission until the answers are stored."""
 
+from collections.abc import Generator, Sequence
 from typing import Literal
 
 from pydantic import Field
 
+from core.errors import StoreError
 from core.fingerprint import fingerprint
 from core.judging.plan import AssessmentPlan
 from core.llm.chat import ChatRequest, Usage
@@ -39,7 +41,7 @@ class BatchRecord(Record):
         label: identifies the batch at the provider. The names of its requests, which are also the names of its calls on the ledger, begin with it.
         run: the run that submitted it; its ledger has the charges.
         at: Unix time at which it was submitted, by the clock of the machine that submitted it.
-        state: `prepared` until it is about to be sent.
+        state: `prepared` until it is about to be sent, `accepted` once the provider has answered the submission with the id.
         ids: the provider's id of the batch, or several if it is not certain which one it is; empty until the provider has answered.
         plans: of the assessments, by assessment name.
         asked: its requests, by request name.
@@ -49,7 +51,7 @@ class BatchRecord(Record):
     judge: ModelChoice
     run: str
     at: float
-    state: Literal["prepared", "sent"]
+    state: Literal["prepared", "sent", "accepted"]
     ids: list[str] = Field(default_factory=list)
     plans: dict[str, AssessmentPlan]
     asked: dict[str, AskedInBatch]
@@ -82,8 +84,21 @@ def path_of(domain: str, label: str) -> str:
 
 def read_records(store: Store, domain: str, judge: ModelChoice) -> list[BatchRecord]:
     """Return the batches of a judge whose answers are not stored yet."""
-    records = [store.load(name, BatchRecord) for name in store.names(f"{FOLDER}/{domain}", ".json")]
-    return [record for record in records if record.judge == judge]
+    return [record for record in _records(store, domain) if record.judge == judge]
+
+
+def uncollected(store: Store, domain: str, judges: Sequence[ModelChoice]) -> list[str]:
+    """Return the models of the batches whose answers are not stored yet and are of none of these judges, one for each batch."""
+    return sorted(record.judge.reference for record in _records(store, domain) if record.judge not in judges)
+
+
+def _records(store: Store, domain: str) -> Generator[BatchRecord]:
+    for name in store.names(f"{FOLDER}/{domain}", ".json"):
+        try:
+            yield store.load(name, BatchRecord)
+        except StoreError:
+            if store.exists(name):  # otherwise another run has just taken its answers
+                raise
 
 
 def request_print(request: ChatRequest) -> str:

@@ -156,13 +156,13 @@ async def _submit(desk: BatchDesk, label: str, chunk: Sequence[tuple[Due, bytes]
     record = record.model_copy(update={"asked": fitting, "state": "sent", "at": time.time()})
     record.keep(store, domain)
     try:
-        ids = await submit(desk.batches, label, [entry for _, entry in chunk[: len(fitting)]])
+        ids, accepted = await submit(desk.batches, label, [entry for _, entry in chunk[: len(fitting)]])
     except UnavailableError:
         raise
     except RunStoppedError:
         desk.give_back(record)
         raise
-    record = record.model_copy(update={"ids": ids})
+    record = record.model_copy(update={"ids": ids, "state": "accepted" if accepted else "sent"})
     record.keep(store, domain)
     submitted.append(record)
     desk.tell(

@@ -156,8 +156,11 @@ async def in_time(answer: Awaitable[Value], seconds: float) -> Value:
         raise ModelTimeoutError(f"The provider did not answer a request about a batch within {seconds:g} s.") from late
 
 
-async def submit(batches: Batches, label: str, entries: Sequence[bytes]) -> list[str]:
-    """Submit a batch exactly once, even if the connection breaks; return its id, or the ids of the batches that may be it.
+async def submit(batches: Batches, label: str, entries: Sequence[bytes]) -> tuple[list[str], bool]:
+    """Submit a batch exactly once, even if the connection breaks.
+
+    Returns:
+        Its id, or the ids of the batches that may be it; and whether the provider answered the submission, so that the id is certain.
 
     Raises:
         RunStoppedError: the provider rejects the batch; nothing is billed.
@@ -166,7 +169,7 @@ async def submit(batches: Batches, label: str, entries: Sequence[bytes]) -> list
     pause = FIRST_PAUSE
     for _ in range(ATTEMPTS):
         try:
-            return [await in_time(batches.submit(label, entries), SUBMIT_SECONDS)]
+            return [await in_time(batches.submit(label, entries), SUBMIT_SECONDS)], True
         except (RunStoppedError, SettingsError) as error:
             raise refused(batches.reference, str(error)) from error
         except ModelError as error:
@@ -177,7 +180,7 @@ async def submit(batches: Batches, label: str, entries: Sequence[bytes]) -> list
         pause *= 2
         # the provider may have accepted the batch although the connection broke or the server reported a failure
         if (isinstance(last, ProviderError) or not last.unbilled) and (ids := await find(batches, label, len(entries))):
-            return ids
+            return ids, False
     raise UnavailableError(
         f"{batches.reference} does not accept a batch ({last}). Run the same command again when the provider is back; everything made so far is kept."
     )

@@ -9,7 +9,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -148,10 +148,15 @@ class Ledger:
         self._mine.add(sent.call)
         return sent
 
-    def open_calls(self) -> frozenset[str]:
-        """Return the names of the calls that any process has sent and whose result is not known yet."""
+    def open_calls(self, calls: Iterable[str]) -> list[str]:
+        """Return those of some calls that any process has sent and whose result is not known yet."""
         self._exchange(None)
-        return frozenset(self._open)
+        return [call for call in calls if call in self._open]
+
+    def uncharged(self, calls: Iterable[str]) -> list[str]:
+        """Return those of some calls whose result is not known yet, including calls that are not on the bill."""
+        self._exchange(None)
+        return [call for call in calls if call not in self._done]
 
     def record(
         self,

@@ -188,6 +188,96 @@ async def test_a_broken_result_line_loses_only_its_own_request(store, stub, monk
     assert court.records == []
 
 
+def with_result(result):
+    """Return a change that gives the first line another result."""
+    return lambda lines: [json.dumps(json.loads(lines[0]) | {"result": result}).encode(), *lines[1:]]
+
+
+@pytest.mark.parametrize(
+    ("change", "charged", "live"),
+    [
+        pytest.param(lambda lines: [line for line in lines for _ in "12"], 4, 0, id="each line twice"),
+        pytest.param(lambda lines: [*lines, *with_result({"type": "errored", "error": 5})(lines[:1])], 4, 0, id="an answer, then an error of the same"),
+        pytest.param(lambda lines: [line.replace(b"understudy-", b"renamed-") for line in lines], 4, 4, id="the names of another batch"),
+        pytest.param(with_result(None), 4, 1, id="no result"),
+        pytest.param(with_result({"type": "answered", "message": {}}), 4, 1, id="a result of an unknown type"),
+        pytest.param(with_result({"type": "errored", "error": [{"why": "?"}]}), 3, 1, id="an error of an unknown form"),
+        pytest.param(with_result({"type": "errored"}), 3, 1, id="no error"),
+    ],
+)
+async def test_each_request_that_may_be_billed_is_charged_once_in_any_form_of_results(store, stub, monkeypatch, change, charged, live):
+    court = Court(store, "anthropic", stub.url)
+    changing(court, monkeypatch, lambda lines: change([line for line in lines if line]))
+    assert await court.ask() == set()
+    assert len(court.paid) == 4
+    assert sum(entry["usd"] > 0 for entry in court.paid) == charged
+    assert len(await court.judge()) == 4
+    assert calls(stub, "anthropic") == live
+    assert court.records == []
+
+
+@pytest.mark.parametrize("provider", ["anthropic", "openai"])
+async def test_a_gateways_page_in_place_of_the_results_loses_no_answer(store, stub, provider, monkeypatch):
+    court = Court(store, provider, stub.url)
+    ask, pages = court.batches._ask, iter([b"<html>\n<body>\nBad\ngateway\n</body>\n</html>\n"])
+
+    async def asked(*request, **more):
+        content = await ask(*request, **more)
+        return next(pages, content) if b'{"custom_id"' in content or b'"batch_req_' in content else content
+
+    monkeypatch.setattr(court.batches, "_ask", asked)
+    await court.ask()
+    assert [entry["outcome"] for entry in court.paid] == ["ok"] * 4
+
+
+@pytest.mark.parametrize("provider", ["anthropic", "openai"])
+async def test_results_that_the_provider_has_deleted_are_charged_and_asked_live(store, stub, provider):
+    stub.set(**at("results", status=404, error="not_found_error", message="It was deleted."))
+    court = Court(store, provider, stub.url)
+    await court.ask()
+    assert [entry["usd"] > 0 for entry in court.paid] == [True] * 4
+    await court.judge()
+    assert calls(stub, provider) == 4
+    assert court.records == []
+
+
+async def test_the_answers_of_a_batch_that_ends_just_before_it_is_cancelled_are_used(store, stub):
+    stub.set(batch_polls=1, **at("cancel", status=400, message="It has already ended."))
+    court = Court(store, "anthropic", stub.url, deadline_seconds=0.0)
+    await court.ask()
+    assert [entry["outcome"] for entry in court.paid] == ["ok"] * 4
+
+
+@everywhere
+async def test_a_batch_that_a_person_cancels_at_the_provider_costs_nothing_and_is_asked_live(store, stub, provider):
+    stub.set(batch_s=3600)
+    court = Court(store, provider, stub.url)
+    waits = asyncio.create_task(court.ask())
+    while not stub.batches():
+        await asyncio.sleep(0.02)
+    await Court(store, provider, stub.url).batches.cancel(stub.batches()[0]["id"])
+    await waits
+    assert usd(court) == 0
+    assert len(await court.judge()) == 4
+    assert calls(stub, provider) == 4
+
+
+async def test_the_answers_of_a_batch_are_charged_even_if_the_ledger_lost_its_reservation(store, stub):
+    stub.set(batch_s=3600)
+    early = Court(store, "openai", stub.url)
+    waits = asyncio.create_task(early.ask())
+    while not early.records or not stub.batches():
+        await asyncio.sleep(0.02)
+    early.stop = True
+    with pytest.raises(UnavailableError):
+        await waits
+    store.remove("ledger/run/calls.jsonl")
+    stub.set(batch_s=0)
+    later = Court(store, "openai", stub.url)
+    await later.ask()
+    assert [entry["outcome"] for entry in later.paid if entry["usd"] > 0] == ["ok"] * 4
+
+
 async def test_results_that_stay_unreadable_are_given_up_at_the_batchs_deadline(store, stub, monkeypatch):
     monkeypatch.setattr(waiting, "ATTEMPTS", 1)
     early = Court(store, "anthropic", stub.url)

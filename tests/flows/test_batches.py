@@ -52,7 +52,9 @@ async def test_the_next_night_collects_the_answers_of_a_batch_that_outlasted_its
     assert "still with the providers" not in caplog.text
     (tmp_path / "off").mkdir()
     await assessment(settings=write_settings(tmp_path / "off"))  # where batches are off, nothing takes their answers
-    assert "Batches that are paid for and still with the providers: 1." in caplog.text
+    (tmp_path / "other").mkdir()
+    await assessment(settings=write_settings(tmp_path / "other", assessment={"batch": True}))  # by another judge
+    assert caplog.text.count(f"Batches that are paid for and still with the providers: 1 ({JUDGE}).") == 2
     stub.set(batch_s=0)
     second = await report(nightly(night="2026-11-02", settings=settings))
     assert (second.made, second.assessed, second.stopped) == (2, 4, None)
