@@ -1,21 +1,17 @@
 """Reads the rows of parquet files and of folders that the `datasets` library saved."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
-from datetime import date, time
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import pyarrow
-import pyarrow.ipc
-import pyarrow.parquet
-
 from core.errors import TranscriptError
+from core.imports import table_reader
 from core.imports.foreign_files import opened
 
 TABLES = (".parquet", ".arrow")
-BATCH = 64
-"""Number of rows in memory at a time."""
 _METADATA = ("state.json", "dataset_info.json", "dataset_dict.json")
 
 
@@ -29,49 +25,31 @@ def is_table_metadata(path: Path) -> bool:
 def table_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | TranscriptError]]:
     """Yield each row of a table as its number, from 1 on, and its values without empty cells, or an error if the row cannot be read.
 
+    The memory that this takes is bounded, whatever the table expands to (see `table_reader`).
+
     Raises:
-        TranscriptError: the file is not a parquet or Arrow file, or is damaged.
+        TranscriptError: the file is not a parquet or Arrow file, is damaged, or expands to too much.
     """
-    number = 0
-    try:
-        with opened(path) as file:
-            if path.suffix.lower() == ".parquet":
-                batches = pyarrow.parquet.ParquetFile(file).iter_batches(batch_size=BATCH)
-            else:
-                batches = (part for batch in pyarrow.ipc.open_stream(file) for part in _checked(batch))
-            for batch in batches:
-                for row in _rows(batch):
-                    number += 1
-                    yield number, row
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError, MemoryError) as broken:  # MemoryError: a damaged length
-        reason = next(iter(str(broken).splitlines()), "a length beyond the memory")
-        raise TranscriptError(f"the table cannot be read after row {number} ({reason:.120}). Correct or remove it.") from broken
+    number, command = 0, [sys.executable, "-P", table_reader.__file__, path.suffix.lower()]
+    with opened(path) as file, subprocess.Popen(command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as reader:
+        try:
+            for text in reader.stdout or ():
+                if not text.endswith(b"\n"):
+                    break
+                line = json.loads(text, object_hook=_value)
+                if "end" in line:
+                    raise _unreadable(number, line["end"])
+                number += 1
+                yield number, TranscriptError(line["fault"]) if "fault" in line else line["row"]
+            if code := reader.wait():
+                raise _unreadable(number, f"its reader ended with {f'signal {-code}' if code < 0 else f'code {code}'}")
+        finally:
+            reader.kill()
 
 
-def _rows(batch: pyarrow.RecordBatch) -> Iterator[dict[str, Any] | TranscriptError]:
-    """Yield the rows of a batch; a row is an error if Python cannot represent one of its cells, such as a date after the year 9999."""
-    try:
-        rows = [_plain(row) for row in batch.to_pylist()]
-    except Exception as odd:  # the exception depends on the type of the column
-        if batch.num_rows > 1:
-            for place in range(batch.num_rows):
-                yield from _rows(batch.slice(place, 1))
-            return
-        rows = [TranscriptError(f"a cell that cannot be read ({' '.join(str(odd).split())[:120]}). Correct it, or leave its column out.")]
-    yield from rows
+def _unreadable(number: int, reason: str) -> TranscriptError:
+    return TranscriptError(f"the table cannot be read after row {number} ({reason}). Correct or remove it.")
 
 
-def _checked(batch: pyarrow.RecordBatch) -> Iterator[pyarrow.RecordBatch]:
-    """Yield the parts of a batch after checking it: wrong lengths and offsets would read any memory. Parquet files are checked when they are decoded."""
-    batch.validate(full=True)
-    for start in range(0, batch.num_rows, BATCH):
-        yield batch.slice(start, BATCH)
-
-
-def _plain(value: Any) -> Any:
-    """Return a cell as JSON data: dates become text, and keys without a value, which a table adds if another row has them, are left out."""
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items() if part is not None}
-    if isinstance(value, date | time | Decimal):
-        return str(value)
-    return [_plain(part) for part in value] if isinstance(value, list) else value
+def _value(found: dict[str, Any]) -> Any:
+    return b"" if table_reader.NOT_JSON in found else found

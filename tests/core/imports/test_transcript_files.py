@@ -306,6 +306,21 @@ def test_a_corrupt_table_or_unrepresentable_value_loses_only_itself(tmp_path):
     assert "out of bounds" in found.left_out["b.arrow"]
 
 
+@pytest.mark.parametrize(
+    ("message", "count", "reason"),
+    [("a" * 20 * 2**20, 1, "a row of more than 16 MiB"), ("a" * 1_500_000, 64, "it expands to more than 64 MiB")],
+    ids=["one row", "many rows"],
+)
+def test_a_small_table_that_expands_without_end_is_left_out_and_its_neighbour_read(tmp_path, message, count, reason):
+    row = [{"role": "user", "content": message}, *TURNS[1:]]
+    pyarrow.parquet.write_table(pyarrow.table({"messages": [row] * count}), tmp_path / "a.parquet", compression="zstd")
+    assert (tmp_path / "a.parquet").stat().st_size < 20_000
+    (tmp_path / "b.json").write_text(json.dumps(TURNS), encoding="utf-8")
+    found = find_transcripts(tmp_path)
+    assert list(found.transcripts) == ["b.json"]
+    assert any(reason in left for left in found.left_out.values())
+
+
 @pytest.mark.slow
 def test_tables_and_saved_datasets_are_read(tmp_path):
     from datasets import Dataset, DatasetDict
