@@ -13,8 +13,9 @@ from urllib.parse import quote
 from core.errors import HubError
 from core.escaping import Markdown, add_filters, code, front_matter, plain, render_markdown, unescaped, yaml_text
 from core.records import Result
+from core.reports.card_facts import CardFacts, Source
 from core.training.curve import curve_sentence, curve_table
-from core.training.facts import CardFacts, ExportFacts, Source
+from core.training.facts import ExportFacts
 
 BEGIN, END = "<!-- evaluation -->", "<!-- /evaluation -->"
 """Lines of a card between which the section on the evaluation is inserted."""

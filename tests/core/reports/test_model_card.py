@@ -17,9 +17,10 @@ from markdown_it import MarkdownIt
 from core.errors import HubError, JobError
 from core.packs.pack import load_pack
 from core.records import Result
+from core.reports.card_facts import CardFacts, Source
 from core.reports.model_card import BEGIN, CURVE, END, adapter_card, gguf_card, with_evaluation
 from core.terminal import printable
-from core.training.facts import CardFacts, ExportFacts, FileFacts, Source, export_facts, training_facts
+from core.training.facts import ExportFacts, FileFacts, export_facts, training_facts
 
 PACK = load_pack("therapeutic-coaching")
 MARKDOWN = MarkdownIt("js-default", {"linkify": False, "html": True})
