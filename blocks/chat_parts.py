@@ -15,7 +15,7 @@ from core.packs.pack import Pack
 from core.settings.model_names import model_settings
 from core.settings.pipeline import Settings
 from core.storage.store import open_store
-from core.training.facts import export_facts
+from core.training.export_facts import export_facts
 from core.training.latest import Exported, latest_exports
 
 UNDERSTUDY, BASE = "understudy", "base"

@@ -17,7 +17,7 @@ from core.settings.arms import ASSISTANT, BASE, EXPORTED, PREFERRED, SYSTEM, TEA
 from core.settings.provider_options import FILES
 from core.storage.store import Store
 from core.text_files import read_text
-from core.training.facts import ExportFacts, export_facts
+from core.training.export_facts import ExportFacts, export_facts
 from core.training.latest import Exported
 
 

@@ -8,7 +8,8 @@ from core.reports.card_facts import CardFacts, Source
 from core.settings.jobs import Base
 from core.settings.pipeline import load_training
 from core.storage.store import Store
-from core.training.facts import ExportFacts, PairFacts, TrainingFacts, export_facts, pair_facts, training_facts
+from core.training.export_facts import ExportFacts, export_facts
+from core.training.facts import PairFacts, TrainingFacts, pair_facts, training_facts
 from core.training.job_spec import JOB_FILE
 from core.training.specs import UNPACKED
 

@@ -15,7 +15,7 @@ from core.escaping import Markdown, add_filters, code, front_matter, plain, rend
 from core.records import Result
 from core.reports.card_facts import CardFacts, Source
 from core.training.curve import curve_sentence, curve_table
-from core.training.facts import ExportFacts
+from core.training.export_facts import ExportFacts
 
 BEGIN, END = "<!-- evaluation -->", "<!-- /evaluation -->"
 """Lines of a card between which the section on the evaluation is inserted."""

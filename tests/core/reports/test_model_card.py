@@ -20,7 +20,8 @@ from core.records import Result
 from core.reports.card_facts import CardFacts, Source
 from core.reports.model_card import BEGIN, CURVE, END, adapter_card, gguf_card, with_evaluation
 from core.terminal import printable
-from core.training.facts import ExportFacts, FileFacts, export_facts, training_facts
+from core.training.export_facts import ExportFacts, export_facts
+from core.training.facts import FileFacts, training_facts
 
 PACK = load_pack("therapeutic-coaching")
 MARKDOWN = MarkdownIt("js-default", {"linkify": False, "html": True})
