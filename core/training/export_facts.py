@@ -70,25 +70,11 @@ def export_facts(export: Mapping[str, Any], hardware: str | None = None, usd: fl
     Raises:
         JobError: a fact is missing or has the wrong form.
     """
-    checks, named, fallen = (export.get(part) or {} for part in ("checks", "files", "fallback_tensors"))
-    parts = ("replies", "heldout_loss", "heldout_loss_difference", "kl_divergences", "lora")
-    replies, losses, differences, divergences, lora = (checks.get(part) or {} for part in parts)
+    checks, named = export.get("checks") or {}, export.get("files") or {}
+    replies, lora = checks.get("replies") or {}, checks.get("lora") or {}
     ggufs = [name for name in [*replies, *named] if name.endswith(".gguf")]
     facts = {
-        "files": [
-            {
-                **file_entry(name, known),
-                "ended": replies.get(name, {}).get("ended_by_itself"),
-                "fallen_back": Counter(fallen.get(name, {}).values()),
-                "heldout_loss": losses.get(name),
-                "loss_difference": differences.get(name),
-                "kl": divergences.get(name),
-                # the 16-bit file is compared with the merged model
-                "loss_half": None if name.endswith("-f16.gguf") else (checks.get("heldout_loss_interval") or {}).get(name),
-                "kl_half": (checks.get("kl_intervals") or {}).get(name),
-            }
-            for name, known in named.items()
-        ],
+        "files": [_gguf(name, known, checks, export.get("fallback_tensors") or {}) for name, known in named.items()],
         # The Modelfile names the first file of the settings, and `replies` has that order.
         "main": next((name for name in ggufs if not name.endswith("-f16.gguf")), next(iter(ggufs), None)),
         "context": export.get("context"),
@@ -115,6 +101,25 @@ def export_facts(export: Mapping[str, Any], hardware: str | None = None, usd: fl
         "usd": usd,
     }
     return check(facts, ExportFacts, JobError, "export.json")
+
+
+def _gguf(name: str, known: Mapping[str, Any], checks: Mapping[str, Any], fallen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figures of a file, from the results of the checks and the tensors that got another quantisation."""
+
+    def measured(check: str) -> Any:
+        return (checks.get(check) or {}).get(name)
+
+    return {
+        **file_entry(name, known),
+        "ended": (measured("replies") or {}).get("ended_by_itself"),
+        "fallen_back": Counter(fallen.get(name, {}).values()),
+        "heldout_loss": measured("heldout_loss"),
+        "loss_difference": measured("heldout_loss_difference"),
+        "kl": measured("kl_divergences"),
+        # the 16-bit file is compared with the merged model
+        "loss_half": None if name.endswith("-f16.gguf") else measured("heldout_loss_interval"),
+        "kl_half": measured("kl_intervals"),
+    }
 
 
 def _heldout(checks: Mapping[str, Any]) -> str | None:
