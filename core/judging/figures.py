@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from core.judging.agreement import Agreement, RankAgreement, agreement, overall_agreement, rank_agreement
+from core.judging.agreement import Agreement, agreement, overall_agreement
 from core.judging.gather_rule import unmet_by
 from core.judging.label_statistics import FEW, RESAMPLES, Estimate, FlipRates, flip_rates, ratio, resampled, share_of
+from core.judging.rank_agreement import RankAgreement, rank_agreement
 from core.judging.scoring import value_of
 from core.packs.rubric import Criterion, GatherRule, Rubric
 from core.records import Answer, Assessment, Judged, Outcome, Verdict

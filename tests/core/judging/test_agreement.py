@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from core.judging.agreement import agreement, human_agreement, overall_agreement, rank_agreement
+from core.judging.agreement import agreement, human_agreement, overall_agreement
 from core.judging.intervals import wilson_interval
+from core.judging.rank_agreement import rank_agreement
 from core.records import Answer
 
 
