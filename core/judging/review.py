@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.fingerprint import seed_of
-from core.judging.agreement import HumanAgreement, human_agreement
+from core.judging.human_agreement import HumanAgreement, human_agreement
 from core.judging.label_statistics import FEW, RESAMPLES
 from core.judging.review_sheet import Labels
 from core.judging.scoring import score

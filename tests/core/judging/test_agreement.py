@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from core.judging.agreement import agreement, human_agreement, overall_agreement
+from core.judging.agreement import agreement, overall_agreement
+from core.judging.human_agreement import human_agreement
 from core.judging.intervals import wilson_interval
 from core.judging.rank_agreement import rank_agreement
 from core.records import Answer
