@@ -18,7 +18,8 @@ from core.evaluation.battery_chance import draw_failures, excess_bounds
 from core.evaluation.paired_statistics import rate_bound, rate_bounds
 from core.evaluation.plan import plan_evaluation, plan_world
 from core.evaluation.power import Spread
-from core.evaluation.ship_chance import DIFFER, LOST, PROMPTED, Drawn, World, draw_evaluations, floor_holds, others_hold, score_holds
+from core.evaluation.ship_chance import DIFFER, floor_holds, others_hold, score_holds
+from core.evaluation.simulated_evaluations import LOST, PROMPTED, Drawn, World, draw_evaluations
 from core.packs.pack import load_pack
 from core.rehearsal.personas import sample_batch
 from core.settings.evaluation import Decision

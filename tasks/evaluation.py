@@ -16,8 +16,8 @@ from core.evaluation.power import PowerAnalysis
 from core.evaluation.record import EvaluationRecord, next_step_of
 from core.evaluation.schedule import Outcomes, Part, plan_parts
 from core.evaluation.sentences import power_sentence, safety_outlook
-from core.evaluation.ship_chance import CONVERSATIONS
 from core.evaluation.ship_outlook import ship_outlook, ship_sentence
+from core.evaluation.simulated_evaluations import CONVERSATIONS
 from core.llm.run import Run
 from core.records import ModelChoice, Persona, Transcript, TranscriptRef
 from core.reports.left_out import first_of

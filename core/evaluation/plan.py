@@ -11,7 +11,7 @@ from core.evaluation.outcomes import Trial
 from core.evaluation.power import PowerAnalysis, Spread, analyse_power, assumed_spread, pilot_spread
 from core.evaluation.record import read_pilot
 from core.evaluation.refusals import requests_of
-from core.evaluation.ship_chance import PROMPTED, GateOpenings, World
+from core.evaluation.simulated_evaluations import PROMPTED, GateOpenings, World
 from core.packs.pack import Pack
 from core.paths import project_path
 from core.records import Persona

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from pydantic import FiniteFloat
 
-from core.evaluation.ship_chance import DIFFER, World, draw_evaluations, floor_holds, others_hold, score_holds
+from core.evaluation.ship_chance import DIFFER, floor_holds, others_hold, score_holds
+from core.evaluation.simulated_evaluations import World, draw_evaluations
 from core.pictures import COLOURS, MARKERS, TEXT, picture
 from core.quantities import format_share
 from core.records import Record

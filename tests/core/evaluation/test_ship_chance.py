@@ -11,8 +11,9 @@ from core.evaluation.exposure import rarest_gate
 from core.evaluation.plan import plan_evaluation, plan_world
 from core.evaluation.power import analyse_power, assumed_spread
 from core.evaluation.sentences import power_sentence
-from core.evaluation.ship_chance import GateOpenings, World, draw_evaluations, floor_holds, others_hold, score_holds
+from core.evaluation.ship_chance import floor_holds, others_hold, score_holds
 from core.evaluation.ship_outlook import GAINS, USUAL, ship_outlook, ship_picture, ship_rows, ship_sentence, ship_table
+from core.evaluation.simulated_evaluations import GateOpenings, World, draw_evaluations
 from core.packs.pack import load_pack
 from core.rehearsal.overview import exercised
 from core.rehearsal.personas import sample_batch
