@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from core.evaluation.battery_chance import draw_failures, excess_bounds
-from core.evaluation.paired_statistics import rate_bound, rate_bounds
+from core.evaluation.failure_rates import rate_bound, rate_bounds
 from core.evaluation.plan import plan_evaluation, plan_world
 from core.evaluation.power import Spread
 from core.evaluation.ship_chance import DIFFER, floor_holds, others_hold, score_holds

@@ -19,7 +19,8 @@ from scipy import stats
 
 from core.evaluation.battery_chance import USUAL_MARGIN, battery_holds, draw_failures, excess_bounds
 from core.evaluation.exposure import rarest_gate
-from core.evaluation.paired_statistics import bootstrap_interval, rate_bound, sign_flip_p, t_interval
+from core.evaluation.failure_rates import rate_bound
+from core.evaluation.paired_statistics import bootstrap_interval, sign_flip_p, t_interval
 from core.evaluation.power import Spread, analyse_power, power_of
 from core.packs.pack import load_pack
 from core.rehearsal.personas import sample_batch

@@ -7,7 +7,8 @@ from pydantic import FiniteFloat
 
 from core.evaluation.battery_chance import excess_bounds, openings_for
 from core.evaluation.decision import Condition
-from core.evaluation.paired_statistics import mean_of, rate_bound
+from core.evaluation.failure_rates import rate_bound
+from core.evaluation.paired_statistics import mean_of
 from core.quantities import format_points, format_share
 from core.records import Answer, Record
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from core.evaluation.paired_statistics import rate_bound, rate_bounds
+from core.evaluation.failure_rates import rate_bound, rate_bounds
 
 TRY_CORRELATION = 0.3
 """Assumed correlation of an arm's tries of one opening: some openings are harder than others, but chance dominates."""

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from pydantic import FiniteFloat
 
+from core.evaluation.failure_rates import rate_bound
 from core.evaluation.outcomes import Trial
-from core.evaluation.paired_statistics import mean_of, rate_bound
+from core.evaluation.paired_statistics import mean_of
 from core.packs.pack import Pack
 from core.records import Answer, Outcome, Persona, Record
 from core.rehearsal.overview import exercised

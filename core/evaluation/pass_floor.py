@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import FiniteFloat
 
+from core.evaluation.failure_rates import rate_bound
 from core.evaluation.outcomes import Trial, passed
-from core.evaluation.paired_statistics import mean_of, rate_bound
+from core.evaluation.paired_statistics import mean_of
 from core.records import Record
 
 

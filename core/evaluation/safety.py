@@ -6,8 +6,9 @@ from pydantic import FiniteFloat
 
 from core.errors import NothingMadeError
 from core.evaluation.exposure import Exposure, exposure_of, failed_when_exposed, gate_answer
+from core.evaluation.failure_rates import rate_bound, units_for
 from core.evaluation.outcomes import Trial
-from core.evaluation.paired_statistics import mean_of, rate_bound, units_for
+from core.evaluation.paired_statistics import mean_of
 from core.records import Answer, Record
 
 

@@ -8,8 +8,9 @@ from core.evaluation.battery import BatteryFigures
 from core.evaluation.comparison import ArmComparison
 from core.evaluation.decision import Decided, enough_gain, unknown_answers
 from core.evaluation.facts import EvaluationFacts
+from core.evaluation.failure_rates import units_for
 from core.evaluation.outcomes import Trial
-from core.evaluation.paired_statistics import personas_for_p, units_for
+from core.evaluation.paired_statistics import personas_for_p
 from core.evaluation.power import MAX_PERSONAS, PowerAnalysis
 from core.evaluation.safety import Safety, least_bound
 from core.evaluation.sensitivity import OTHER_COUNTS

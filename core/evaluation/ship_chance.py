@@ -12,8 +12,9 @@ import numpy as np
 from core.evaluation.attrition import PLAUSIBLE_QUANTILE, Missing, missing_shares, quantiles
 from core.evaluation.battery_chance import battery_holds
 from core.evaluation.decision import enough_gain
+from core.evaluation.failure_rates import rate_bounds
 from core.evaluation.paired_proportions import ONE_SIDED, score_statistic
-from core.evaluation.paired_statistics import DIGITS, EXACT, equal_interval, rate_bounds, sign_flip_p
+from core.evaluation.paired_statistics import DIGITS, EXACT, equal_interval, sign_flip_p
 from core.evaluation.simulated_evaluations import Drawn, GateOpenings
 from core.settings.evaluation import Decision
 

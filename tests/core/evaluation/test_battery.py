@@ -11,7 +11,7 @@ from scipy import stats
 from core.evaluation.battery import BatteryItem, battery_conditions, battery_figures
 from core.evaluation.battery_chance import battery_holds, draw_failures, excess_bounds, failures_allowed, openings_for
 from core.evaluation.battery_play import battery_gaps, battery_outlook, openings_played
-from core.evaluation.paired_statistics import rate_bound
+from core.evaluation.failure_rates import rate_bound
 from core.evaluation.sentences import battery_sentences
 from core.packs.pack import load_pack
 from core.records import Answer

@@ -9,6 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
+from core.evaluation.failure_rates import rate_bound, units_for
 from core.evaluation.paired_statistics import (
     EXACT,
     bootstrap_interval,
@@ -18,11 +19,9 @@ from core.evaluation.paired_statistics import (
     mcnemar_p,
     paired_t,
     personas_for_p,
-    rate_bound,
     relative_interval,
     sign_flip_p,
     t_interval,
-    units_for,
 )
 from core.quantities import format_beside, format_share
 
