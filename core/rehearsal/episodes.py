@@ -22,7 +22,7 @@ PART = 3
 
 def has_episode(pack: Pack, seed: int) -> bool:
     """Return whether a persona is among those that have episodes; if none fits into its conversation, it still has none."""
-    return spread(seed, pack.name, "episode") < pack.episodes.share
+    return _place(pack, seed) < pack.episodes.share
 
 
 def draw_episodes(pack: Pack, seed: int, drawn: Mapping[str, str], exchanges: int) -> list[Episode]:
@@ -32,11 +32,10 @@ def draw_episodes(pack: Pack, seed: int, drawn: Mapping[str, str], exchanges: in
         drawn: the persona's value of each dimension.
         exchanges: length of the conversation.
     """
-    if not has_episode(pack, seed):
+    rules, place = pack.episodes, _place(pack, seed)
+    if place >= rules.share:
         return []
-    rules, all_weights = pack.episodes, {name: kind.weight for name, kind in pack.episodes.episodes.items()}
-    place = spread(seed, pack.name, "episode")
-    left = episode_weights(pack, drawn, exchanges)
+    all_weights, left = {name: kind.weight for name, kind in rules.episodes.items()}, episode_weights(pack, drawn, exchanges)
     if not left:  # no episode fits into so short a conversation
         return []
     first = at(all_weights, place / rules.share)
@@ -53,6 +52,11 @@ def draw_episodes(pack: Pack, seed: int, drawn: Mapping[str, str], exchanges: in
 def episode_weights(pack: Pack, drawn: Mapping[str, str], exchanges: int) -> dict[str, float]:
     """Return the weights of the episodes that the persona's dimensions allow and that fit into its conversation."""
     return {name: kind.weight for name, kind in pack.episodes.episodes.items() if kind.fewest_exchanges <= exchanges and goes_with(kind.not_with, drawn)}
+
+
+def _place(pack: Pack, seed: int) -> float:
+    """Return a persona's place in [0, 1). Below the share of personas with episodes, it also decides which episode comes first."""
+    return spread(seed, pack.name, "episode")
 
 
 def _placed(pack: Pack, seed: int, name: str, begin: int, exchanges: int) -> list[Episode]:
