@@ -16,7 +16,7 @@ from core.records import Exchange, Persona
 from core.rehearsal.assistant_note import note_inputs
 from core.rehearsal.course import steer
 from core.rehearsal.personas import episodes_met, sample_persona
-from core.rehearsal.turns import brief_inputs, steering_inputs
+from core.rehearsal.simulator_inputs import brief_inputs, steering_inputs
 from core.text_files import read_text
 
 PERSONAS = 400

@@ -9,8 +9,9 @@ from core.packs.pack import Pack
 from core.records import EndReason, Persona, Side, Transcript
 from core.rehearsal.course import steer
 from core.rehearsal.lengths import CHARACTERS_PER_TOKEN
+from core.rehearsal.simulator_inputs import brief_inputs
 from core.rehearsal.turn_log import Turn, TurnLog
-from core.rehearsal.turns import Cast, Player, Scene, assistant_turn, brief_inputs, user_turn
+from core.rehearsal.turns import Cast, Player, Scene, assistant_turn, user_turn
 
 
 async def rehearse(pack: Pack, persona: Persona, cast: Cast, name: str, trial: int = 0, log: TurnLog | None = None) -> Transcript:

@@ -16,7 +16,7 @@ from core.rehearsal.assistant_note import note_inputs
 from core.rehearsal.course import steer
 from core.rehearsal.lengths import ANSWER_TOKENS, USER_TOKENS
 from core.rehearsal.personas import sample_persona
-from core.rehearsal.turns import brief_inputs, steering_inputs
+from core.rehearsal.simulator_inputs import brief_inputs, steering_inputs
 from core.settings.pipeline import Settings
 
 SAMPLE = 64

@@ -14,9 +14,9 @@ from core.packs.pack import Pack, load_pack
 from core.records import Assessment, Persona, Transcript
 from core.rehearsal.course import steer
 from core.rehearsal.plan import RehearsalPlan
+from core.rehearsal.simulator_inputs import steering_inputs
 from core.rehearsal.turn_log import FOLDER as TURNS
 from core.rehearsal.turn_log import SIDES, Rejection, Turn
-from core.rehearsal.turns import steering_inputs
 from core.reports.under_way import SILENT_SECONDS, UnderWay, records_under_way
 from core.storage.file_states import FileState
 from core.storage.json_lines import read_objects

@@ -11,7 +11,7 @@ from core.packs.pack import load_pack
 from core.packs.taxonomy import goes_with
 from core.rehearsal.course import steer
 from core.rehearsal.personas import sample_batch, sample_persona
-from core.rehearsal.turns import brief_inputs, steering_inputs
+from core.rehearsal.simulator_inputs import brief_inputs, steering_inputs
 from core.scripted.lexicon import Lexicon
 from tests.core.many_personas import many_personas
 

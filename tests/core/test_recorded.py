@@ -13,8 +13,8 @@ from core.records import Outcome, Persona, Transcript
 from core.rehearsal.course import Steering, beat_at
 from core.rehearsal.guards import find_fault
 from core.rehearsal.prompt_leak import Hidden, find_leak
+from core.rehearsal.simulator_inputs import brief_inputs, steering_inputs
 from core.rehearsal.style import style_faults
-from core.rehearsal.turns import brief_inputs, steering_inputs
 from core.scripted.chat import ScriptedChat
 from core.settings.faults import Fault
 from core.settings.pipeline import load_settings

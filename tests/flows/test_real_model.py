@@ -23,8 +23,9 @@ from core.packs.pack import load_pack
 from core.records import Answer, Assessment, Persona, Transcript, TranscriptBatch
 from core.rehearsal.guards import find_fault
 from core.rehearsal.prompt_leak import Hidden, find_leak
+from core.rehearsal.simulator_inputs import brief_inputs
 from core.rehearsal.style import REWRITES
-from core.rehearsal.turns import MIN_OPENING_WORDS, brief_inputs
+from core.rehearsal.turns import MIN_OPENING_WORDS
 from core.settings.faults import Fault
 from core.settings.pipeline import load_training
 from core.storage.store import Store

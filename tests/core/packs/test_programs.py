@@ -10,7 +10,7 @@ import pytest
 from core.errors import PackError
 from core.packs.pack import load_pack
 from core.rehearsal.personas import sample_batch
-from core.rehearsal.turns import brief_inputs
+from core.rehearsal.simulator_inputs import brief_inputs
 from tests.conftest import CHECKOUT
 
 DOMAIN = "coding-mentor"
