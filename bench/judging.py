@@ -23,7 +23,8 @@ from typing import Any
 from bench.flow import AT_ONCE
 from bench.llm import clients, ours
 from core.imports.transcript_files import find_transcripts
-from core.judging.judge import JudgeContext, assess
+from core.judging.judge import assess
+from core.judging.judge_call import JudgeContext
 from core.llm.bills import read_entries
 from core.packs.pack import load_pack
 from core.records import Assessment, Outcome, Transcript

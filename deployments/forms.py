@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import UnderstudyError
-from core.judging.judge import FORMS
+from core.judging.judge_call import FORMS
 from core.packs.places import domains
 from core.paths import project_folder
 from core.records import DOMAIN

@@ -166,7 +166,8 @@ class Company:
         """
         from blocks.tokens import count_tokens
         from core.imports.chats import transcript_of
-        from core.judging.judge import JudgeContext, assess
+        from core.judging.judge import assess
+        from core.judging.judge_call import JudgeContext
         from core.judging.panel import combine_judges
 
         config, pack = load_settings(self.settings), load_pack(chat.domain)

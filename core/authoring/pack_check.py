@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from core.errors import PackError
 from core.judging.facts import measure
-from core.judging.judge import asked_of
+from core.judging.judge_call import asked_of
 from core.judging.ordinary_english import FILE
 from core.judging.text_facts import sentences
 from core.packs.pack import Pack

@@ -8,7 +8,8 @@ from typing import Any
 from core.dataset.second_reply_plan import ChosenExchanges, SecondReplyPlan, plays_again
 from core.errors import TranscriptError
 from core.judging.call_log import JudgementLog
-from core.judging.judge import Count, JudgeContext, assess
+from core.judging.judge import assess
+from core.judging.judge_call import Count, JudgeContext
 from core.judging.panel import combine_judges
 from core.judging.plan import narrowed
 from core.judging.scoring import value_of

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from core.errors import ContextError, InvalidOutputError, TruncatedError
 from core.fingerprint import fingerprint, seed_of
 from core.judging.empty_words import runs_of, why_empty
-from core.judging.judge import MARGIN
+from core.judging.judge_call import MARGIN
 from core.judging.plan import judge_hash
 from core.llm.chat import ChatModel, ChatRequest, Message, Reply
 from core.llm.json_answers import json_answer

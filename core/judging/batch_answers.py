@@ -17,7 +17,8 @@ from core.errors import (
 )
 from core.judging.batch_desk import BatchDesk
 from core.judging.batch_records import FOLDER, BatchRecord, path_of, request_print
-from core.judging.judge import keep, open_calls, reading_request
+from core.judging.judge import open_calls
+from core.judging.judge_call import keep, reading_request
 from core.llm.batches import FIRST_PAUSE, MAX_PAUSE, SUBMIT_SECONDS, Progress, Result, in_time, refused, with_retries
 from core.llm.till import Till, clean
 from core.storage.locks import owning

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from core.errors import DamagedError, HeldError, ModelError, UnansweredError
 from core.judging.batch_records import BatchRecord, path_of
 from core.judging.call_log import FOLDER, JudgementLog
-from core.judging.judge import Count, JudgeContext
+from core.judging.judge_call import Count, JudgeContext
 from core.judging.judge_contexts import judge_context_for
 from core.judging.plan import AssessmentPlan
 from core.llm.batches import Batches

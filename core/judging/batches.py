@@ -13,7 +13,8 @@ from core.errors import BudgetError, ContextError, DamagedError, HeldError, Mode
 from core.judging.batch_answers import finish
 from core.judging.batch_desk import BatchDesk
 from core.judging.batch_records import FOLDER, AskedInBatch, BatchRecord, path_of, read_records, request_print
-from core.judging.judge import check_fits, open_calls, reading_request
+from core.judging.judge import open_calls
+from core.judging.judge_call import check_fits, reading_request
 from core.judging.plan import AssessmentPlan
 from core.llm.batches import LARGEST_BYTES, find, name_of, submit
 from core.llm.chat import ChatRequest

@@ -1,7 +1,7 @@
 """The context in which a judge makes a planned assessment."""
 
 from core.judging.call_log import JudgementLog
-from core.judging.judge import Count, JudgeContext
+from core.judging.judge_call import Count, JudgeContext
 from core.judging.plan import AssessmentPlan, narrowed
 from core.llm.chat import ChatModel
 from core.llm.run import Run

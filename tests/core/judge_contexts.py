@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from core.judging.judge import JudgeContext
+from core.judging.judge_call import JudgeContext
 from core.packs.pack import load_pack
 from core.records import Exchange, Transcript
 from core.settings.assessment import Judging

@@ -6,7 +6,8 @@ import json
 import pytest
 
 from core.dataset.near_duplicates import near_duplicates
-from core.judging.judge import JudgeContext, assess
+from core.judging.judge import assess
+from core.judging.judge_call import JudgeContext
 from core.judging.text_facts import opener
 from core.packs.pack import load_pack
 from core.records import Outcome, Persona, Transcript

@@ -9,7 +9,8 @@ from jsonschema import Draft202012Validator
 
 from core.errors import BudgetError, ModelError, RunStoppedError
 from core.judging.call_log import JudgementLog
-from core.judging.judge import FORMS, assess
+from core.judging.judge import assess
+from core.judging.judge_call import FORMS
 from core.judging.scoring import applicable
 from core.llm.chat import ChatRequest, Reply, Usage
 from core.records import Answer, Exchange, Outcome, Transcript
