@@ -9,8 +9,9 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from core.errors import ReviewError
+from core.judging.filled_sheet import read_sheets
 from core.judging.labels import Given, PersonLabels, check_person, give, labels_of, people, read_sample, take_labels, undo
-from core.judging.review_sheet import read_sheets, write_rows
+from core.judging.review_sheet import write_rows
 from core.packs.pack import Pack, load_pack
 from studio.forms import body_of, form_of, whole_number
 from studio.pages import page, store_of

@@ -10,12 +10,13 @@ from core.evaluation.blind_review import Coded, blind_sample, read_coded
 from core.evaluation.labelled import LabelledEvaluation, by_labels
 from core.evaluation.record import EvaluationRecord
 from core.fingerprint import fingerprint, seed_of
+from core.judging.filled_sheet import read_sheet, read_sheets
 from core.judging.golden import load_golden
 from core.judging.labels import Sample, keep_sample, samples, take_labels
 from core.judging.page import assessment_page
 from core.judging.plan import read_judged
 from core.judging.review import compare_labels
-from core.judging.review_sheet import Labels, read_sheet, read_sheets, sample, write_sheet
+from core.judging.review_sheet import Labels, sample, write_sheet
 from core.judging.scoring import score
 from core.packs.pack import Pack, load_pack
 from core.packs.rubric import Rubric

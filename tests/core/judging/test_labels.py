@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ReviewError
+from core.judging.filled_sheet import read_sheets
 from core.judging.golden_review import golden_files
 from core.judging.labels import Given, Sample, give, keep_sample, labels_of, people, person_key, progress, read_labels, take_labels, undo
 from core.judging.review import compare_labels
-from core.judging.review_sheet import Labels, read_sheets, write_rows
+from core.judging.review_sheet import Labels, write_rows
 from core.judging.scoring import applicable
 from core.records import Answer
 from core.reports.learnt import between_people, lessons

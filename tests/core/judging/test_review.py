@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ReviewError
+from core.judging.filled_sheet import read_sheet
 from core.judging.intervals import wilson_interval
 from core.judging.label_statistics import batch_rate
 from core.judging.review import compare_labels
-from core.judging.review_sheet import Labels, read_sheet, sample, write_sheet
+from core.judging.review_sheet import Labels, sample, write_sheet
 from core.judging.scoring import applicable
 from core.records import Answer
 from core.reports.render import review_markdown
