@@ -1,9 +1,8 @@
 """Typed settings of the pipeline, and the functions that read `config/pipeline.yaml` and `config/training/<model>.yaml`."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -14,6 +13,7 @@ from core.records import RoleName
 from core.settings.arms import read_arm
 from core.settings.assessment import AssessmentSettings, CalibrationSettings, GatherSettings
 from core.settings.evaluation import EvaluationSettings
+from core.settings.extending import read_extended
 from core.settings.faults import Fault
 from core.settings.jobs import KINDS, REPO, ExportSettings, Jobs, Training
 from core.settings.keys import refuse_keys
@@ -22,10 +22,7 @@ from core.settings.operations import DesignSettings, ImprovementSettings, Nightl
 from core.settings.provider_options import OPTIONS
 from core.settings.trust import find_settings, is_trusted, trusted
 from core.text_files import read_text
-from core.yaml_files import Strict, check, fitting, read_yaml
-
-MAX_CHAIN = 8
-"""Maximum number of settings files that extend one another."""
+from core.yaml_files import Strict, check, fitting
 
 
 class Roles(Strict):
@@ -238,41 +235,9 @@ def load_settings(path: str = "config/pipeline.yaml", root: Path | None = None) 
         SettingsError: the file is missing, outside the project (core/settings/trust.py), extends itself, contains a key, or is not valid.
     """
     file, roots = (root / path, [root]) if root else (find_settings(path), [])
-    data = _layered(file, roots)
+    data = read_extended(file, roots)
     refuse_keys({f"{file}": data})
     return check(data, Settings, SettingsError, str(file))
-
-
-def _layered(path: Path, roots: list[Path], over: tuple[Path, ...] = ()) -> Any:
-    data = read_yaml(trusted(path, *roots), SettingsError)
-    if not isinstance(data, dict) or "extends" not in data:
-        return data
-    extends, above = data.pop("extends"), (*over, path.resolve())
-    if not isinstance(extends, str) or not extends:
-        raise SettingsError(f"{path}: `extends` is {extends!r:.80}. Allowed: the name of a settings file beside it or in config/.")
-    base = trusted(_extended(path, extends), *roots)
-    if base.resolve() in above:
-        raise SettingsError(f"{path}: `extends` names {extends!r}, which is this file or extends it in turn. Name another file.")
-    if len(above) > MAX_CHAIN:
-        raise SettingsError(f"{path} is the end of a chain of more than {MAX_CHAIN} files that extend one another. Write what differs into one of them.")
-    return _merged(_layered(base, roots, above), data)
-
-
-def _extended(path: Path, name: str) -> Path:
-    """Return the file that another one extends: one in the same folder, else one in `config/`."""
-    beside, own = path.parent / name, find_data(f"config/{name}")
-    if Path(name).name != name or "\0" in name or os.path.exists(beside):  # noqa: PTH110  False for an impossible name
-        return beside
-    if own.is_file():
-        return own
-    files = sorted({file.name for folder in (path.parent, own.parent) for file in folder.glob("*.yaml")} - {path.name})
-    raise SettingsError(f"{path}: `extends` names {name!r:.80}, which is neither beside it nor in config/.{nearest(name, files)} Allowed: {', '.join(files)}.")
-
-
-def _merged(base: Any, over: Any) -> Any:
-    if not isinstance(base, dict) or not isinstance(over, dict):
-        return over
-    return base | {name: _merged(base.get(name), value) for name, value in over.items()}
 
 
 def load_training(name: str, root: Path | None = None) -> Training:
@@ -289,7 +254,7 @@ def load_training(name: str, root: Path | None = None) -> Training:
     """
     roots, file = [root] if root else [], name if name.endswith(".yaml") else f"config/training/{name}.yaml"
     path = trusted(root / file if root else project_path(file) if file == name else find_data(file), *roots)
-    training = check(_layered(path, roots), Training, SettingsError, str(path))
+    training = check(read_extended(path, roots), Training, SettingsError, str(path))
     training = training.model_copy(update={"base": training.base.beside(path.parent)})
     if training.chat_template is None:
         return training
