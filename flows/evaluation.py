@@ -4,7 +4,8 @@ from typing import Any
 
 from prefect import flow
 
-from core.evaluation.schedule import choose_personas, compare
+from core.evaluation.recording import compare
+from core.evaluation.schedule import choose_personas
 from core.quantities import Seed
 from core.records import DatasetRef, EvaluationRef, ModelRef
 from core.settings.pipeline import load_training
