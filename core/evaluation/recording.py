@@ -53,7 +53,7 @@ def compare(
         NothingMadeError: an arm has completed no conversation, or fewer than two personas have a pair.
     """
     store, numbers, rubric = run.store, run.settings.evaluation, run.pack.rubric
-    played = [trial_of(store, part, outcomes) for part in parts]
+    played = [_trial(store, part, outcomes) for part in parts]
     scripted, judges = is_scripted(run, arms), [judge.reference for judge in run.models["judge"]]
     attempts = earlier_attempts(store, run.pack.name, identities(arms), personas, confirm, scripted)
     others = other_results(store, run.pack.name, identities(arms), personas, judges, numbers.decision, scripted)
@@ -82,13 +82,13 @@ def compare(
         judges=judges,
         simulator=run.model("user_simulator").reference,
         exchanges=numbers.exchanges,
-        lengths=lengths_of(store, dataset, files),
+        lengths=_lengths(store, dataset, files),
         plan=planned,
         heldout={same[0].name: same[0].heldout for same in by_model(arms)},
         general=asked.general,
         refusals=asked.refusals,
         forgetting=forgotten,
-        caveats=[*caveats_of(store, files), *leaks_of(run, dataset), *others, *([] if rates else [unmeasured_caveat(judges)])],
+        caveats=[*_caveats(store, files), *_leaks(run, dataset), *others, *([] if rates else [unmeasured_caveat(judges)])],
         attempts=attempts,
         confirm=confirm,
         pairwise=dict(pairwise or {}),
@@ -113,7 +113,7 @@ def _further(
     return {arm.name: [*safety.get(arm.name, ()), *suites.get(arm.name, ()), *tries.get(arm.name, ())] for arm in arms}
 
 
-def trial_of(store: Store, part: Part, outcomes: Outcomes) -> Trial:
+def _trial(store: Store, part: Part, outcomes: Outcomes) -> Trial:
     """Return a conversation's score and answers, or the reason why it has none."""
     path = outcomes.judged.get(part.name)
     assessment = store.load(path, Assessment) if path else None
@@ -129,7 +129,7 @@ def trial_of(store: Store, part: Part, outcomes: Outcomes) -> Trial:
     )
 
 
-def lengths_of(store: Store, dataset: DatasetRef | None, files: Sequence[PlayedFiles]) -> dict[str, Lengths]:
+def _lengths(store: Store, dataset: DatasetRef | None, files: Sequence[PlayedFiles]) -> dict[str, Lengths]:
     """Return the lengths of the conversations in exchanges: of the training data and of each arm, by name."""
     played: dict[str, list[int]] = {"training data": training_lengths(store, dataset) if dataset else []}
     for file in files:
@@ -137,7 +137,7 @@ def lengths_of(store: Store, dataset: DatasetRef | None, files: Sequence[PlayedF
     return {name: lengths for name, exchanges in played.items() if (lengths := summarise_lengths(exchanges))}
 
 
-def leaks_of(run: Run, dataset: DatasetRef | None) -> list[str]:
+def _leaks(run: Run, dataset: DatasetRef | None) -> list[str]:
     """Return the sentences about judges that also chose or wrote the training data; none if the training data is not known."""
     if dataset is None:
         return []
@@ -145,7 +145,7 @@ def leaks_of(run: Run, dataset: DatasetRef | None) -> list[str]:
     return leakage([judge.reference for judge in run.models["judge"]], chosen_by, written_by)
 
 
-def caveats_of(store: Store, files: list[PlayedFiles]) -> list[str]:
+def _caveats(store: Store, files: list[PlayedFiles]) -> list[str]:
     """Return the caveats that the played and judged conversations give rise to."""
     caveats, families, ends = set(), set(), {}
     for file in files:
