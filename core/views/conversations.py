@@ -5,16 +5,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.errors import PackError, StoreError
-from core.judging.scoring import value_of
+from core.errors import PackError
 from core.llm.bills import Bill
 from core.packs.pack import Pack, load_pack
-from core.records import DOMAIN, Answer, Assessment, AssessmentRef, Transcript
+from core.records import DOMAIN, Assessment, Transcript
 from core.storage.store import Store
 from core.views.personas import Card, Drawn, card_of, drawn_for
 from core.views.records import assessment_batches, read_all
 from core.views.spending import spent_on
 from core.views.text import quotes_of
+from core.views.verdicts import Judgement, ShownVerdict, judgements_of, verdicts_of
 
 REPAIRED = "repaired"
 """Folder of the repaired transcripts."""
@@ -65,42 +65,6 @@ class ShownExchange:
     before: str | None
     repaired_for: list[str]
     quotes: list[str]
-
-
-@dataclass(frozen=True)
-class ShownVerdict:
-    """The verdict on a criterion.
-
-    Args:
-        kind: the criterion's category, or `gate`.
-        about: the criterion's full text.
-        cited: numbers of the cited exchanges.
-        lapses: one line for each lapse.
-        stated: the judge's original answer, if the final one was derived from the lapses.
-        opinions: judge, answer, reasoning and cited exchanges of each judge, if the verdict combines several.
-        decisive: whether the verdict contributes to the failure of the conversation.
-    """
-
-    criterion: str
-    name: str
-    kind: str
-    about: str
-    answer: str
-    reasoning: str
-    cited: list[int]
-    lapses: list[str]
-    stated: str | None
-    opinions: list[tuple[str, str, str, list[int]]]
-    decisive: bool
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """The verdicts of one judge, or the combined ones of a panel. Verdicts that contribute to a failure come first."""
-
-    judge: str
-    assessment: Assessment
-    verdicts: list[ShownVerdict]
 
 
 @dataclass(frozen=True)
@@ -159,7 +123,7 @@ def open_conversation(store: Store, path: str, batch: str | None = None, assessm
         alone = store.load(assessment, Assessment)
         judgements = [Judgement(alone.judge, alone, verdicts_of(alone, pack))] if alone.transcript_id == transcript.id else []
     else:
-        judgements = _judgements(store, selected[0][1], pack) if selected else []
+        judgements = judgements_of(store, selected[0][1], pack) if selected else []
     final = judgements[0].verdicts if judgements else []
     bill = spent_on(store, [transcript.id]).get(transcript.id)
     repair = transcript.provenance.get("repair")
@@ -251,47 +215,6 @@ def _usage(transcript: Transcript) -> list[tuple[str, dict[str, int]]]:
     usage = transcript.provenance.get("usage")
     rows = usage.items() if isinstance(usage, dict) else []
     return [(str(role), {str(name): int(count) for name, count in sums.items() if isinstance(count, int)}) for role, sums in rows if isinstance(sums, dict)]
-
-
-# --- verdicts -----------------------------------------------------------------------------------------------------------
-
-
-def _judgements(store: Store, item: AssessmentRef, pack: Pack | None) -> list[Judgement]:
-    judgements = []
-    for path in (item.path, *(item.by_judge.values() if len(item.by_judge) > 1 else ())):
-        try:
-            assessment = store.load(path, Assessment)
-        except StoreError:
-            continue
-        judgements.append(Judgement(assessment.judge, assessment, verdicts_of(assessment, pack)))
-    return judgements
-
-
-def verdicts_of(assessment: Assessment, pack: Pack | None) -> list[ShownVerdict]:
-    """Return the verdicts of an assessment: first errors, then those that contribute to a failure."""
-    score = assessment.score
-    decisive = {*score.failed_gates, *score.failed_checks}
-    shown = []
-    for verdict in assessment.verdicts:
-        criterion = pack.rubric.criteria.get(verdict.criterion) if pack else None
-        fails = verdict.criterion in decisive or (criterion is not None and value_of(criterion, verdict.answer) == 0)
-        shown.append(
-            ShownVerdict(
-                criterion=verdict.criterion,
-                name=criterion.head.name if criterion else "",
-                kind="" if criterion is None else "gate" if criterion.head.gate else (criterion.head.category or "").replace("_", " "),
-                about=criterion.text if criterion else "",
-                answer=verdict.answer.value,
-                reasoning=verdict.reasoning,
-                cited=verdict.cited,
-                lapses=[f"{lapse.weight}, in exchange {lapse.exchange}: {lapse.what}" for lapse in verdict.lapses],
-                stated=verdict.stated.value if verdict.stated else None,
-                opinions=[(one.judge, one.answer.value, one.reasoning, one.cited) for one in verdict.opinions],
-                decisive=fails,
-            )
-        )
-    order = {"gate": 0}
-    return sorted(shown, key=lambda one: (one.answer != Answer.ERROR.value, not one.decisive, order.get(one.kind, 1)))
 
 
 # --- repairs ------------------------------------------------------------------------------------------------------------
