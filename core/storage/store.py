@@ -1,50 +1,24 @@
 """The data root: all files that a run writes, each atomically."""
 
 import errno
-import json
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import IO, Any, TypeVar, cast
+from typing import IO, Any, cast
 
-from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
 from core.errors import DamagedError, StoreError
 from core.paths import project_path
+from core.storage.decoding import Kind, object_of, record_of, text_of
 from core.storage.file_states import FileState, object_state
 from core.storage.places import ROOT_VARIABLE, check_answers, file_system, is_folder, name_fault, place_in
 from core.storage.traces import trace
 from core.storage.whole_files import failure, holds, open_to_append, part_of, replace_file
-
-Kind = TypeVar("Kind", bound=BaseModel)
-
-
-class StoredObject(dict[str, Any]):
-    """A JSON object from a file. A missing key raises an error that names the file, which someone may have edited.
-
-    Args:
-        place: path of the file.
-        values: the object's contents.
-    """
-
-    def __init__(self, place: str, values: Mapping[str, Any]) -> None:
-        """Create the object from the file's contents."""
-        super().__init__(values)
-        self._place = place
-
-    def __missing__(self, key: str) -> Any:
-        """Report a missing key.
-
-        Raises:
-            DamagedError: always.
-        """
-        raise DamagedError(f"{self._place} has no {key!r}, so it is damaged. Remove it, or the result that it is part of, to have it made again.")
 
 
 @dataclass(frozen=True)
@@ -66,14 +40,7 @@ class Store:
         Raises:
             StoreError: it does not exist, cannot be read, or is not text.
         """
-        return self._text(name, self.read_bytes(name))
-
-    def _text(self, name: str, content: bytes) -> str:
-        try:
-            return content.decode()
-        except UnicodeDecodeError as error:
-            what = f"{self.root}/{name} is not text in UTF-8, so it is damaged or the wrong file"
-            raise DamagedError(f"{what}. Name another, or remove it.") from error
+        return text_of(f"{self.root}/{name}", self.read_bytes(name))
 
     def load(self, name: str, kind: type[Kind]) -> Kind:
         """Return the record in a file. The error does not quote the file, which may be private.
@@ -82,7 +49,7 @@ class Store:
             StoreError: it does not exist.
             DamagedError: it is not a record of this kind.
         """
-        return self._record(name, self.read_bytes(name), kind)
+        return record_of(f"{self.root}/{name}", self.read_bytes(name), kind)
 
     def load_all(self, names: Iterable[str], kind: type[Kind]) -> tuple[dict[str, Kind], dict[str, str]]:
         """Return the records in files by name, and by name the errors of those that are damaged.
@@ -94,17 +61,10 @@ class Store:
         contents = map(self.read_bytes, files) if self.is_local else self.read_many(files)
         for name, content in zip(files, contents, strict=True):
             try:
-                records[name] = self._record(name, content, kind)
+                records[name] = record_of(f"{self.root}/{name}", content, kind)
             except DamagedError as error:
                 damaged[name] = str(error)
         return records, damaged
-
-    def _record(self, name: str, content: bytes, kind: type[Kind]) -> Kind:
-        try:
-            return kind.model_validate_json(self._text(name, content))
-        except ValidationError as error:
-            what = f"{self.root}/{name} is not a valid {kind.__name__}, so it is damaged or the wrong file"
-            raise DamagedError(f"{what}. Name another, or remove it to have it made again.") from error
 
     def load_json(self, name: str) -> dict[str, Any]:
         """Return the JSON object in a file. Reading a missing key of it raises `DamagedError` too.
@@ -113,17 +73,7 @@ class Store:
             StoreError: it does not exist.
             DamagedError: it is not a JSON object.
         """
-        try:
-            value = json.loads(self.read(name), object_hook=partial(StoredObject, f"{self.root}/{name}"))
-        except (ValueError, RecursionError) as error:
-            raise DamagedError(
-                f"{self.root}/{name} is not JSON, so it is damaged. Remove it, or the result that it is part of, to have it made again."
-            ) from error
-        if not isinstance(value, dict):
-            raise DamagedError(
-                f"{self.root}/{name} is not a JSON object, so it is damaged. Remove it, or the result that it is part of, to have it made again."
-            )
-        return value
+        return object_of(f"{self.root}/{name}", self.read_bytes(name))
 
     def read_bytes(self, name: str) -> bytes:
         """Return a file's bytes.
