@@ -1,5 +1,7 @@
 """States of files, which distinguish one version of a file from another."""
 
+import os
+import stat
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -25,8 +27,23 @@ class FileState:
         return f"{self.size}-{self.mark}"
 
 
-def object_state(info: dict[str, Any]) -> FileState:
-    """Return the state of an object from fsspec's information; the mark is the `ETag` of S3 and Azure or the `etag` of Google Cloud Storage."""
+def local_state(path: str) -> FileState | None:
+    """Return the state of a local file; None for anything else, such as a folder or a link.
+
+    Raises:
+        OSError: it does not exist or cannot be read.
+    """
+    status = os.lstat(path)
+    return FileState(status.st_size, status.st_mtime, f"{status.st_ino}-{status.st_mtime_ns}") if stat.S_ISREG(status.st_mode) else None
+
+
+def object_state(info: dict[str, Any]) -> FileState | None:
+    """Return the state of an object from fsspec's information; None for a folder.
+
+    The mark is the `ETag` of S3 and Azure or the `etag` of Google Cloud Storage.
+    """
+    if info.get("type") != "file":
+        return None
     changed = next((info[name] for name in ("LastModified", "last_modified", "mtime", "updated", "created") if info.get(name)), 0.0)
     time = datetime.fromisoformat(changed) if isinstance(changed, str) else changed
     seconds = time.timestamp() if isinstance(time, datetime) else float(time)

@@ -1,8 +1,6 @@
 """The data root: all files that a run writes, each atomically."""
 
-import errno
 import os
-import stat
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
@@ -15,10 +13,10 @@ from pydantic_core import to_json
 from core.errors import DamagedError, StoreError
 from core.paths import project_path
 from core.storage.decoding import Kind, object_of, record_of, text_of
-from core.storage.file_states import FileState, object_state
+from core.storage.file_states import FileState, local_state, object_state
 from core.storage.places import ROOT_VARIABLE, check_answers, file_system, is_folder, name_fault, place_in
 from core.storage.traces import trace
-from core.storage.whole_files import failure, holds, open_to_append, part_of, replace_file
+from core.storage.whole_files import append_whole, failure, holds, open_to_append, part_of, replace_file
 
 
 @dataclass(frozen=True)
@@ -107,22 +105,17 @@ class Store:
     def states(self, names: Iterable[str]) -> dict[str, FileState]:
         """Return the states of those of the files that exist, except links and invalid names."""
         fs, root = file_system(self.root)
+        state_of = local_state if self.is_local else lambda place: object_state(fs.info(place))
         states: dict[str, FileState] = {}
-        is_local = self.is_local
         for name in names:
             if name_fault(name):
                 continue
             try:
-                if is_local:
-                    status = os.lstat(f"{root}/{name}")
-                    if stat.S_ISREG(status.st_mode):
-                        states[name] = FileState(status.st_size, status.st_mtime, f"{status.st_ino}-{status.st_mtime_ns}")
-                else:
-                    info = fs.info(f"{root}/{name}")
-                    if info.get("type") == "file":
-                        states[name] = object_state(info)
+                state = state_of(f"{root}/{name}")
             except OSError:
                 continue
+            if state:
+                states[name] = state
         return states
 
     def states_in(self, folder: str, ending: str = "") -> dict[str, FileState]:
@@ -137,8 +130,8 @@ class Store:
             entries = sorted(fs.ls(place, detail=True), key=lambda info: info["name"])
         except (FileNotFoundError, NotADirectoryError):
             return {}
-        files = ((f"{folder}/{info['name'].rsplit('/', 1)[-1]}", info) for info in entries if info["type"] == "file")
-        return {name: object_state(info) for name, info in files if name.endswith(ending) and not name_fault(name)}
+        found = ((f"{folder}/{info['name'].rsplit('/', 1)[-1]}", object_state(info)) for info in entries)
+        return {name: state for name, state in found if state and name.endswith(ending) and not name_fault(name)}
 
     def names(self, folder: str, ending: str = "", beginning: str = "") -> list[str]:
         """Return the sorted names of the entries of a folder; an empty list if it does not exist. Names that a store cannot have written are omitted.
@@ -287,10 +280,7 @@ class Store:
         def append(line: str) -> None:
             try:
                 if file:
-                    data = line.encode()
-                    if (part := file.write(data)) != len(data):  # a full disk writes only a part
-                        os.ftruncate(file.fileno(), os.fstat(file.fileno()).st_size - part)
-                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    append_whole(file, line.encode())
                 else:
                     written.append(line)
                     fs.pipe_file(place, "".join(written).encode())

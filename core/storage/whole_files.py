@@ -20,6 +20,17 @@ def open_to_append(path: Path) -> FileIO:
     return FileIO(path, "a")  # unbuffered: written data survives if the process is killed
 
 
+def append_whole(file: FileIO, data: bytes) -> None:
+    """Append data to an unbuffered file, all of it or nothing.
+
+    Raises:
+        OSError: it cannot be written, for example because the disk is full.
+    """
+    if (part := file.write(data)) != len(data):  # a full disk writes only a part
+        os.ftruncate(file.fileno(), os.fstat(file.fileno()).st_size - part)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def holds(path: Path, data: bytes) -> bool:
     """Return whether a file already has this content."""
     try:
