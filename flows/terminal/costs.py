@@ -41,18 +41,14 @@ def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settin
     """
     config, pack = load_settings(settings), load_pack(domain)
     numbers = _numbers(sizes, config.generation.conversations)
-    names = [config.roles.user_simulator, config.roles.assistant, *config.roles.bound()["judge"], *filter(None, [config.roles.designer])]
-    names += filter(None, [config.roles.repairer, *(arm_model(config, words) for words in read_arms(config.evaluation.arms).values())])
-    prices = {name: prices_of(config, name) for name in names}
+    prices = _prices(config)
     count = cache(count_tokens)  # each size and each judge alone counts the same prompts
     measured = measure_prompts(pack, config, count)
     runs = [run_cost(pack, config, many, prices, count, measured) for many in numbers]
     prompt = RunCost(config.optimise.conversations, optimise_costs(pack, config, prices, count, measured), 0)
-    again = preference_costs(pack, config, config.generation.conversations, prices, measured)
-    pairs = RunCost(config.generation.conversations, again, 0)
+    pairs = RunCost(config.generation.conversations, preference_costs(pack, config, config.generation.conversations, prices, measured), 0)
     improved = RunCost(config.improvement.conversations, improvement_costs(pack, config, prices, count, measured), 0)
     trained = training_costs(pack, config, config.generation.conversations, count, measured)
-    learn = load_training(config.training).learn
     halved = [_assessment(pack, config, run.transcripts, prices, measured) for run in runs]
     versions = sorted({price.version for price in prices.values() if price.version})
     page = markdown(
@@ -67,7 +63,7 @@ def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settin
         pairs=pairs,
         improved=improved,
         corrections=config.improvement.corrections,
-        learn=learn,
+        learn=load_training(config.training).learn,
         trained=trained,
         many=config.generation.conversations,
     )
@@ -87,6 +83,28 @@ def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settin
         "trained": trained,
         "page": page,
     }
+    return Answer("\n".join(_lines(config, domain, versions, runs, (prompt, pairs, improved), to)), data)
+
+
+def _prices(config: Settings) -> dict[str, PriceList]:
+    """Return the prices of all models that the settings name, by their names."""
+    names = [config.roles.user_simulator, config.roles.assistant, *config.roles.bound()["judge"], *filter(None, [config.roles.designer])]
+    names += filter(None, [config.roles.repairer, *(arm_model(config, words) for words in read_arms(config.evaluation.arms).values())])
+    return {name: prices_of(config, name) for name in names}
+
+
+def _lines(
+    config: Settings, domain: str, versions: Sequence[str], runs: Sequence[RunCost], others: tuple[RunCost, RunCost, RunCost], to: Path | None
+) -> list[str]:
+    """Return the answer on the terminal.
+
+    Args:
+        versions: those of the price lists.
+        runs: a run of each size.
+        others: what a search for a prompt, preferences and a round of improvement cost, which a run does not include.
+        to: the file with the complete page, if it was written.
+    """
+    prompt, pairs, improved = others
     dated = f"at the prices of {', '.join(versions)}" if versions else "without prices"
     lines = [f"USD by number of conversations of {domain}, {dated}:", "", *_table(runs), ""]
     lines.append(f"Not included: understudy optimise-prompt plays at most {prompt.transcripts} conversations: {_usd(prompt.usd())}.")
@@ -94,11 +112,9 @@ def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settin
     lines.append(f"Not included: a round of understudy improve costs at most {_usd(improved.usd())}, without its training.")
     if config.assessment.batch:
         lines.append("Assessment is at the price of the providers' batches (assessment.batch).")
-    lines += [
-        _against_budget(runs, config.budget.usd),
-        f"Written: {to}" if to is not None else "--to FILE writes the complete page, with calls and tokens by role.",
-    ]
-    return Answer("\n".join(lines), data)
+    lines.append(_against_budget(runs, config.budget.usd))
+    lines.append(f"Written: {to}" if to is not None else "--to FILE writes the complete page, with calls and tokens by role.")
+    return lines
 
 
 def _assessment(pack: Pack, config: Settings, transcripts: int, prices: Mapping[str, PriceList], measured: Sizes) -> list[float | None]:
