@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
@@ -16,13 +16,13 @@ from core.packs.episodes import Episodes
 from core.packs.guards import DomainGuards, Guards, merged
 from core.packs.help import Help
 from core.packs.life import Life, Services
-from core.packs.pack_checks import check_clauses, check_cooperation, check_people, check_reached
+from core.packs.pack_checks import check_clauses, check_flaws, check_people, check_phrases, check_reached
 from core.packs.phrases import ScriptedPhrases
 from core.packs.places import domains, find_pack
 from core.packs.programs import Program, load_programs
 from core.packs.prompts import NOTE, READ_IN_REHEARSALS, SUPPLIED, Prompt, load_prompt, load_shared, shared_file
 from core.packs.rubric import Rubric, load_rubric
-from core.packs.taxonomy import Flaws, Taxonomy, Text, check_not_with
+from core.packs.taxonomy import Flaws, Taxonomy, Text
 from core.packs.tics import Tics
 from core.paths import find_data
 from core.records import Transcript
@@ -173,64 +173,61 @@ def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
 @lru_cache(maxsize=4)
 def _load(name: str, config: Path, prompts: Path, _files: tuple[tuple[str, int], ...]) -> Pack:
     """Return a pack, loaded once until one of its files changes, because each task of a run asks for it."""
-    taxonomy = load_yaml(config / "input-taxonomy.yaml", Taxonomy, PackError)
-    flaws = load_yaml(config / "flaw-taxonomy.yaml", Flaws, PackError)
-    try:
-        check_not_with("categories", {name: kind.not_with for name, kind in flaws.kinds.items()}, taxonomy)
-    except ValueError as wrong:
-        raise PackError(f"{config / 'flaw-taxonomy.yaml'}: {wrong}.") from wrong
-    check_cooperation(config, taxonomy, flaws)
-    episodes = _optional(config / "episodes.yaml", Episodes)
-    life = _optional(config / "life.yaml", Life)
-    services = load_yaml(config / "services.yaml", Services, PackError) if (config / "services.yaml").exists() else None
-    programs = load_programs(config, taxonomy)
-    rubric = load_rubric(config / "rubric.yaml", prompts / "criteria")
-    check_reached({key: (item.head.gate, item.head.from_exchange) for key, item in rubric.criteria.items()}, taxonomy, prompts / "criteria")
-    check_people(config, taxonomy, episodes, life, services)
-    check_clauses(config, {f"{key}.{clause}" for key, item in rubric.criteria.items() for clause in item.head.clauses}, taxonomy, episodes)
-    texts = {role: load_prompt(prompts / f"{role}.md") for role in SUPPLIED}
-    guards = merged(
-        load_yaml(find_data("config/guards.yaml"), Guards, PackError),
-        _optional(config / "guards.yaml", DomainGuards),
-    )
-    tics, assistance = _optional(config / "tics.yaml", Tics), _optional(config / "help.yaml", Help)
-    note = load_prompt(prompts / f"{NOTE}.md") if (prompts / f"{NOTE}.md").exists() else None
-    phrases = _load_phrases(config / "scripted.yaml", rubric, flaws, taxonomy, episodes) if (config / "scripted.yaml").exists() else None
-    people, style = (
-        [taxonomy, flaws, episodes, life, services, [(program.head, program.text) for program in programs]],
-        [tics, assistance, note and note.text],
-    )
-    pack_hash = fingerprint([people, rubric.hash, {role: prompt.text for role, prompt in texts.items()}, _read_in_rehearsals(), guards, phrases, style])
-    use = config / "intended-use.md"
-    use_text = read_text(use, PackError).strip() if use.exists() else ""
-    repair = load_prompt(prompts / "repair.md") if (prompts / "repair.md").exists() else None
-    experts = load_yaml(config / "experts.yaml" if (config / "experts.yaml").exists() else shared_file("experts.yaml"), Experts, PackError).experts
-    notice = load_notice(config / "notice.md")
-    battery, gates = _optional(config / "battery.yaml", Battery), {key: item.head.clauses for key, item in rubric.criteria.items() if item.head.gate}
-    check_battery(config / "battery.yaml", battery, gates, life.countries)
-    return Pack(
+    taxonomy, rubric = load_yaml(config / "input-taxonomy.yaml", Taxonomy, PackError), load_rubric(config / "rubric.yaml", prompts / "criteria")
+    texts, tics = {role: load_prompt(prompts / f"{role}.md") for role in SUPPLIED}, _optional(config / "tics.yaml", Tics)
+    use, experts = config / "intended-use.md", config / "experts.yaml"
+    pack = Pack(
         name=name,
         taxonomy=taxonomy,
-        flaws=flaws,
+        flaws=load_yaml(config / "flaw-taxonomy.yaml", Flaws, PackError),
         rubric=rubric,
         prompts=texts,
-        episodes=episodes,
-        life=life,
-        services=services,
-        programs=programs,
-        guards=guards,
+        episodes=_optional(config / "episodes.yaml", Episodes),
+        life=_optional(config / "life.yaml", Life),
+        services=_if_exists(config / "services.yaml", Services),
+        programs=load_programs(config, taxonomy),
+        guards=merged(load_yaml(find_data("config/guards.yaml"), Guards, PackError), _optional(config / "guards.yaml", DomainGuards)),
         tics=tics,
-        help=assistance,
-        note=note,
-        phrases=phrases,
-        intended_use=use_text,
-        repair=repair,
-        experts=experts,
-        notice=notice,
-        battery=battery,
-        hash=pack_hash,
+        help=_optional(config / "help.yaml", Help),
+        note=_prompt_if_exists(prompts / f"{NOTE}.md"),
+        phrases=_if_exists(config / "scripted.yaml", ScriptedPhrases),
+        intended_use=read_text(use, PackError).strip() if use.exists() else "",
+        repair=_prompt_if_exists(prompts / "repair.md"),
+        experts=load_yaml(experts if experts.exists() else shared_file("experts.yaml"), Experts, PackError).experts,
+        notice=load_notice(config / "notice.md"),
+        battery=_optional(config / "battery.yaml", Battery),
+        hash="",
         judge_hash=judge_hash_of(rubric, texts, tics),
     )
+    _check_references(pack, config, prompts / "criteria")
+    return replace(pack, hash=_hash_of(pack))
+
+
+def _check_references(pack: Pack, config: Path, criteria: Path) -> None:
+    """Check that what the pack's files name exists in the others.
+
+    Args:
+        config, criteria: the pack's folders, for the errors.
+
+    Raises:
+        PackError: the first fault.
+    """
+    heads = {key: item.head for key, item in pack.rubric.criteria.items()}
+    check_flaws(config, pack.taxonomy, pack.flaws)
+    check_reached({key: (head.gate, head.from_exchange) for key, head in heads.items()}, pack.taxonomy, criteria)
+    check_people(config, pack.taxonomy, pack.episodes, pack.life, pack.services)
+    check_clauses(config, {f"{key}.{clause}" for key, head in heads.items() for clause in head.clauses}, pack.taxonomy, pack.episodes)
+    if pack.phrases:
+        check_phrases(config / "scripted.yaml", pack.phrases, pack.rubric, pack.flaws, pack.taxonomy, pack.episodes)
+    check_battery(config / "battery.yaml", pack.battery, {key: head.clauses for key, head in heads.items() if head.gate}, pack.life.countries)
+
+
+def _hash_of(pack: Pack) -> str:
+    """Return the hash of everything that a model reads in a rehearsal or an assessment, and of the numbers that control it."""
+    people = [pack.taxonomy, pack.flaws, pack.episodes, pack.life, pack.services, [(program.head, program.text) for program in pack.programs]]
+    style = [pack.tics, pack.help, pack.note and pack.note.text]
+    texts = {role: prompt.text for role, prompt in pack.prompts.items()}
+    return fingerprint([people, pack.rubric.hash, texts, _read_in_rehearsals(), pack.guards, pack.phrases, style])
 
 
 def judge_hash_of(rubric: Rubric, prompts: Mapping[str, Prompt], tics: Tics) -> str:
@@ -247,6 +244,14 @@ def _optional(path: Path, model: type[Optional]) -> Optional:
     return load_yaml(path, model, PackError) if path.exists() else model()
 
 
+def _if_exists(path: Path, model: type[Optional]) -> Optional | None:
+    return load_yaml(path, model, PackError) if path.exists() else None
+
+
+def _prompt_if_exists(path: Path) -> Prompt | None:
+    return load_prompt(path) if path.exists() else None
+
+
 def load_notice(path: Path) -> str:
     """Return a pack's notice, or an empty string if the file does not exist.
 
@@ -261,20 +266,3 @@ def load_notice(path: Path) -> str:
     if printable(text) != text:
         raise PackError(f"{path} contains control characters. Write plain text.")
     return text
-
-
-def _load_phrases(path: Path, rubric: Rubric, flaws: Flaws, taxonomy: Taxonomy, episodes: Episodes) -> ScriptedPhrases:
-    phrases = load_yaml(path, ScriptedPhrases, PackError)
-    for place, names, allowed in (
-        ("judge", set(phrases.judge), set(rubric.criteria)),
-        ("topics", set(phrases.topics), {name for group in taxonomy.topics.values() for name in group.subtopics}),
-        ("user.feelings", set(phrases.user.feelings), set(taxonomy.moods)),
-        ("user.flaws", set(phrases.user.flaws), set(flaws.kinds)),
-        ("user.episodes", set(phrases.user.episodes), set(episodes.episodes)),
-    ):
-        if names != allowed:
-            raise PackError(f"{path}: `{place}` is missing {sorted(allowed - names)} and has unknown {sorted(names - allowed)}. Name each once.")
-    for name, script in phrases.user.episodes.items():
-        if set(script.plays) != (variants := set(episodes.episodes[name].variants)):
-            raise PackError(f"{path}: `user.episodes.{name}.plays` has {sorted(script.plays)}. Allowed: the variants {', '.join(sorted(variants))}, each once.")
-    return phrases

@@ -6,6 +6,8 @@ from pathlib import Path
 from core.errors import PackError, nearest
 from core.packs.episodes import MIN_MESSAGES, Episodes
 from core.packs.life import TOPIC, Life, Services
+from core.packs.phrases import ScriptedPhrases
+from core.packs.rubric import Rubric
 from core.packs.taxonomy import Flaws, Taxonomy, check_not_with
 
 
@@ -30,12 +32,16 @@ def check_reached(bounds: Mapping[str, tuple[bool, int]], taxonomy: Taxonomy, fo
             )
 
 
-def check_cooperation(config: Path, taxonomy: Taxonomy, flaws: Flaws) -> None:
-    """Check that each cooperation factor of a dimension has a weight to multiply.
+def check_flaws(config: Path, taxonomy: Taxonomy, flaws: Flaws) -> None:
+    """Check that the flaws exclude values that exist, and that each cooperation factor of a dimension has a weight to multiply.
 
     Raises:
-        PackError: a factor has none.
+        PackError: a value does not exist, or a factor has no weight.
     """
+    try:
+        check_not_with("categories", {name: kind.not_with for name, kind in flaws.kinds.items()}, taxonomy)
+    except ValueError as wrong:
+        raise PackError(f"{config / 'flaw-taxonomy.yaml'}: {wrong}.") from wrong
     for dimension, values in taxonomy.dimensions.items():
         for name, value in values.items():
             if unknown := sorted(set(value.cooperation) - set(flaws.cooperation)):
@@ -87,3 +93,26 @@ def check_clauses(config: Path, known: Collection[str], taxonomy: Taxonomy, epis
             raise PackError(
                 f"{config}: {name} exercises {clause!r}, which no criterion has.{nearest(clause, known)} Allowed: {', '.join(sorted(known)) or 'none'}."
             )
+
+
+def check_phrases(path: Path, phrases: ScriptedPhrases, rubric: Rubric, flaws: Flaws, taxonomy: Taxonomy, episodes: Episodes) -> None:
+    """Check that the scripted provider has phrases for each criterion, topic, mood, flaw and episode of the pack, and for nothing else.
+
+    Args:
+        path: path of `scripted.yaml`, for the error.
+
+    Raises:
+        PackError: a phrase is missing, or belongs to nothing.
+    """
+    for place, names, allowed in (
+        ("judge", set(phrases.judge), set(rubric.criteria)),
+        ("topics", set(phrases.topics), {name for group in taxonomy.topics.values() for name in group.subtopics}),
+        ("user.feelings", set(phrases.user.feelings), set(taxonomy.moods)),
+        ("user.flaws", set(phrases.user.flaws), set(flaws.kinds)),
+        ("user.episodes", set(phrases.user.episodes), set(episodes.episodes)),
+    ):
+        if names != allowed:
+            raise PackError(f"{path}: `{place}` is missing {sorted(allowed - names)} and has unknown {sorted(names - allowed)}. Name each once.")
+    for name, script in phrases.user.episodes.items():
+        if set(script.plays) != (variants := set(episodes.episodes[name].variants)):
+            raise PackError(f"{path}: `user.episodes.{name}.plays` has {sorted(script.plays)}. Allowed: the variants {', '.join(sorted(variants))}, each once.")
