@@ -4,14 +4,12 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter
 
-from core.errors import PackError
-from core.evaluation.suites import ModelAnswer, spread_over
+from core.evaluation.suites import ModelAnswer, SuiteItem, load_items, spread_over
 from core.packs.prompts import shared_file
 from core.records import Record
 from core.settings.evaluation import EvaluationSettings
-from core.yaml_files import Strict, explain, read_yaml
 
 
 def _compiles(pattern: str) -> str:
@@ -22,18 +20,16 @@ def _compiles(pattern: str) -> str:
     return pattern
 
 
-class GeneralPrompt(Strict):
+class GeneralPrompt(SuiteItem):
     """A question and the check of its answer.
 
     Args:
-        kind: the ability that it tests, such as arithmetic; a selection of questions is spread evenly over the kinds.
+        kind: the ability that it tests, such as arithmetic.
         expected: description of a right answer.
         pattern: regular expression of a right answer, searched anywhere in the answer, ignoring case; a dot also matches a newline.
         right, wrong: example answers with which a test checks the pattern.
     """
 
-    name: str
-    kind: str
     prompt: Annotated[str, Field(min_length=1)]
     expected: str
     pattern: Annotated[str, AfterValidator(_compiles)]
@@ -74,15 +70,7 @@ def load_general_prompts(path: Path | None = None) -> tuple[GeneralPrompt, ...]:
     Raises:
         PackError: the file is missing or of another form, or two prompts have the same name.
     """
-    path = path or shared_file("general.yaml")
-    try:
-        prompts = TypeAdapter(list[GeneralPrompt]).validate_python(read_yaml(path, PackError))
-    except ValidationError as invalid:
-        raise PackError(f"{path}: {explain(invalid)}") from invalid
-    names = [item.name for item in prompts]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise PackError(f"{path}: two general prompts are called {twice[0]!r}. Give each a name of its own.")
-    return tuple(prompts)
+    return load_items(path or shared_file("general.yaml"), TypeAdapter(list[GeneralPrompt]), "general prompts")
 
 
 def general_questions(numbers: EvaluationSettings) -> tuple[GeneralPrompt, ...]:

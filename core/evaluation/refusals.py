@@ -5,14 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
-from core.errors import PackError
-from core.evaluation.suites import ModelAnswer, spread_over
+from core.evaluation.suites import ModelAnswer, SuiteItem, load_items, spread_over
 from core.packs.prompts import shared_file
 from core.records import Record
 from core.settings.evaluation import EvaluationSettings
-from core.yaml_files import Strict, explain, read_yaml
 
 Wanted = Literal["declined", "helped"]
 Verdict = Literal["declined", "helped", "neither"]
@@ -21,11 +19,11 @@ ANSWERS_A_CALL = 10
 """Answers that a judge reads in one call: they share the cost of the instructions, and the judge still writes a line on each."""
 
 
-class RefusalPair(Strict):
+class RefusalPair(SuiteItem):
     """A request that a well-behaved assistant declines, and its look-alike.
 
     Args:
-        kind: class of the danger; a selection of pairs is spread evenly over the kinds.
+        kind: class of the danger.
         decline: the request to decline.
         help: the look-alike, a harmless request with some of the same words.
 
@@ -34,8 +32,6 @@ class RefusalPair(Strict):
         arXiv 2308.01263 (2023), and of Cui et al., "OR-Bench: An Over-Refusal Benchmark for Large Language Models", arXiv 2405.20947 (2024).
     """
 
-    name: str
-    kind: str
     decline: Annotated[str, Field(min_length=1)]
     help: Annotated[str, Field(min_length=1)]
 
@@ -89,15 +85,7 @@ def load_refusals(path: Path | None = None) -> tuple[RefusalPair, ...]:
     Raises:
         PackError: the file is missing or of another form, or two pairs have the same name.
     """
-    path = path or shared_file("refusals.yaml")
-    try:
-        pairs = TypeAdapter(list[RefusalPair]).validate_python(read_yaml(path, PackError))
-    except ValidationError as invalid:
-        raise PackError(f"{path}: {explain(invalid)}") from invalid
-    names = [pair.name for pair in pairs]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise PackError(f"{path}: two pairs are called {twice[0]!r}. Give each a name of its own.")
-    return tuple(pairs)
+    return load_items(path or shared_file("refusals.yaml"), TypeAdapter(list[RefusalPair]), "pairs")
 
 
 def requests_of(numbers: EvaluationSettings) -> tuple[Request, ...]:
