@@ -1372,6 +1372,20 @@ def check_tools(arguments: argparse.Namespace, cuda: bool) -> None:
 def configure(arguments: argparse.Namespace, cuda: bool, arithmetic: str) -> Any:
     from trl import SFTConfig
 
+    knobs: dict[str, Any] = knobs_of(arguments, cuda, arithmetic) | {
+        # Examples are already tokenized, truncated and packed.
+        "max_length": None,
+        "dataset_kwargs": {"skip_prepare_dataset": True},
+        "padding_free": arguments.packing,
+    }
+    try:
+        return SFTConfig(output_dir=str(arguments.output), trust_remote_code=False, **knobs)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise JobError(f"Training cannot be set up like this: {short(error)}.") from None
+
+
+def knobs_of(arguments: argparse.Namespace, cuda: bool, arithmetic: str) -> dict[str, Any]:
+    """Return the settings of TRL's trainers that all trainings share."""
     knobs: dict[str, Any] = {name: getattr(arguments, name) for name in TRAINER} | {
         "use_cpu": not cuda,
         "bf16": arithmetic == "bfloat16",
@@ -1381,10 +1395,6 @@ def configure(arguments: argparse.Namespace, cuda: bool, arithmetic: str) -> Any
         # By default, NaN losses are logged as 0 and excluded from the validation loss.
         "logging_nan_inf_filter": False,
         "per_device_eval_batch_size": arguments.per_device_train_batch_size,
-        # Examples are already tokenized, truncated and packed.
-        "max_length": None,
-        "dataset_kwargs": {"skip_prepare_dataset": True},
-        "padding_free": arguments.packing,
         "eval_strategy": "epoch" if arguments.evaluate == "epoch" else "no",
         "save_strategy": "steps" if arguments.save_steps else "epoch",
         "report_to": "none",
@@ -1403,10 +1413,7 @@ def configure(arguments: argparse.Namespace, cuda: bool, arithmetic: str) -> Any
             "trackio_static_space_id": False,
             "hub_private_repo": not arguments.public,
         }
-    try:
-        return SFTConfig(output_dir=str(arguments.output), trust_remote_code=False, **knobs)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise JobError(f"Training cannot be set up like this: {short(error)}.") from None
+    return knobs
 
 
 def build_trainer(
@@ -2360,19 +2367,6 @@ def rewards(
 
 # --- deployments/jobs/pairs/options.py ---
 
-PAIR_TRAINER = (
-    "num_train_epochs",
-    "max_steps",
-    "per_device_train_batch_size",
-    "gradient_accumulation_steps",
-    "learning_rate",
-    "warmup_steps",
-    "lr_scheduler_type",
-    "optim",
-    "activation_checkpointing",
-    "seed",
-)
-"""Options that are stored under TRL's names and passed on unchanged."""
 BETAS = {"dpo": 5.0, "kto": 0.1}
 """How strongly the adapter is kept close to the reference, by loss. DPO's loss is normalised by
 length, so its rewards are per token: Tulu 3 chose 5 for it (arXiv 2411.15124, 5.1.2). KTO's rewards
@@ -2502,34 +2496,11 @@ def write_pair_metrics(trainer: Any, arguments: argparse.Namespace, facts: dict[
 def configure_pairs(arguments: argparse.Namespace, cuda: bool, arithmetic: str) -> Any:
     from trl import DPOConfig, KTOConfig
 
-    knobs: dict[str, Any] = {name: getattr(arguments, name) for name in PAIR_TRAINER} | {
+    knobs: dict[str, Any] = knobs_of(arguments, cuda, arithmetic) | {
         "beta": arguments.beta,
         # Nothing is truncated: pairs that are too long were left out before.
         "max_length": None,
-        "use_cpu": not cuda,
-        "bf16": arithmetic == "bfloat16",
-        "dataloader_pin_memory": cuda,
-        "disable_tqdm": True,
-        "logging_steps": 1,
-        "logging_nan_inf_filter": False,
-        "per_device_eval_batch_size": arguments.per_device_train_batch_size,
-        "eval_strategy": "epoch" if arguments.evaluate == "epoch" else "no",
-        "save_strategy": "steps" if arguments.save_steps else "epoch",
-        "report_to": "none",
     }
-    if arguments.save_steps:
-        knobs["save_steps"] = arguments.save_steps
-    if arguments.offload_checkpoints and cuda and arguments.activation_checkpointing:
-        knobs["activation_checkpointing_kwargs"] = {"offload": True}
-    if arguments.trackio_project:
-        knobs |= {
-            "report_to": "trackio",
-            "project": arguments.trackio_project,
-            "run_name": arguments.push_tag or arguments.output.name,
-            "trackio_space_id": arguments.trackio_space,
-            "trackio_static_space_id": False,
-            "hub_private_repo": not arguments.public,
-        }
     place: dict[str, Any] = {"output_dir": str(arguments.output), "trust_remote_code": False}
     try:
         if arguments.loss == "kto":

@@ -7,19 +7,6 @@ from typing import Any
 
 from ..train.options import add_results, check_target, count
 
-PAIR_TRAINER = (
-    "num_train_epochs",
-    "max_steps",
-    "per_device_train_batch_size",
-    "gradient_accumulation_steps",
-    "learning_rate",
-    "warmup_steps",
-    "lr_scheduler_type",
-    "optim",
-    "activation_checkpointing",
-    "seed",
-)
-"""Options that are stored under TRL's names and passed on unchanged."""
 BETAS = {"dpo": 5.0, "kto": 0.1}
 """How strongly the adapter is kept close to the reference, by loss. DPO's loss is normalised by
 length, so its rewards are per token: Tulu 3 chose 5 for it (arXiv 2411.15124, 5.1.2). KTO's rewards

@@ -9,42 +9,18 @@ from typing import Any
 from ..common.events import JobError, short
 from ..common.files import named
 from ..common.hub import hub, patiently
-from ..train.trainer import load_model
+from ..train.trainer import knobs_of, load_model
 from .data import PairData, Replies
-from .options import PAIR_TRAINER
 
 
 def configure_pairs(arguments: argparse.Namespace, cuda: bool, arithmetic: str) -> Any:
     from trl import DPOConfig, KTOConfig
 
-    knobs: dict[str, Any] = {name: getattr(arguments, name) for name in PAIR_TRAINER} | {
+    knobs: dict[str, Any] = knobs_of(arguments, cuda, arithmetic) | {
         "beta": arguments.beta,
         # Nothing is truncated: pairs that are too long were left out before.
         "max_length": None,
-        "use_cpu": not cuda,
-        "bf16": arithmetic == "bfloat16",
-        "dataloader_pin_memory": cuda,
-        "disable_tqdm": True,
-        "logging_steps": 1,
-        "logging_nan_inf_filter": False,
-        "per_device_eval_batch_size": arguments.per_device_train_batch_size,
-        "eval_strategy": "epoch" if arguments.evaluate == "epoch" else "no",
-        "save_strategy": "steps" if arguments.save_steps else "epoch",
-        "report_to": "none",
     }
-    if arguments.save_steps:
-        knobs["save_steps"] = arguments.save_steps
-    if arguments.offload_checkpoints and cuda and arguments.activation_checkpointing:
-        knobs["activation_checkpointing_kwargs"] = {"offload": True}
-    if arguments.trackio_project:
-        knobs |= {
-            "report_to": "trackio",
-            "project": arguments.trackio_project,
-            "run_name": arguments.push_tag or arguments.output.name,
-            "trackio_space_id": arguments.trackio_space,
-            "trackio_static_space_id": False,
-            "hub_private_repo": not arguments.public,
-        }
     place: dict[str, Any] = {"output_dir": str(arguments.output), "trust_remote_code": False}
     try:
         if arguments.loss == "kto":

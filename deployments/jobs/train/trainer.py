@@ -50,6 +50,20 @@ def check_tools(arguments: argparse.Namespace, cuda: bool) -> None:
 def configure(arguments: argparse.Namespace, cuda: bool, arithmetic: str) -> Any:
     from trl import SFTConfig
 
+    knobs: dict[str, Any] = knobs_of(arguments, cuda, arithmetic) | {
+        # Examples are already tokenized, truncated and packed.
+        "max_length": None,
+        "dataset_kwargs": {"skip_prepare_dataset": True},
+        "padding_free": arguments.packing,
+    }
+    try:
+        return SFTConfig(output_dir=str(arguments.output), trust_remote_code=False, **knobs)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise JobError(f"Training cannot be set up like this: {short(error)}.") from None
+
+
+def knobs_of(arguments: argparse.Namespace, cuda: bool, arithmetic: str) -> dict[str, Any]:
+    """Return the settings of TRL's trainers that all trainings share."""
     knobs: dict[str, Any] = {name: getattr(arguments, name) for name in TRAINER} | {
         "use_cpu": not cuda,
         "bf16": arithmetic == "bfloat16",
@@ -59,10 +73,6 @@ def configure(arguments: argparse.Namespace, cuda: bool, arithmetic: str) -> Any
         # By default, NaN losses are logged as 0 and excluded from the validation loss.
         "logging_nan_inf_filter": False,
         "per_device_eval_batch_size": arguments.per_device_train_batch_size,
-        # Examples are already tokenized, truncated and packed.
-        "max_length": None,
-        "dataset_kwargs": {"skip_prepare_dataset": True},
-        "padding_free": arguments.packing,
         "eval_strategy": "epoch" if arguments.evaluate == "epoch" else "no",
         "save_strategy": "steps" if arguments.save_steps else "epoch",
         "report_to": "none",
@@ -81,10 +91,7 @@ def configure(arguments: argparse.Namespace, cuda: bool, arithmetic: str) -> Any
             "trackio_static_space_id": False,
             "hub_private_repo": not arguments.public,
         }
-    try:
-        return SFTConfig(output_dir=str(arguments.output), trust_remote_code=False, **knobs)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise JobError(f"Training cannot be set up like this: {short(error)}.") from None
+    return knobs
 
 
 def build_trainer(
