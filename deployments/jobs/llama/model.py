@@ -63,6 +63,15 @@ class Llama:
         )
         if not context:
             return
+        self._context = self._open(path, context, threads, watch)
+        self._batch = lib.llama_batch_init(BATCH, 0, 1)
+        self._room: int = lib.llama_n_ctx(self._context)
+        if adapter:
+            self._apply(adapter)
+
+    def _open(self, path: Path, context: int, threads: int, watch: Any) -> Any:
+        """Return llama.cpp's context for texts of up to `context` tokens."""
+        lib = self._library
         settings = lib.llama_context_default_params()
         settings.n_ctx = context
         settings.n_batch = settings.n_ubatch = settings.n_outputs_max = BATCH
@@ -72,15 +81,12 @@ class Llama:
                 wrong = "This llama.cpp does not expose its intermediate results"
                 raise LibraryError(f"{wrong}; use the one in the pinned xllamacpp.")
             settings.cb_eval = ctypes.cast(watch, c_void_p)
-        self._context = lib.llama_init_from_model(self._model, settings)
-        if not self._context:
+        opened = lib.llama_init_from_model(self._model, settings)
+        if not opened:
             lib.llama_model_free(self._model)
             wrong = f"llama.cpp cannot hold {context} tokens of {path.name} in memory"
             raise LibraryError(f"{wrong}; use shorter texts or a larger machine.")
-        self._batch = lib.llama_batch_init(BATCH, 0, 1)
-        self._room: int = lib.llama_n_ctx(self._context)
-        if adapter:
-            self._apply(adapter)
+        return opened
 
     def _apply(self, adapter: Path) -> None:
         lib = self._library
