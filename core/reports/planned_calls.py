@@ -154,13 +154,8 @@ def assistant_calls(lengths: Sequence[int], stable: float, note: float) -> list[
 
 def judge_calls(pack: Pack, settings: Settings, sizes: Sizes, lengths: Sequence[int]) -> list[Usage]:
     """Return the calls of one judge for conversations; lengths as for `user_calls`."""
-    return [call for n in lengths for call in judging_calls(pack, settings, sizes, n)]
-
-
-def judging_calls(pack: Pack, settings: Settings, sizes: Sizes, exchanges: float) -> list[Usage]:
-    """Return the calls of one judge for one transcript, in the settings' mode."""
-    shared_tokens = sizes.assessor + exchanges * (ASSUMPTIONS.user_tokens + ASSUMPTIONS.answer_tokens)
-    return calls_of_mode(pack, settings.assessment.judging.mode, sizes.criteria, shared_tokens)
+    exchange, mode = ASSUMPTIONS.user_tokens + ASSUMPTIONS.answer_tokens, settings.assessment.judging.mode
+    return [call for n in lengths for call in calls_of_mode(pack, mode, sizes.criteria, sizes.assessor + n * exchange)]
 
 
 def calls_of_mode(pack: Pack, mode: str, criteria_tokens: float, shared_tokens: float) -> list[Usage]:

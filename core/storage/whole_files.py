@@ -45,6 +45,19 @@ def replace_file(path: Path, data: bytes) -> None:
         file.write(data)
 
 
+def write_page(path: Path, text: str) -> None:
+    """Write a page to a file that a user named: atomically, except for a device or a pipe, such as /dev/stdout.
+
+    Raises:
+        OSError: the file cannot be written, or its folder does not exist.
+    """
+    target = path.resolve()  # a link stays a link
+    if path.is_file() or (target.parent.is_dir() and not path.exists()):
+        replace_file(target, text.encode())
+    else:
+        path.write_text(text, encoding="utf-8")
+
+
 @contextmanager
 def part_of(path: Path) -> Generator[IO[bytes]]:
     """Open a temporary file in the same folder, which replaces the file at the path if the block ends without an error."""

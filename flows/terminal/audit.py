@@ -9,6 +9,7 @@ from core.imports.transcript_files import find_transcripts
 from core.packs.pack import load_pack, recorded_conversations
 from core.paths import user_path
 from core.reports.render import corpus_page
+from core.storage.whole_files import write_page
 from core.terminal import Answer, show
 
 
@@ -37,6 +38,6 @@ def audit(transcripts: str | None = None, domain: str = "therapeutic-coaching", 
     facts = corpus_facts(list(reading.transcripts.values()), pack)
     page = corpus_page(facts, pack, recorded)
     if to is not None:
-        user_path(to).write_text(page, encoding="utf-8")
+        write_page(user_path(to), page)
     data = {name: value for name, value in facts.items() if name != "likeness"}
     return Answer(f"{page}\nWritten: {to}" if to is not None else page, data | {"page": page})

@@ -11,6 +11,7 @@ from core.reports.render import markdown
 from core.settings.jobs import Training
 from core.settings.pipeline import Settings, load_settings
 from core.settings.reference import Row, setting_rows, value_of
+from core.storage.whole_files import write_page
 from core.terminal import Answer, show_text
 from core.training.hardware import Hardware
 from core.yaml_files import read_yaml
@@ -79,7 +80,7 @@ def _variables() -> list[tuple[str, str]]:
 
 def configuration() -> Answer:
     """Write the reference of all settings, docs/configuration.md."""
-    (project_folder() / PAGE).write_text(configuration_page(), encoding="utf-8")
+    write_page(project_folder() / PAGE, configuration_page())
     missing = [row.name for row in undescribed()]
     return Answer("\n".join([f"Written: {PAGE}", *(f"{name} has no description." for name in missing)]), {"written": PAGE, "undescribed": missing})
 

@@ -18,6 +18,7 @@ from core.reports.render import markdown
 from core.reports.training_costs import training_costs
 from core.settings.arms import read_arms
 from core.settings.pipeline import Settings, load_settings, load_training
+from core.storage.whole_files import write_page
 from core.terminal import Answer
 
 WHOLE = re.compile("[1-9][0-9]{0,5}|1000000")
@@ -68,7 +69,7 @@ def costs(domain: str = "therapeutic-coaching", sizes: str | None = None, settin
         many=config.generation.conversations,
     )
     if to is not None:
-        user_path(to).write_text(page, encoding="utf-8")
+        write_page(user_path(to), page)
     totals = [{"transcripts": run.transcripts, "usd": run.usd(), "by_stage": {stage: run.usd(stage) for stage in STAGES}} for run in runs]
     data = {
         "domain": domain,

@@ -14,6 +14,7 @@ from core.rehearsal.overview import overview, overview_lines
 from core.rehearsal.personas import sample_batch
 from core.reports.render import rubric_markdown
 from core.settings.evaluation import EvaluationSettings
+from core.storage.whole_files import write_page
 from core.terminal import Answer, one_line
 
 
@@ -68,7 +69,7 @@ def written(page: str, to: Path | None, data: dict[str, object]) -> Answer:
     """Return a page as an answer, or write it to a file and return the path."""
     if to is None:
         return Answer(page, {**data, "page": page})
-    user_path(to).write_text(page, encoding="utf-8")
+    write_page(user_path(to), page)
     return Answer(f"Written: {to}", {**data, "written": str(to)})
 
 

@@ -9,6 +9,7 @@ from core.judging.golden_set import set_figures
 from core.judging.label_statistics import Estimate
 from core.packs.pack import load_pack
 from core.paths import user_path
+from core.storage.whole_files import write_page
 from core.terminal import Answer
 
 
@@ -32,7 +33,7 @@ def golden_set(domain: str = "therapeutic-coaching", to: Path | None = None) -> 
     rubric = f"../../../../prompts/{domain}/criteria"
     page = render_markdown("reports/golden_set", found=figures, domain=domain, names=names, gates=gates, rubric=rubric)
     if to is not None:
-        user_path(to).write_text(page, encoding="utf-8")
+        write_page(user_path(to), page)
     disputed = {name: list(criteria) for name, criteria in figures.disputed.items()}
     data = {"conversations": figures.conversations, "held_out": figures.held_out, "disputed": disputed, "kappa": figures.overall.kappa.value, "page": page}
     return Answer(f"{page}\nWritten: {to}" if to is not None else page, data)

@@ -15,6 +15,7 @@ from core.rehearsal.personas import sample_batch
 from core.settings.arms import BASE, read_arms
 from core.settings.evaluation import EvaluationSettings
 from core.settings.pipeline import load_settings
+from core.storage.whole_files import write_page
 from core.terminal import Answer, one_line
 
 SIZES = (6, 10, 15, 20, 30, 45, 60, 100)
@@ -56,7 +57,7 @@ def power(
     worlds = [world.model_copy(update={"personas": many}) for many in sorted({*SIMULATED, planned.personas})]
     simulated = ship_rows(worlds, rule, wanted_power)
     if to is not None:
-        user_path(to).write_text(ship_picture(worlds, rule, wanted_power), encoding="utf-8")
+        write_page(user_path(to), ship_picture(worlds, rule, wanted_power))
     lines, rows = _detected(numbers, planned)
     battery = battery_outlook(pack, numbers.suite_items, numbers.battery_tries)
     text = [*map(one_line, (ship_sentence(outlook), power_sentence(planned), safety, *battery)), "", "How often the complete rule ships", ""]

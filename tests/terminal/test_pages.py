@@ -1,6 +1,10 @@
 """The generated pages of the docs match the current settings, and the shipped numbers agree."""
 
+import errno
 import json
+import os
+from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from huggingface_hub import DatasetCard
@@ -11,6 +15,7 @@ from core.settings.pipeline import load_settings, load_training
 from flows.terminal.audit import audit
 from flows.terminal.configuration import PAGE, configuration_page, undescribed
 from flows.terminal.costs import costs
+from flows.terminal.domain_packs import rubric
 from flows.terminal.golden_set import golden_set
 from flows.terminal.power import power
 from tests.conftest import CHECKOUT
@@ -25,6 +30,28 @@ def settings():
 def shipped():
     """The costs of the shipped settings."""
     return costs()
+
+
+def test_a_page_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    page, link = tmp_path / "page.md", tmp_path / "link.md"
+    page.write_text("my own words")
+    link.symlink_to(page)
+    with monkeypatch.context() as full:
+        full.setattr("os.fsync", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+        with pytest.raises(OSError, match="No space left"):
+            rubric(to=link)
+    assert page.read_text() == "my own words"
+    assert sorted(tmp_path.iterdir()) == [link, page]
+    rubric(to=link)
+    assert link.is_symlink()
+    assert page.read_text() == rubric().data["page"]
+    reader, writer = os.pipe()
+    rubric(to=Path(f"/dev/fd/{writer}"))
+    assert os.read(reader, 10) == page.read_bytes()[:10]
+    os.close(reader)
+    os.close(writer)
+    with pytest.raises(FileNotFoundError):
+        rubric(to=tmp_path / "missing/page.md")
 
 
 def test_every_setting_has_a_description():

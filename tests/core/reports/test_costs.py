@@ -11,7 +11,7 @@ from core.llm.run import Run
 from core.packs.pack import load_pack
 from core.records import ModelChoice, Transcript
 from core.reports.costs import golden_costs, run_cost, run_costs, training_tokens
-from core.reports.planned_calls import ASSUMPTIONS, Assumptions, judging_calls, measure_prompts, rehearsal_calls
+from core.reports.planned_calls import ASSUMPTIONS, Assumptions, judge_calls, measure_prompts, rehearsal_calls
 from core.settings.models import Price
 from core.settings.pipeline import load_settings
 from core.storage.store import Store
@@ -50,7 +50,7 @@ def test_with_several_calls_the_transcript_is_billed_in_full_once(pack, settings
     for mode, count in (("single", 1), ("category", 6), ("criterion", 17)):
         judging = settings.assessment.judging.model_copy(update={"mode": mode})
         changed = settings.model_copy(update={"assessment": settings.assessment.model_copy(update={"judging": judging})})
-        calls = judging_calls(pack, changed, sizes, 10)
+        calls = judge_calls(pack, changed, sizes, [10])
         assert len(calls) == count
         assert sum(call.cache_read_tokens for call in calls) == pytest.approx((count - 1) * transcript)
         verdicts = sum(call.output_tokens for call in calls) - count * ASSUMPTIONS.thinking_tokens
