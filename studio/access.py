@@ -107,7 +107,8 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
         if scope["type"] != "http":
-            return  # the studio uses no web sockets
+            await send({"type": "websocket.close"})  # refused: the studio uses none
+            return
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -1,6 +1,7 @@
 """`understudy studio`: serves the pages of the studio until it is stopped."""
 
 import asyncio
+import logging
 import os
 import secrets
 import socket
@@ -79,6 +80,7 @@ async def _serve(server: "Server", listening: socket.socket) -> None:
     try:
         await asyncio.shield(work)
     except asyncio.CancelledError:
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # it prints a traceback for each answer that does not end in time
         server.should_exit = True
         await work
         raise

@@ -2,10 +2,12 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -61,7 +63,7 @@ def test_every_response_forbids_framing_and_external_resources(client, address):
     assert (policy["frame-ancestors"], headers["x-frame-options"], headers["x-content-type-options"]) == ("'none'", "DENY", "nosniff")
 
 
-def test_the_studio_starts_without_prefect_or_torch_and_ends_at_one_signal(tmp_path):
+def test_the_studio_starts_without_prefect_or_torch_and_ends_at_one_signal_though_a_request_does_not_end(tmp_path):
     loads = "import sys; import studio.app, flows.terminal.studio; print([name for name in ('prefect', 'torch', 'scipy', 'datasets') if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", loads], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout.strip() == "[]"
     words = [sys.executable, "-u", "-m", "flows.terminal", "studio", "--port", "0", "--no-open"]
@@ -73,10 +75,14 @@ def test_the_studio_starts_without_prefect_or_torch_and_ends_at_one_signal(tmp_p
         link = process.stdout.readline().split()[-1]
         with urllib.request.urlopen(link, timeout=20) as answer:
             assert "<h1>" in answer.read().decode()
+        netloc = urlsplit(link).netloc
+        slow = socket.create_connection((urlsplit(link).hostname, urlsplit(link).port))
+        slow.sendall(f"POST /labels HTTP/1.1\r\nHost: {netloc}\r\nOrigin: http://{netloc}\r\nContent-Length: 9\r\n\r\n".encode())
         asked = time.monotonic()
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=20)
         assert (process.returncode, said.strip()) == (143, "Stopped."), time.monotonic() - asked
+        slow.close()
     finally:
         process.kill()
 
