@@ -27,6 +27,8 @@ DRAWS = 4_000
 """Draws of means and rates; from seed to seed the ends of an interval then move by 2 % of its width."""
 MAX_LENIENCY = 6.0
 """The largest leniency that is considered, in logits: a judge that finds 80 % of failures would then find 1 %."""
+MIN_POSSIBLE = 0.05
+"""Share of the draws of means and rates that must give true means from 0 to 1; with a smaller one the rates do not hold for these conversations."""
 MIN_YOUDEN = 0.05
 """TPR + TNR − 1 below which verdicts are too close to chance to correct a difference."""
 
@@ -75,7 +77,7 @@ class JudgeError(Record):
 
     Args:
         rates: the judge's rates.
-        difference: arm − base of the mean score, if the judge has the same rates in both arms; None if the judge is too close to chance.
+        difference: arm − base of the mean score, if the judge has the same rates in both arms; None if `reason` says why it cannot be corrected.
         interval: 95 % interval, with the uncertainty of the personas and of the rates.
         no_longer_shipped: the smallest leniency with which an arm that ships would miss the required gain, or its interval would reach 0.
         to_zero: the smallest leniency with which the interval reaches 0; None if it does without any.
@@ -85,6 +87,7 @@ class JudgeError(Record):
     rates: JudgeRates
     difference: FiniteFloat | None
     interval: Interval | None
+    reason: str | None = None
     no_longer_shipped: Leniency | None = None
     to_zero: Leniency | None = None
     no_gain: Leniency | None = None
@@ -100,10 +103,16 @@ class _Draws:
     tnr: np.ndarray
 
     def corrected(self, logits: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return both arms' corrected means for a leniency to the arm; NaN where the judge is too close to chance."""
-        arm = _corrected(self.arm, *_lenient(self.tpr, self.tnr, logits))
+        """Return both arms' corrected means for a leniency to the arm, from 0 to 1; NaN where the judge is too close to chance."""
+        arm = np.clip(_corrected(self.arm, *_lenient(self.tpr, self.tnr, logits)), 0, 1)
         # a judge that is so lenient passes everything, so the arm's true mean may be arbitrarily low
-        return _corrected(self.base, self.tpr, self.tnr), arm if logits == 0 else np.nan_to_num(arm, nan=-1)
+        return np.clip(_corrected(self.base, self.tpr, self.tnr), 0, 1), arm if logits == 0 else np.nan_to_num(arm, nan=-1)
+
+    @property
+    def possible(self) -> float:
+        """The share of draws in which the rates allow both observed means."""
+        allowed = [(1 - self.tpr <= mean) & (mean <= self.tnr) for mean in (self.base, self.arm)]
+        return float(np.all(allowed, axis=0).mean())
 
     def low(self, logits: float) -> float:
         """Return the lower end of the 95 % interval of the difference, for a leniency to the arm."""
@@ -167,7 +176,9 @@ def judge_error(pairs: Pairs, rates: JudgeRates, shipped: bool = False, improvem
     base, arm = observed.corrected(0)
     draws = _drawn(pairs, rates, seed)
     if np.isnan(base[0]) or np.isnan(draws.corrected(0)[0]).mean() > 0.01:
-        return JudgeError(rates=rates, difference=None, interval=None)
+        return JudgeError(rates=rates, difference=None, interval=None, reason="That is too close to chance to correct the difference.")
+    if draws.possible < MIN_POSSIBLE:
+        return JudgeError(rates=rates, difference=None, interval=None, reason=_impossible(pairs, rates))
     difference, ends = float(arm[0] - base[0]), np.nanpercentile(draws.corrected(0)[1] - draws.corrected(0)[0], [2.5, 97.5])
 
     def gain(logits: float) -> float:
@@ -191,6 +202,14 @@ def judge_error(pairs: Pairs, rates: JudgeRates, shipped: bool = False, improvem
         no_longer_shipped=leniency(surplus) if shipped else None,
         to_zero=leniency(draws.low),
         no_gain=leniency(gain),
+    )
+
+
+def _impossible(pairs: Pairs, rates: JudgeRates) -> str:
+    base, arm = pairs.means
+    return (
+        f"With such rates a mean score is between {1 - rates.tpr.share:.3f} and {rates.tnr.share:.3f}, and the means are {base:.3f} and {arm:.3f}. The rates "
+        "therefore do not hold for these conversations, and the difference cannot be corrected."
     )
 
 
@@ -221,7 +240,7 @@ def judge_error_sentence(error: JudgeError, arm: str, base: str) -> str:
     rates = error.rates
     measured = f"The judge finds {format_share(rates.tpr.share)} of failures and lets {format_share(rates.tnr.share)} of passes pass ({rates.source})."
     if error.difference is None or error.interval is None:
-        return f"{measured} That is too close to chance to correct the difference."
+        return f"{measured} {error.reason or 'The difference cannot be corrected.'}"
     corrected = (
         f"If these rates are the same in both arms, the difference without its errors is {format_difference(error.difference)} (95 % interval "
         f"{format_interval(error.interval)})."

@@ -131,3 +131,20 @@ def test_report_and_card_state_the_judges_error_and_warn_of_an_unmeasured_judge(
         assert "understudy review --evaluation latest" in text
     assert "finds 80 %" not in evaluation_markdown(facts_of(usual()))
     assert "This judge has not been measured (a/judge + b/judge)" in unmeasured_caveat(["a/judge", "b/judge"])
+
+
+def test_scores_that_the_measured_judge_cannot_give_are_not_corrected():
+    """A judge that passes 92 % of passes gives no mean of 0.95: either rate is wrong here, and true means above 1 do not exist."""
+
+    def pairs(base, arm):
+        return Pairs([(number, 0, base + number % 5 / 200, arm + number % 7 / 500) for number in range(30)])
+
+    error = judge_error(pairs(0.95, 0.98), measured(0.8, 0.92), shipped=True, improvement=0.01)
+    assert (error.difference, error.interval, error.no_longer_shipped, error.no_gain) == (None, None, None, None)
+    said = judge_error_sentence(error, "understudy", "base")
+    assert "With such rates a mean score is between 0.200 and 0.920" in said
+    assert "the rates therefore do not hold" in said.lower()
+    close = judge_error(pairs(0.85, 0.92), measured(0.8, 0.92))  # by chance of the measurement the rate may be higher
+    assert close.difference is not None
+    assert close.interval is not None
+    assert close.interval[1] <= 1 - (0.85 - 0.2) / 0.72 + 0.05
