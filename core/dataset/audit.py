@@ -169,7 +169,7 @@ class _Tally:
         tics = [name for text in answers for name in self._tics.search(text)]
         self._uses.update(tics)
         self._uses_in.update(set(tics))
-        answer_words = [word for text in answers for word in words(text.replace("’", "'"))]
+        answer_words = [word for text in answers for word in words(text)]
         self._words += len(answer_words)
         self._known_words += ordinary_english().known(answer_words)
         self._add_echo(transcript)

@@ -161,14 +161,10 @@ class _Kept:
 
 
 def _sketch(transcript: Transcript, score: float, likeness: Likeness, signatures: _Signatures) -> _Sketch:
-    exchanges = [_plain(exchange.user) + _plain(exchange.assistant) for exchange in transcript.exchanges]
+    exchanges = [words(exchange.user) + words(exchange.assistant) for exchange in transcript.exchanges]
     all_words = [word for each in exchanges for word in each]
     compared = [each for each in exchanges if len(each) >= likeness.least_words] or ([all_words] if all_words else [])
     return _Sketch(transcript.id, score, len(exchanges), Counter(signatures.add(each) for each in compared))
-
-
-def _plain(text: str) -> list[str]:
-    return words(text.replace("’", "'"))
 
 
 def _bands(likeness: Likeness) -> tuple[int, int]:

@@ -68,8 +68,8 @@ def why_empty(reasoning: str, prompt: set[Gram], others: Mapping[str, str], min_
 
 
 def plain(reasoning: str) -> str:
-    """Return a reasoning in the form in which reasonings are compared: its words alone, in lower case."""
-    return " ".join(words(reasoning))
+    """Return a reasoning in the form in which reasonings are compared: its words in lower case without numbers, since another exchange is no other reason."""
+    return " ".join(word for word in words(reasoning) if not word.isdigit())
 
 
 def keep_tally(tallies: Sequence[Counter[str]], judge: str, verdicts: Sequence[bool]) -> None:

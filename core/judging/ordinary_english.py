@@ -59,6 +59,6 @@ def runs(text: str, *sizes: int) -> Iterator[str]:
     Args:
         sizes: lengths of the runs, in words.
     """
-    for sentence in sentences(text.replace("’", "'")):
+    for sentence in sentences(text):
         sentence_words = words(sentence)
         yield from (" ".join(sentence_words[start : start + size]) for size in sizes for start in range(len(sentence_words) - size + 1))

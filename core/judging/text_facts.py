@@ -18,7 +18,9 @@ MEASURED = 0.9
 MAX_CACHED = 4000
 """Characters of the longest text whose words and sentences are cached."""
 
-_WORD = re.compile(r"[\w'’]+")
+_WORD = re.compile(r"\w+(?:'\w+)*")
+_INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff]")
+"""Characters without a form of their own: soft hyphens, joiners, marks of direction, and variants of emoji."""
 _LETTERS = re.compile(r"[^\W\d_]+")
 _LATIN = re.compile(r"[A-Za-zª-ɏḀ-ỿﬀ-ﬆ]+")
 _BEYOND = re.compile(r"[\u0300-\u036f\u0483-\u0489\u0590-\u1cff\u2c00-\uabff\uf900-\ufaff\U00010000-\U0003ffff]")
@@ -33,7 +35,10 @@ _NOTHING_SAID = ("Z", "So", "Sk", "Cf", "Cc", "Co", "Cn", "Mn", "Me", "Pe", "Pf"
 
 
 def words(text: str) -> list[str]:
-    """Return a text's words in lower case, without punctuation or Markdown; in a script without spaces each letter counts as a word."""
+    """Return a text's words in lower case, without punctuation, Markdown or invisible characters; in a script without spaces each letter counts as a word.
+
+    Words that look alike are equal: an apostrophe is always `'`, and a full-width letter is the ordinary one (Unicode's form NFKC).
+    """
     return list(_cached_words(text) if len(text) <= MAX_CACHED else _split(text))
 
 
@@ -43,6 +48,8 @@ def _cached_words(text: str) -> tuple[str, ...]:
 
 
 def _split(text: str) -> list[str]:
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text)).replace("’", "'")
     plain = text.lower().replace("_", " ")  # of Markdown's marks the only one that `\w` takes for a letter
     return _words_beyond(plain) if not plain.isascii() and _BEYOND.search(plain) else _WORD.findall(plain)
 
@@ -57,8 +64,8 @@ def _words_beyond(text: str) -> list[str]:
         elif kind == "M" and parts and parts[-1] == "\0":
             parts.insert(-1, character)  # a mark belongs to the letter before it
         else:
-            parts.append(character if kind in "LMN" or character in "'’" else " ")
-    return "".join(parts).replace("\0", " ").split()
+            parts.append(character if kind in "LMN" or character == "'" else " ")
+    return [word for part in "".join(parts).replace("\0", " ").split() if (word := part.strip("'"))]
 
 
 def sentences(text: str) -> list[str]:

@@ -136,7 +136,7 @@ def _own_grams(text: str) -> frozenset[str]:
 @lru_cache(maxsize=CACHE_SIZE)
 def _known_words(text: str) -> tuple[int, int]:
     """Return how many words of a text the reference of ordinary English has, and how many words the text has."""
-    text_words = words(text.replace("’", "'"))
+    text_words = words(text)
     return ordinary_english().known(text_words), len(text_words)
 
 

@@ -176,7 +176,7 @@ class _Tally:
 
     def _add(self, message: PlayedMessage) -> None:
         self._messages += 1
-        message_words = words(message.text.replace("’", "'"))
+        message_words = words(message.text)
         self._english[0] += ordinary_english().known(message_words)
         self._english[1] += len(message_words)
         searched = plain(message.text)

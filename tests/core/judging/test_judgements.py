@@ -125,6 +125,8 @@ def test_the_same_reason_for_two_criteria_invalidates_both():
     same = "The assistant meets this in every exchange."
     said = reply([verdict("CQ1", reasoning=same), verdict("MT1", "NO", reasoning=f"{same.upper()}  "), verdict("CQ8")])
     assert [item.answer for item in read_judgement(said, CRITERIA, 3).verdicts] == [Answer.ERROR, Answer.ERROR, Answer.YES]
+    renumbered = reply([verdict("CQ1", reasoning="In exchange 1 the coach meets this."), verdict("MT1", reasoning="In exchange 12, the coach meets this.")])
+    assert [item.answer for item in read_judgement(renumbered, CRITERIA[:2], 20).verdicts] == [Answer.ERROR, Answer.ERROR]
     later = read_judgement(reply([verdict("CQ1", reasoning=same)]), CRITERIA[:1], 3, others={"the assistant meets this in every exchange": "MT1"})
     assert later.verdicts[0].answer is Answer.ERROR
 

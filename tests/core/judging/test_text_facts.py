@@ -35,6 +35,11 @@ def test_words_are_counted_as_people_would(text, count):
     assert len(words(text)) == count
 
 
+@pytest.mark.parametrize("text", ["it’s fine", "‘It's fine’", "it\u200b's f\u00adine\ufeff", "ｉｔ＇ｓ　ｆｉｎｅ", "**it’s** _fine_ ❤️"])
+def test_words_that_look_alike_are_equal(text):
+    assert words(text) == ["it's", "fine"]
+
+
 @given(st.lists(st.text(st.characters(codec="ascii", categories=("Ll", "Nd")), min_size=1, max_size=8), max_size=20))
 def test_words_are_separated_by_spaces(parts):
     assert words(", ".join(parts)) == parts
