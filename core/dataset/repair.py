@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.errors import InvalidOutputError, RepairError
 from core.fingerprint import seed_of
+from core.judging.empty_words import runs_of, why_empty
 from core.judging.gather_rule import blocking
 from core.llm.chat import ChatModel, ChatRequest, Message, Reply
 from core.packs.pack import Pack
@@ -27,6 +28,8 @@ FOLLOWS_SCHEMA: dict[str, Any] = {
     "additionalProperties": False,
 }
 
+MIN_WORDS = 2
+"""Minimum length of a reasoning on the next message: a single word only repeats the verdict."""
 
 PASSED = "it passed"
 """Reason not to repair a transcript that passed and is gathered."""
@@ -191,7 +194,8 @@ async def rewrite(context: RepairContext, exchanges: Sequence[Exchange], verdict
     ]
     exchange_dicts = [exchange.model_dump() for exchange in exchanges]
     earlier, user_messages = [exchange.assistant for exchange in exchanges[:-1]], [exchange.user for exchange in exchanges]
-    hidden = Hidden([pack.repair.text], [text for finding in findings for text in (finding["text"], finding["reasoning"])])
+    said = [*earlier, answer, *user_messages]  # a finding may quote them
+    hidden = Hidden([pack.repair.text], [text for finding in findings for text in (finding["text"], finding["reasoning"])], said)
 
     def check(reply: Reply) -> None:
         if fault := find_fault(pack.guards, "assistant", reply.text, earlier, {Fault.EMPTY, *context.guards}, user_messages):
@@ -214,15 +218,20 @@ async def rewrite(context: RepairContext, exchanges: Sequence[Exchange], verdict
 
 
 async def _follows(context: RepairContext, exchanges: Sequence[Exchange], answer: str, following: str, name: str) -> bool:
+    prompt = load_shared("repair_follows").render(exchanges=[exchange.model_dump() for exchange in exchanges], answer=answer, message=following)
+    copied = runs_of([prompt], [answer, following])  # the reasoning may quote both
+
     def read(reply: Reply) -> Follows:
         try:
-            return Follows.model_validate_json(reply.text)
+            verdict = Follows.model_validate_json(reply.text)
         except ValidationError as invalid:
             raise InvalidOutputError(
                 f"the verdict on message {len(exchanges) + 1} was not in the requested form: {explain(invalid, whole='the reply')}"
             ) from invalid
+        if empty := why_empty(verdict.reasoning, copied, {}, MIN_WORDS):
+            raise InvalidOutputError(f"the reasoning of the verdict on message {len(exchanges) + 1} {empty}.")
+        return verdict
 
-    prompt = load_shared("repair_follows").render(exchanges=[exchange.model_dump() for exchange in exchanges], answer=answer, message=following)
     request = ChatRequest(
         role="repairer",
         system="",

@@ -25,6 +25,8 @@ LONG, CACHE_SIZE = 4000, 192
 lengths, the instructions of fifty simultaneous conversations and the texts that conversations share."""
 
 _TEMPLATE = re.compile(r"\{[{%#](?:(?!\{[{%#]).)*?[}%#]\}", re.DOTALL)
+_MARKS = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+|\\[nrt]", re.MULTILINE)
+"""Marks of lists, and line breaks written as in JSON, which a model may put between copied words."""
 _QUOTED = re.compile(r"“[^”]{1,2000}”|(?<!\w)\"[^\"]{1,2000}\"(?!\w)|„[^“”]{1,2000}[“”]|«[^»]{1,2000}»")
 
 
@@ -35,31 +37,39 @@ class Hidden:
     Args:
         instructions: the texts that say how to write, as templates without the values filled in.
         filled: the same texts with the values filled in.
+        sayable: texts that the reply may repeat although they are in the prompt, such as the emergency services of the person's country.
     """
 
     instructions: Sequence[str]
     filled: Sequence[str]
+    sayable: Sequence[str] = ()
+
+    def runs(self, prompt: str, length: int) -> frozenset[int]:
+        """Return the hashes of a prompt's runs of `length` words that a reply may not repeat."""
+        return _runs(prompt, length).difference(*(_runs(text, length) for text in self.sayable))
 
 
 def find_leak(text: str, hidden: Hidden, opens: bool = False) -> str | None:
     """Return the words of a reply that repeat texts which only its model read, or None.
 
-    Quotations in the prompts are excluded, because they are examples of what to say. Code is excluded too, because a persona pastes it.
+    Quotations in the prompts are excluded, because they are examples of what to say. Code in the prompts is excluded too, because a persona pastes it; code in
+    the reply may repeat the persona's facts, such as an error message, but not the instructions.
 
     Args:
         opens: whether the reply is the first message of the conversation. It may then not be a copy of a fact either, because it answers no question.
     """
-    reply = words(without_code(text))
-    for texts, length in ((hidden.instructions, INSTRUCTED), (hidden.filled, FACTS)):
+    plain = _MARKS.sub(" ", text)
+    reply = words(without_code(plain))
+    for texts, own_words, length in ((hidden.instructions, words(plain), INSTRUCTED), (hidden.filled, reply, FACTS)):
         for prompt in texts:
-            if shared := _shared(reply, _runs(prompt, length), length):
+            if shared := _shared(own_words, hidden.runs(prompt, length), length):
                 return shared
     if len(reply) >= INSTRUCTED:
-        own_runs, filled_runs = [hash(run) for run in _each(reply, RUN)], [_runs(prompt, RUN) for prompt in hidden.filled]
+        own_runs, filled_runs = [hash(run) for run in _each(reply, RUN)], [hidden.runs(prompt, RUN) for prompt in hidden.filled]
         if sum(any(run in runs for runs in filled_runs) for run in own_runs) >= MOSTLY * len(own_runs):
             return " ".join(reply)
     if COPY_WORDS <= len(reply) < INSTRUCTED and any(
-        hash(tuple(reply)) in _runs(prompt, len(reply)) for prompt in [*hidden.instructions, *(hidden.filled if opens else ())]
+        hash(tuple(reply)) in hidden.runs(prompt, len(reply)) for prompt in [*hidden.instructions, *(hidden.filled if opens else ())]
     ):
         return " ".join(reply)
     return None

@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.errors import InvalidOutputError, RefusedError, TruncatedError
 from core.fingerprint import seed_of
-from core.judging.text_facts import words
 from core.llm.chat import ChatModel, ChatRequest, Message, Reply
 from core.llm.loops import circle_of
 from core.packs.pack import Pack
@@ -16,15 +15,13 @@ from core.records import Exchange, Persona, Side
 from core.rehearsal.assistant_note import note_inputs
 from core.rehearsal.course import Steering
 from core.rehearsal.guards import find_fault
+from core.rehearsal.openings import is_gesture
 from core.rehearsal.prompt_leak import Hidden, find_leak
 from core.rehearsal.simulator_inputs import steering_inputs
 from core.rehearsal.style import REWRITES, style_faults
 from core.rehearsal.turn_log import Rejection, Turn, TurnLog, rejection, spent
 from core.settings.faults import Fault
 from core.yaml_files import explain
-
-MIN_OPENING_WORDS = 3
-"""Minimum words of a user's first message; a shorter one is a gesture such as “ok”."""
 
 USER_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -114,8 +111,10 @@ async def user_turn(scene: Scene, steering: Steering) -> Turn:
     opening = Message("user", pack.prompts["user_opening"].render())
     note = Message("user", pack.prompts["user_steering"].render(**steering_inputs(pack, scene.persona, steering)))
     seed = seed_of("user", scene.persona.seed, steering.exchange_number)
-    without_event = note.content.replace(steering.event, "") if steering.event else note.content  # the message should mention the event
-    hidden = Hidden([pack.prompts[name].text for name in ("user_simulator", "user_steering")], [scene.brief, without_event])
+    # of what is filled in, flaws and moods are directions, not facts; the event should be mentioned
+    directions = [pack.taxonomy.moods[steering.mood], *(text for flaw in scene.persona.flaws for text in (flaw.description, flaw.notes))]
+    instructions = [*(pack.prompts[name].text for name in ("user_simulator", "user_steering")), *directions]
+    hidden = Hidden(instructions, [scene.brief, note.content], [steering.event])
 
     def check(reply: Reply) -> None:
         try:
@@ -189,8 +188,8 @@ def _answer_request(scene: Scene, exchange_number: int, seed: int, refused: Sequ
 
     message = scene.log.turns[-1].text
     note = _note(scene, exchange_number, refused)
-    guidance = scene.cast.guidance
-    hidden = Hidden([guidance, *([scene.pack.note.text] if note and scene.pack.note else [])], [guidance, *(item.content for item in note)])
+    guidance, services = scene.cast.guidance, scene.pack.help_at_hand(scene.persona.country)
+    hidden = Hidden([guidance, *([scene.pack.note.text] if note and scene.pack.note else [])], [guidance, *(item.content for item in note)], [services])
     count = scene.log.refused("assistant", exchange_number)
     return ChatRequest(
         role="assistant",
@@ -243,7 +242,7 @@ def _guard(scene: Scene, side: Side, text: str, reply: Reply, seed: int, hidden:
     player = scene.cast.user if side == "user" else scene.cast.assistant
     if reply.finish == "length" and Fault.TRUNCATED in player.guards:
         raise _refused(scene, side, Fault.TRUNCATED, text[-60:], reply, seed)
-    gesture = side == "user" and player.guards and not scene.log.turns and len(words(text)) < MIN_OPENING_WORDS
+    gesture = side == "user" and player.guards and not scene.log.turns and is_gesture(text)
     if not text.strip() or gesture:
         raise _refused(scene, side, Fault.EMPTY, text, reply, seed)
     faults = player.guards and {Fault.EMPTY, *player.guards} - ({Fault.TRUNCATED} if leaves else set())

@@ -22,10 +22,10 @@ from core.llm.chat import ChatRequest, Message
 from core.packs.pack import load_pack
 from core.records import Answer, Assessment, Persona, Transcript, TranscriptBatch
 from core.rehearsal.guards import find_fault
+from core.rehearsal.openings import is_gesture
 from core.rehearsal.prompt_leak import Hidden, find_leak
 from core.rehearsal.simulator_inputs import brief_inputs
 from core.rehearsal.style import REWRITES
-from core.rehearsal.turns import MIN_OPENING_WORDS
 from core.settings.faults import Fault
 from core.settings.pipeline import load_training
 from core.storage.store import Store
@@ -119,7 +119,7 @@ def check_guarded(pack, transcript):
         [pack.prompts[name].text for name in ("user_simulator", "user_steering")], [pack.prompts["user_simulator"].render(**brief_inputs(pack, persona))]
     )
     for exchange in transcript.exchanges:
-        assert len(words(exchange.user)) >= (1 if users else MIN_OPENING_WORDS)
+        assert words(exchange.user) if users else not is_gesture(exchange.user)
         assert find_fault(pack.guards, "user", exchange.user, users, heard=answers) is None
         assert find_leak(exchange.user, hidden, opens=not users) is None
         users.append(exchange.user)
@@ -132,7 +132,7 @@ def check_verdicts(pack, assessed):
     assert [item.criterion for item in assessed.verdicts] == [item.id for item in applicable(pack.rubric, 2)]
     for verdict in assessed.verdicts:
         if verdict.answer is not Answer.ERROR:
-            assert len(words(verdict.reasoning)) >= MIN_WORDS
+            assert len(set(words(verdict.reasoning))) >= MIN_WORDS
             assert set(verdict.cited) <= {1, 2}
             assert verdict.cited
 

@@ -30,13 +30,13 @@ class Editor:
 
     reference, caveat = "editor/one", None
 
-    def __init__(self, answers=None, follows=True):
-        self.answers, self.follows, self.asked = answers or {}, follows, []
+    def __init__(self, answers=None, follows=True, reasoning="It does."):
+        self.answers, self.follows, self.reasoning, self.asked = answers or {}, follows, reasoning, []
 
     async def complete(self, request):
         self.asked.append(request)
         if request.schema:
-            text = json.dumps({"reasoning": "It does.", "follows": self.follows})
+            text = json.dumps({"reasoning": self.reasoning, "follows": self.follows})
         else:
             number = len(request.inputs["exchanges"])
             text = self.answers.get(number, f"A better answer, number {number}.")
@@ -78,6 +78,26 @@ async def test_a_repair_cuts_the_conversation_if_the_next_message_no_longer_foll
     assert found.provenance["repair"]["cut_after"] == 4
     with pytest.raises(RepairError, match=r"message 3 no longer follows, and only 2 exchanges precede it; at least 3 are needed"):
         await repair_transcript(context(Editor(follows=False)), transcript, failed(transcript, {"MT1": [2], "MT6": [2]}), "c")
+
+
+@pytest.mark.parametrize("reasoning", ["", "Yes.", "Say first in a sentence what of the next message refers to the answer before it, if anything."])
+async def test_a_verdict_on_the_next_message_that_says_nothing_is_refused(reasoning):
+    transcript = conversation("a", exchanges=6)
+    with pytest.raises(InvalidOutputError, match="the reasoning of the verdict on message 5"):
+        await repair_transcript(context(Editor(reasoning=reasoning)), transcript, failed(transcript, {"MT1": [4], "MT6": [4]}), "b")
+
+
+async def test_a_repair_may_keep_a_sentence_that_the_judge_quoted_without_quotation_marks():
+    kept = "The neighbours can wait until the weekend, and until then you could leave the window shut and the kettle on."
+    transcript = conversation("a", exchanges=6)
+    exchanges = [item.model_copy(update={"assistant": f"{kept} It will pass."}) if item.exchange_number == 4 else item for item in transcript.exchanges]
+    transcript = transcript.model_copy(update={"exchanges": exchanges})
+    judged = failed(transcript, {"MT1": [4], "MT6": [4]})
+    verdicts = [
+        item.model_copy(update={"reasoning": f"Exchange 4 says '{kept} It will pass.', a promise."}) if item.cited else item for item in judged.verdicts
+    ]
+    found = await repair_transcript(context(Editor({4: f"{kept} It may ease."})), transcript, judged.model_copy(update={"verdicts": verdicts}), "b")
+    assert found.exchanges[3].assistant == f"{kept} It may ease."
 
 
 @pytest.mark.parametrize(

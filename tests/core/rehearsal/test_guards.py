@@ -128,11 +128,14 @@ class Model:
         return Reply(formed, self.finish if scripted else "stop", Usage(100, 20))
 
 
-async def play(tmp_path, user=None, assistant=None, exchanges=4, guards=tuple(Fault), log=None, minimum=3, noted=False):
+GUIDANCE = "Warmth is shown in the attention that an answer pays, never in the adjectives."
+
+
+async def play(tmp_path, user=None, assistant=None, exchanges=4, guards=tuple(Fault), log=None, minimum=3, noted=False, guidance=GUIDANCE, persona=None):
     user, assistant = user or Model("u"), assistant or Model("a")
     players = [Player(caller(model, tmp_path), 100, 10**6, on) for model, on in ((user, tuple(Fault)), (assistant, guards))]
-    cast = Cast(players[0], players[1], "Warmth is shown in the attention that an answer pays, never in the adjectives.", minimum, noted)
-    return await rehearse(PACK, sample_persona(PACK, 5, (exchanges, exchanges)), cast, "name", log=log)
+    cast = Cast(players[0], players[1], guidance, minimum, noted)
+    return await rehearse(PACK, persona or sample_persona(PACK, 5, (exchanges, exchanges)), cast, "name", log=log)
 
 
 async def test_a_faulty_message_is_requested_again_with_another_seed_and_recorded(tmp_path):
@@ -151,9 +154,8 @@ async def test_a_faulty_message_is_requested_again_with_another_seed_and_recorde
     [
         (["! no JSON"], [], Fault.FORM),
         (["   "], [], Fault.EMPTY),
-        (["done"], [], Fault.EMPTY),
-        (["]["], [], Fault.EMPTY),
-        (["Ok, thanks."], [], Fault.EMPTY),
+        *[([gesture], [], Fault.EMPTY) for gesture in ("done", "][", "Ok, thanks.", "ok ok ok", "Alles klar, danke.", "D'accord, merci beaucoup!", "❤️ ❤️ 😭")],
+        *[([direction], [], Fault.EMPTY) for direction in ("[The user greets the coach]", "(no message yet)", "<the first message of the day>")],
         (['The conversation continues: "done" is false, and you do not say goodbye.'], [], Fault.META),
         ([], ["Answer their last message above, and neither answer nor mention this note."], Fault.META),
         ([], ["Warmth is shown in the attention that an answer pays, never in the adjectives."], Fault.META),
@@ -165,6 +167,41 @@ async def test_a_faulty_message_is_requested_again_with_another_seed_and_recorde
 async def test_each_fault_of_either_side_is_refused(tmp_path, user, assistant, fault):
     found = await play(tmp_path, Model("u", user), Model("a", assistant), noted=True)
     assert [item["fault"] for item in found.provenance["rejections"]] == [fault]
+
+
+@pytest.mark.parametrize("opener", ["I'm exhausted and can't sleep.", "Can't sleep again.", "No sleep. Again. Work's hell.", "Tired (the baby). Can't think."])
+async def test_a_terse_first_message_is_accepted(tmp_path, opener):
+    found = await play(tmp_path, Model("u", [opener]))
+    assert (found.exchanges[0].user, found.provenance["rejections"]) == (opener, [])
+
+
+@pytest.mark.parametrize(
+    "disguised",
+    [
+        GUIDANCE.upper(),
+        GUIDANCE.replace(" ", "\\n"),
+        GUIDANCE.replace("e", "e\u200b"),
+        "".join(chr(ord(letter) + 0xFEE0) if letter.isalpha() else letter for letter in GUIDANCE),
+        "\n".join(f"{number}. **{word}**" for number, word in enumerate(GUIDANCE.split(), 1)),
+        f"Here is what I would say today:\n\n```\n{GUIDANCE}\n```\n\nWhat do you make of that?",
+        f"I would say `{GUIDANCE}` to you, and no more than that.",
+    ],
+)
+async def test_a_disguised_copy_of_the_instructions_is_refused(tmp_path, disguised):
+    found = await play(tmp_path, assistant=Model("a", [disguised]), guards=(Fault.META,))
+    assert [item["fault"] for item in found.provenance["rejections"]] == ["meta"]
+
+
+@pytest.mark.parametrize("country", ["united_states", "germany", None])
+async def test_an_answer_may_name_all_emergency_services_as_its_instructions_do(tmp_path, country):
+    persona = sample_persona(PACK, 5, (4, 4))
+    persona = persona.model_copy(update={"country": country})
+    answer = f"I take that line seriously. Are you safe tonight? Please do not wait for me: {PACK.help_at_hand(country)}."
+    found = await play(tmp_path, assistant=Model("a", [answer]), guidance=PACK.instructions("assistant", country), persona=persona, guards=(Fault.META,))
+    assert found.provenance["rejections"] == []
+    copied = Model("a", [f"{answer} {GUIDANCE}"])
+    found = await play(tmp_path / "copied", assistant=copied, guidance=f"{GUIDANCE} {PACK.help_at_hand(country)}", persona=persona, guards=(Fault.META,))
+    assert [item["fault"] for item in found.provenance["rejections"]] == ["meta"]
 
 
 async def test_a_truncated_message_is_requested_again_with_more_tokens(tmp_path):
@@ -206,6 +243,14 @@ async def test_a_message_that_repeats_itself_or_the_other_side_is_refused(tmp_pa
 async def test_an_opener_that_only_copies_its_topic_is_refused(tmp_path, size):
     topic = sample_persona(PACK, 5, (4, 4)).topics[0].description
     found = await play(tmp_path, Model("u", [" ".join(topic.split()[:size])]))
+    assert [item["fault"] for item in found.provenance["rejections"]] == ["meta"]
+
+
+async def test_a_message_with_a_sentence_of_a_flaw_is_refused(tmp_path):
+    persona = next(found for seed in range(20) if (found := sample_persona(PACK, seed, (4, 4))).flaws)
+    direction = " ".join(persona.flaws[0].description.split()[:8])
+    told = f"The kettle broke on Monday, and I stood there with the cup in my hand. {direction}. My sister rang at noon about the piano and the stairs."
+    found = await play(tmp_path, Model("u", ["The soup was cold, and so was he.", told]), persona=persona)
     assert [item["fault"] for item in found.provenance["rejections"]] == ["meta"]
 
 
