@@ -6,11 +6,11 @@ from functools import lru_cache
 
 from core.errors import RunStoppedError
 from core.judging.echo import Gram, grams
-from core.judging.text_facts import words
+from core.judging.text_facts import without_marks, words
 from core.llm.loops import circle_of
 
 MIN_WORDS = 5
-"""Words that a reasoning must have; the shortest of 602 by two frontier judges has more than 30."""
+"""Different words that a reasoning must have; the shortest of 602 by two frontier judges has more than 30."""
 
 COPIED = 0.75
 """Share of a reasoning's runs of four words that also occur in the prompt, transcript included, from which the reasoning counts as copied. The largest share
@@ -52,11 +52,11 @@ def why_empty(reasoning: str, prompt: set[Gram], others: Mapping[str, str], min_
     Args:
         prompt: the prompt's runs of words, from `runs_of`.
         others: criteria by their reasonings in the form of `plain`.
-        min_words: words that a reasoning must have.
+        min_words: different words that a reasoning must have.
     """
-    own_words = words(reasoning)
-    if len(own_words) < min_words:
-        return f"is {' '.join(own_words)!r}; at least {min_words} words are needed" if own_words else "is empty"
+    own_words = words(without_marks(reasoning))
+    if len(set(own_words)) < min_words:
+        return f"is {' '.join(own_words)[:60]!r}; at least {min_words} different words are needed" if own_words else "is empty"
     if circle := circle_of(reasoning):
         return f"goes round in circles: {circle!r}"
     own_runs = list(grams(own_words))

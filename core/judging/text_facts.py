@@ -5,6 +5,7 @@ import sys
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
+from html import unescape
 
 from core.packs.word_search import UNSPACED
 from core.records import Exchange
@@ -21,6 +22,8 @@ MAX_CACHED = 4000
 _WORD = re.compile(r"\w+(?:'\w+)*")
 _INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff]")
 """Characters without a form of their own: soft hyphens, joiners, marks of direction, and variants of emoji."""
+_MARKS = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+|\\[nrt]", re.MULTILINE)
+"""Marks of list items, and line breaks written as in JSON."""
 _LETTERS = re.compile(r"[^\W\d_]+")
 _LATIN = re.compile(r"[A-Za-zª-ɏḀ-ỿﬀ-ﬆ]+")
 _BEYOND = re.compile(r"[\u0300-\u036f\u0483-\u0489\u0590-\u1cff\u2c00-\uabff\uf900-\ufaff\U00010000-\U0003ffff]")
@@ -45,6 +48,11 @@ def words(text: str) -> list[str]:
 @lru_cache(maxsize=4096)  # earlier messages are read again with each new one
 def _cached_words(text: str) -> tuple[str, ...]:
     return tuple(map(sys.intern, _split(text)))  # a word that occurs in many texts is stored once
+
+
+def without_marks(text: str) -> str:
+    """Return a text without what a model may put between words that it copies: list marks, HTML entities, and line breaks written as in JSON."""
+    return _MARKS.sub(" ", unescape(text))
 
 
 def _split(text: str) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from core.judging.text_facts import words
+from core.judging.text_facts import without_marks, words
 from core.rehearsal.own_words import without_code
 
 INSTRUCTED = 8
@@ -25,8 +25,6 @@ LONG, CACHE_SIZE = 4000, 192
 lengths, the instructions of fifty simultaneous conversations and the texts that conversations share."""
 
 _TEMPLATE = re.compile(r"\{[{%#](?:(?!\{[{%#]).)*?[}%#]\}", re.DOTALL)
-_MARKS = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+|\\[nrt]", re.MULTILINE)
-"""Marks of lists, and line breaks written as in JSON, which a model may put between copied words."""
 _QUOTED = re.compile(r"“[^”]{1,2000}”|(?<!\w)\"[^\"]{1,2000}\"(?!\w)|„[^“”]{1,2000}[“”]|«[^»]{1,2000}»")
 
 
@@ -58,7 +56,7 @@ def find_leak(text: str, hidden: Hidden, opens: bool = False) -> str | None:
     Args:
         opens: whether the reply is the first message of the conversation. It may then not be a copy of a fact either, because it answers no question.
     """
-    plain = _MARKS.sub(" ", text)
+    plain = without_marks(text)
     reply = words(without_code(plain))
     for texts, own_words, length in ((hidden.instructions, words(plain), INSTRUCTED), (hidden.filled, reply, FACTS)):
         for prompt in texts:

@@ -95,7 +95,8 @@ PROMPT = "What counts is whether the assistant names what the person feels. Give
 @pytest.mark.parametrize(
     "reasoning",
     [
-        *("", "loses", "It is fine.", "好的"),
+        *("", "loses", "It is fine.", "好的", "Yes, it does. Yes, it does.", "CQ1 CQ1 CQ1 CQ1 CQ1"),
+        *("1. What counts is\n2. whether the assistant names\n3. what the person feels", "&lt;the reasons in two to four sentences&gt;"),
         *("the reasons in two to four sentences", "What counts is whether the assistant names what the person feels.", "They said: I slept badly again."),
         "It is a very difficult one. " * 5,
     ],
