@@ -191,7 +191,7 @@ blocks:  ## Register the block types with a running Prefect server [PREFECT_API_
 .PHONY: ui
 ui:  ## Start a Prefect server with deployments, a worker and the studio, until Ctrl-C [PORT=4200]
 	@deployments/install.sh light
-	@$(BIN)/python deployments/ui.py
+	@$(UNDERSTUDY) ui $(call option,PORT,port)
 
 .PHONY: studio
 studio:  ## Show conversations, verdicts and results in the browser, live too [PORT=4210]

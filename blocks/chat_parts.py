@@ -92,7 +92,7 @@ def _from_export(name: str, exported: Exported, pack: Pack) -> Part:
     store, model = open_store(), exported.understudy if name == UNDERSTUDY else exported.base
     record = store.load_json(f"{model.path}/export.json")
     path = store.local(f"{model.path}/{export_facts(record).main}")
-    check_gguf(path, "llama-server")
+    check_gguf(path)
     base = str(record.get("base") or exported.base.name).rstrip("/").rpartition("/")[2]
     if name == BASE:
         return Part(name, path, _system(path, pack), f"{base}, as it is")
@@ -103,7 +103,7 @@ def _from_export(name: str, exported: Exported, pack: Pack) -> Part:
 
 
 def _from_file(name: str, path: Path, pack: Pack) -> Part:
-    check_gguf(path, "llama-server")
+    check_gguf(path)
     return Part(name, path, _system(path, pack), "what it was trained on is not known")
 
 

@@ -33,17 +33,17 @@ class Launch:
     page: str | None = None
 
 
-def check_gguf(path: Path, provider: str) -> None:
+def check_gguf(path: Path, provider: str = "") -> None:
     """Check that a file is a GGUF.
 
     Args:
-        provider: provider's name for the error message, such as `llama-server`.
+        provider: provider whose model the file is, such as `llama-server`; empty for a path that a person typed.
 
     Raises:
         SettingsError: the file does not exist, or is not a GGUF.
     """
     if not path.is_file():
-        raise SettingsError(f"{path} does not exist. Give the path of a GGUF file, as in {provider}/path/to/model.gguf.")
+        raise SettingsError(f"{path} does not exist. Give the path of a GGUF file, as in {provider and f'{provider}/'}path/to/model.gguf.")
     with path.open("rb") as file:
         if file.read(4) != b"GGUF":
             raise SettingsError(f"{path} is not a GGUF file. Convert the model first (`understudy export`).")

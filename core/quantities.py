@@ -33,6 +33,10 @@ Words = Annotated[int, Field(strict=True, ge=1, le=10_000)]
 Exchanges = Annotated[int, Field(strict=True, ge=1, le=10_000)]
 """The number of exchanges in a conversation."""
 Days = Annotated[int, Field(strict=True, ge=0, le=10_000)]
+Port = Annotated[int, Field(strict=True, ge=0, le=65_535)]
+"""A TCP port; 0 takes a free one."""
+ServerPort = Annotated[int, Field(strict=True, ge=1, le=65_525)]
+"""The TCP port of a Prefect server. The studio's port is 10 higher."""
 
 Amount = Annotated[float, Field(strict=True, ge=0, le=1_000_000, allow_inf_nan=False)]
 """An amount of money in USD."""

@@ -62,7 +62,7 @@ async def build_dataset(run: Run, plan: DatasetPlan) -> BuiltDataset:
         *(built.examples, built.validation_examples, built.transcripts, store.root, built.path),
     )
     if pairs := facts["pairs"]:
-        dropped = ", ".join(f"{count} {reason}" for reason, count in pairs["dropped"].items() if count)
+        dropped = ", ".join(f"{count} {reason}" for reason, count in pairs["dropped"].items())
         logger.info("Pairs: %d for training and %d for validation%s.", pairs["train"], pairs["validation"], f"; left out: {dropped}" if dropped else "")
     return built
 

@@ -86,7 +86,8 @@ class JobEventLogger:
     def _progress(self, event: dict[str, Any]) -> None:
         done = event["step"] / event["of"]
         loss = f", loss {event['loss']:.2f}" if isinstance(event.get("loss"), float) else ""
-        line = f"step {event['step']} of {event['of']}{loss}, about {_minutes(event.get('seconds_left') or 0)} left"
+        left = event.get("seconds_left") or 0
+        line = f"step {event['step']} of {event['of']}{loss}{f', about {_minutes(left)} left' if left >= 1 else ''}"
         moving_line().move(self._name, event["step"], event["of"], "steps")
         if done - self._logged >= 1 / STEPS or done < self._logged:
             self._logged = done
@@ -125,6 +126,7 @@ def _minutes(seconds: float) -> str:
 
 
 def _cut(event: dict[str, Any]) -> str:
-    """Return a sentence on how many examples are longer than the training length."""
-    parts = [f"{event[split]['truncated']} of {event[split]['examples']} {split} examples are cut" for split in ("train", "validation") if split in event]
-    return f"{', '.join(parts)} at {event['max_length']} tokens"
+    """Return a sentence on how many rows are longer than the training length."""
+    splits = (("train", "training"), ("validation", "validation"))
+    parts = [f"{event[split]['truncated']} of {event[split]['examples']} rows for {purpose}" for split, purpose in splits if split in event]
+    return f"{' and '.join(parts)} are cut at {event['max_length']:,} tokens"

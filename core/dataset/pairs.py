@@ -83,8 +83,9 @@ class PairReport:
 
     def facts(self) -> dict[str, Any] | None:
         """Return the facts for the card; None if no pair was found."""
+        dropped = {reason: count for reason, count in self.dropped.most_common() if count}
         if not all(self.differences.values()):
-            return {"train": 0, "validation": 0, "sources": {}, "dropped": dict(self.dropped.most_common())} if self.dropped else None
+            return {"train": 0, "validation": 0, "sources": {}, "dropped": dropped} if dropped else None
         differences = [tokens for split in self.differences.values() for tokens in split]
         return {
             **{split: len(each) for split, each in self.differences.items()},
@@ -92,7 +93,7 @@ class PairReport:
             "longer": round(mean(differences), 1),
             "tokens": self.tokens,
             "longest": self.longest,
-            "dropped": dict(self.dropped.most_common()),
+            "dropped": dropped,
         }
 
 

@@ -6,6 +6,7 @@ from typing import NoReturn
 
 from core.authoring.new_project import make_project
 from core.paths import SHIPPED, project_folder
+from core.quantities import ServerPort
 from core.settings.trust import find_settings
 from core.terminal import Answer
 
@@ -23,7 +24,7 @@ def init(folder: str, domain: str = "therapeutic-coaching") -> Answer:
     return Answer(text, {"folder": str(project), "domain": domain})
 
 
-def ui(port: int = 4200) -> int:
+def ui(port: ServerPort = 4200) -> int:
     """Start a Prefect server with its UI, the deployments, a worker and the studio; runs until Ctrl-C.
 
     Args:

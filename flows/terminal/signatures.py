@@ -15,8 +15,8 @@ from core.paths import CODE
 
 WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 PLAIN = {"str": str, "bool": bool, "float": float, "int": int, "Path": Path}
-NUMBERS = ("int", "Count", "Seed")
-"""Types of whole numbers; core/quantities.py has the bounds of Count and Seed."""
+NUMBERS = ("int", "Count", "Seed", "Port", "ServerPort")
+"""Types of whole numbers; core/quantities.py has the bounds of all but int."""
 WRAPPED = re.compile(r"(?<=\S)\n(?: {8,}(?=\S)|(?=\S))")
 """A line break of the source within a paragraph or an argument of a docstring; the help wraps them at the width of the terminal."""
 WORKER = "Shard"

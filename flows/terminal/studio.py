@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from core.errors import ServerError, SettingsError
 from core.machine.stopping import run_stoppable
+from core.quantities import Port
 from core.settings.addresses import studio_address
 from core.storage.store import open_store
 from core.terminal import show
@@ -37,11 +38,11 @@ _ASKED: tuple[float, list[Waiting]] = (-ASK_SECONDS, [])
 """Time of the latest request, and its result."""
 
 
-def studio(port: int = 4210, host: str = "127.0.0.1", no_open: bool = False, settings: str = "config/pipeline.yaml") -> int:
+def studio(port: Port = 4210, host: str = "127.0.0.1", no_open: bool = False, settings: str = "config/pipeline.yaml") -> int:
     """Show conversations, verdicts and results in the browser, also while a run makes them; runs until Ctrl-C.
 
     Args:
-        port: port of the studio.
+        port: port of the studio; 0 takes a free one.
         host: address to listen on; if other machines can reach it, the studio asks for the token in the link that it prints.
         no_open: do not open a browser.
         settings: path of the settings file; its models, judges and budget apply to chats.

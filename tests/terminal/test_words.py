@@ -144,6 +144,8 @@ REFUSED = {
     "run": "needs SETTINGS",
     "run dmeo": "Did you mean 'demo'?",
     "run demo --count": "requires an argument",
+    "studio --port 99999": "--port is 99999. Allowed: less than or equal to 65535",
+    "ui --port 0": "--port is 0. Allowed: greater than or equal to 1",
     "power --personnas 5": "Did you mean --personas?",
     "power --trials none": "'none' is not a whole number",
     "personas --count 100000000": "less than or equal to",

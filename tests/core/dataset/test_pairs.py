@@ -5,7 +5,7 @@ import pytest
 
 from core.dataset.corrections import source_of
 from core.dataset.gathering import Candidate, person_of
-from core.dataset.pairs import PairReport, find_pairs, sides, write_pairs
+from core.dataset.pairs import PairReport, find_pairs, may_be_learnt, sides, write_pairs
 from core.dataset.second_replies import SecondReply, Tried
 from core.dataset.second_reply_plan import cited_failures
 from core.packs.pack import load_pack
@@ -171,6 +171,13 @@ def test_pairs_of_a_single_split_are_not_written(store):
     pairs = find_pairs(store, PACK, [repaired_pair(store, "a")[2]], [], report)
     assert write_pairs(store, "d", pairs, {"a": "train"}, PACK, len, 5.0, True, report) == []
     assert not store.exists("d/pairs/train.parquet")
+
+
+def test_a_dataset_without_pairs_says_nothing_of_pairs(store):
+    report = PairReport()
+    pairs = find_pairs(store, PACK, [], [], report)
+    write_pairs(store, "d", may_be_learnt(pairs, {}, report), {}, PACK, len, 5.0, True, report)
+    assert report.facts() is None
 
 
 def test_new_replies_are_sampled_at_the_first_exchange_cited_for_each_failure():
