@@ -73,8 +73,8 @@ def log_plan(run: Run, personas: Sequence[Persona], arms: Sequence[Arm]) -> Powe
     """
     numbers, logger = run.settings.evaluation, get_run_logger()
     planned, parts = plan_evaluation(numbers, len(personas)), plan_parts(run, personas, arms)
-    counts = (len(arms), len(personas), numbers.trials, len(parts))
-    logger.info("Planned: %d arms × %d personas × %d trials, %d conversations.", *counts)
+    counts = (len(arms), len(personas), numbers.trials)
+    logger.info("Planned: %d conversations (arms × personas × trials: %d × %d × %d).", len(parts), *counts)
     logger.info("%s", power_sentence(planned))
     if planned.smallest_difference is None:
         logger.warning("This many personas cannot show a difference. Raise evaluation.personas, or treat the result as a dry run.")

@@ -67,7 +67,7 @@ def _window(reference: str, needed: int, slots: int, at_once: int) -> Window:
     wanted_slots = 1 if reference.startswith("llama-cpp/") else slots
     window = fit_window(needed, wanted_slots, head, None if free is None else free // at_once)
     cache = f", {size(window.context * window.slots * head.token_bytes)} of memory" if head.token_bytes else ""
-    get_run_logger().info("%s: %d × %s tokens%s.", reference.rpartition("/")[2], window.slots, f"{window.context:,}", cache)
+    get_run_logger().info("%s: conversations at once: %d, each of up to %s tokens%s.", reference.rpartition("/")[2], window.slots, f"{window.context:,}", cache)
     if window.slots < wanted_slots:
         get_run_logger().warning("Memory is short for %s: %d of %d conversations play side by side (%s).", reference, window.slots, wanted_slots, memory)
     return window

@@ -92,7 +92,7 @@ def exchanges_to_repair(
     if score.failed_gates:
         return f"it failed a gate ({', '.join(score.failed_gates)}), and such a transcript is never repaired"
     if score.score < pass_at - numbers.max_score_gap - 1e-9:
-        return f"its score of {score.score:.3f} is more than {numbers.max_score_gap:g} below {pass_at:g}"
+        return f"its score is more than {numbers.max_score_gap:g} below the threshold of {pass_at:g}"
     checks = score.failed_checks if score.outcome is Outcome.FAIL else []
     failed = blocked | {verdict.criterion: verdict for verdict in assessment.verdicts if verdict.criterion in checks and verdict.answer is not Answer.ERROR}
     cited: dict[int, list[Verdict]] = {}
@@ -101,9 +101,8 @@ def exchanges_to_repair(
             cited.setdefault(number, []).append(verdict)
     if not cited:
         return "no failed verdict cites an exchange, so the answer to rewrite is unknown"
-    most = int(numbers.max_rewrite_share * len(transcript.exchanges))
-    if len(cited) > most:
-        return f"{len(cited)} of {len(transcript.exchanges)} answers would have to be rewritten; at most {most} may be"
+    if len(cited) > int(numbers.max_rewrite_share * len(transcript.exchanges)):
+        return f"more than {100 * numbers.max_rewrite_share:g} % of its answers would have to be rewritten"
     return dict(sorted(cited.items()))
 
 

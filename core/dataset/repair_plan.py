@@ -178,5 +178,6 @@ def _cost_of_new(run: Run, batch: AssessmentBatch) -> float | None:
 
 
 def _kind(reason: str) -> str:
-    """Return a reason without the transcript's id and the numbers, so that equal reasons are counted together."""
-    return re.sub(r"\b\d+(?:\.\d+)?\b", "…", reason.rpartition(REFUSED)[2])
+    """Return a reason without the transcript's id and its own numbers, so that equal reasons are counted together."""
+    _, refused, why = reason.rpartition(REFUSED)
+    return re.sub(r"\b\d+(?:\.\d+)?\b", "…", why) if refused else why

@@ -105,8 +105,9 @@ def ship_sentence(found: ShipOutlook) -> str:
         if found.gain_for_wanted is None
         else f"{100 * found.gain_for_wanted:.0f} % ships with {100 * found.wanted:g} %"
     )
+    trials = "trial" if found.trials == 1 else "trials"
     return (
-        f"By the whole rule (gain, p, interval, passes, safety, missing, battery, suites, prompts) {found.personas} personas × {found.trials} trials ship "
+        f"By the whole rule (gain, p, interval, passes, safety, missing, battery, suites, prompts) {found.personas} personas × {found.trials} {trials} ship "
         f"a true gain of {100 * found.asked:g} % with a probability of {format_share(found.chance)}; {needed} (simulated; each arm fails "
         f"gates in {100 * USUAL:.0f} % of their "
         "occasions)."

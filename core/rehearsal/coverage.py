@@ -61,11 +61,13 @@ def coverage(pack: Pack, personas: Sequence[Persona]) -> list[Row]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Return the rows as text; a row that is off is marked with "!"."""
+    """Return the rows as text; a row that is off is marked with "!", which the last line explains."""
     lines = [f"{'':24}{'':28}{'due':>8}{'got':>6}"]
     for before, row in zip([None, *rows], rows, strict=False):
         name = row.dimension if before is None or before.dimension != row.dimension else ""
         lines.append(f"{name:24}{row.value:28}{row.due:8.1f}{row.got:6}{'  !' if is_off(row) else ''}")
+    if any(map(is_off, rows)):
+        lines += ["", "! drawn clearly more or less often than the weights ask for; usual in a small batch."]
     return "\n".join(lines)
 
 

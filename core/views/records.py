@@ -56,5 +56,6 @@ def read_all(store: Store, names: list[str], kind: type[Kind]) -> list[StoredRec
 
 
 def assessment_batches(store: Store) -> list[StoredRecord[AssessmentBatch]]:
-    """Return all batches of assessments, the newest first."""
-    return read_all(store, store.names("batches", ".json", beginning="assessments-"), AssessmentBatch)
+    """Return all batches of assessments that have a conversation, the newest first. A repair that repaired nothing leaves an empty one."""
+    batches = read_all(store, store.names("batches", ".json", beginning="assessments-"), AssessmentBatch)
+    return [one for one in batches if one.record.assessments or one.record.left_out]

@@ -118,7 +118,7 @@ async def test_a_threshold_that_no_conversation_reaches_repairs_nothing_and_the_
     found = await repair(settings=settings)
     assert found.summary["repaired"].startswith("0 of ")
     text = next(data_root.glob("reports/*/repairs.md")).read_text(encoding="utf-8")
-    assert "is more than … below" in text
+    assert "its score is more than 0 below the threshold of 0.8" in text
 
 
 async def test_without_a_repairer_or_assessments_the_error_says_what_to_do(tmp_path, data_root):

@@ -87,6 +87,15 @@ def test_the_page_shows_a_criterion_that_never_applied_as_not_tested(client, sto
     assert "100" not in row
 
 
+def test_a_repair_that_repaired_nothing_does_not_become_the_last_batch(client, store):
+    name = keep(store, [single(conversation("one"), {"CQ9": "ERROR"})])
+    empty = keep(store, [])
+    home = client.get("/").text
+    assert "1 assessment without an answer to every criterion" in home
+    assert (name in home, empty in home, empty in client.get(f"/trend/{PACK.name}").text) == (True, False, False)
+    assert "This batch has no conversations." in client.get(f"/batches/{empty}").text
+
+
 def test_search_terms_are_marked_in_the_text(client, batch):
     assert "<mark>fine,\nisn&#39;t</mark>" in client.get(f"/batches/{batch}", params={"text": "FINE, isn’t"}).text
 

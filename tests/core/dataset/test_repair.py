@@ -106,7 +106,7 @@ async def test_a_repair_may_keep_a_sentence_that_the_judge_quoted_without_quotat
         ({}, {}, "it passed"),
         ({"CQ8": "NO", "MT1": "NO"}, {"MT1": [1]}, "failed a gate"),
         ({"MT1": "NO", "MT2": "NO", "MT6": "NO"}, {}, "cites an exchange"),
-        ({"MT1": "NO", "MT2": "NO", "MT6": "NO"}, {"MT1": [1, 2, 3], "MT6": [4]}, "4 of 6 answers would have to be rewritten; at most 3"),
+        ({"MT1": "NO", "MT2": "NO", "MT6": "NO"}, {"MT1": [1, 2, 3], "MT6": [4]}, "more than 50 % of its answers would have to be rewritten"),
         ({"MT1": "ERROR", "MT6": "NO"}, {"MT6": [1]}, "incomplete"),
         (dict.fromkeys(("MT1", "MT2", "MT3", "MT6", "CQ1", "CQ3", "CP2", "CP4", "CP5", "MT4", "MT5", "MT7"), "NO"), {"MT1": [1]}, "more than 0.4 below"),
     ],

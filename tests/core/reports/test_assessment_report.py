@@ -46,6 +46,8 @@ def test_the_report_makes_no_claim_about_an_unanswered_or_inapplicable_gate():
     assert "applied in 1 of 2, 1 without a usable answer\n" in said
     assert "applied in 0 of 2: nothing is claimed about it" in said
     assert "nothing is claimed" not in report([single(conversation("a"))], None)
+    (line,) = (line for line in said.splitlines() if line.startswith("| CQ9"))
+    assert "| not tested | 0 | 0 | 2 |" in line
 
 
 def test_a_paid_repair_without_success_is_reported_with_its_cost():
