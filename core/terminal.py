@@ -112,7 +112,8 @@ class MovingLine:
     def say(self, what: str) -> bool:
         """Show the current activity, unless the line is showing an unfinished count; return whether the line is shown."""
         with self._lock:
-            counting = self._display is not None and not self._display.finished and self._display.tasks[0].total is not None
+            task = self._display.tasks[0] if self._display else None
+            counting = task is not None and task.total is not None and task.completed < task.total
             return counting or self.move(what, 0, None, "")
 
     def move(self, what: str, done: float, total: float | None, unit: str) -> bool:
@@ -130,6 +131,7 @@ class MovingLine:
             (task,) = self._display.task_ids
             if (what, unit) != self._what:  # a new count must not inherit the speed of the last one
                 self._what = (what, unit)
+                self._display.tasks[0].total = total  # `reset` keeps the last count's total where the new one is unknown
                 self._display.reset(task, total=total, completed=done, description=one_line(what), unit=unit)
             else:
                 self._display.update(task, total=total, completed=done)

@@ -163,6 +163,8 @@ def _fault(fault: ErrorDetails, keys: frozenset[str], whole: str) -> str:
     # a file that is not a mapping is never quoted: it may be a different file than the user meant, with private content
     unquoted = not fault["loc"] or fault["type"] in ("missing", "extra_forbidden") or isinstance(fault["input"], dict)
     value = "" if unquoted else f" (found {_quoted(fault['input'])})"
+    if fault["type"] == "value_error":  # a sentence of its own, which names its place within the complete input
+        return f"{f'{where}: ' if fault['loc'] else ''}{message}{value}."
     return f"{where} {message[0].lower()}{message[1:]}{value}.{suggestion}"
 
 

@@ -134,7 +134,8 @@ def check_prompt(path: Path, whole: str, role: str | None = None) -> Prompt:
         raise PackError(f"{path}: `inputs` of the front matter is not a list of names. Write it as [persona, topics].")
     declared, used = frozenset(names), inputs_of(text, str(path))
     if declared != used:
-        raise PackError(f"{path}: front matter declares {sorted(declared)} but the text uses {sorted(used)}. Make them match.")
+        undeclared, unused = (", ".join(sorted(names)) or "none" for names in (used - declared, declared - used))
+        raise PackError(f"{path}: used in the text and not in `inputs`: {undeclared}; in `inputs` and not used: {unused}. Make them match.")
     supplied = (SUPPLIED | SUPPLIED_IF_THERE | SUPPLIED_SHARED)[role or path.stem]
     if unknown_inputs := sorted(used - supplied):
         raise PackError(f"{path}: unknown template variables {unknown_inputs}. This prompt is given {sorted(supplied)}.")

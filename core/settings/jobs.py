@@ -101,18 +101,18 @@ class Base(Strict):
     @classmethod
     def _old_name(cls, data: Any) -> Any:
         if isinstance(data, dict) and "repo" in data:
-            raise ValueError("has `repo`, which is now called `model`; rename it")
+            raise ValueError("it has `repo`, which is now called `model`; rename it")
         return data
 
     @model_validator(mode="after")
     def _of_one_kind(self) -> "Base":
         kind = self.kind
         if self.revision and kind != "hub":
-            raise ValueError(f"has a revision, but only a model on the Hub has one, and {self.model!r} is {KINDS[kind]}; remove revision")
+            raise ValueError(f"it has a revision, but only a model on the Hub has one, and {self.model!r} is {KINDS[kind]}; remove revision")
         if self.sha256 and kind not in ("gguf", "wheel"):
-            raise ValueError(f"has sha256, the checksum of a GGUF file, and {self.model!r} is {KINDS[kind]}; remove sha256")
+            raise ValueError(f"it has sha256, the checksum of a GGUF file, and {self.model!r} is {KINDS[kind]}; remove sha256")
         if not self.origin and kind != "hub":
-            raise ValueError(f"needs origin, the address or sentence that says where {self.model!r} came from: it is {KINDS[kind]}, and the cards state it")
+            raise ValueError(f"it needs origin, the address or sentence that says where {self.model!r} came from: it is {KINDS[kind]}, and the cards state it")
         return self
 
     @property
@@ -127,7 +127,7 @@ class Base(Strict):
             return "folder"
         if HUB_ID.fullmatch(self.model):
             return "hub"
-        raise ValueError(f"names the model {self.model!r}. Allowed: {BASE_FORMS}")
+        raise ValueError(f"it names the model {self.model!r}. Allowed: {BASE_FORMS}")
 
     def in_wheel(self) -> tuple[str, str, str]:
         """Return the package, its version and the path of the file in the wheel.
@@ -137,9 +137,9 @@ class Base(Strict):
         """
         match = WHEEL.fullmatch(self.model)
         if match is None:
-            raise ValueError(f"names the model {self.model!r}. For a wheel, give package, version and file: wheel:package==version/path/in/the/wheel.gguf")
+            raise ValueError(f"it names the model {self.model!r}. For a wheel, give package, version and file: wheel:package==version/path/in/the/wheel.gguf")
         if {"", ".", ".."} & {*match["file"].split("/")} or "\\" in match["file"]:
-            raise ValueError(f"names the file {match['file']!r}, which leads out of the wheel. Give its path within the wheel")
+            raise ValueError(f"it names the file {match['file']!r}, which leads out of the wheel. Give its path within the wheel")
         return match["package"], match["version"], match["file"]
 
     def beside(self, folder: Path) -> "Base":

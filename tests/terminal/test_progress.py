@@ -44,6 +44,19 @@ def test_the_progress_line_shows_counts_and_money_and_is_removed_at_the_end(monk
     assert line.spent() == 0
 
 
+def test_after_a_count_the_line_shows_each_further_sentence_without_the_count(monkeypatch):
+    terminal = at_terminal(monkeypatch)
+    line = moving_line()
+    with line.shown():
+        line.move("Rehearsing", 676, 676, "exchanges")
+        line.say("The run so far: 30 calls.")
+        line.say("Writing the report.")
+        show("A warning.", error=True)  # draws the line anew
+    last = terminal.getvalue().rpartition("A warning.\n")[2]
+    assert "Writing the report." in last
+    assert "676" not in last
+
+
 def test_the_progress_line_shows_foreign_markup_and_escape_sequences_as_text(monkeypatch):
     terminal = at_terminal(monkeypatch)
     with moving_line().shown():
