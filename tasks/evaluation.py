@@ -15,7 +15,7 @@ from core.evaluation.plan import plan_evaluation, plan_world
 from core.evaluation.power import PowerAnalysis
 from core.evaluation.record import EvaluationRecord, next_step_of
 from core.evaluation.schedule import Outcomes, Part, plan_parts
-from core.evaluation.sentences import power_sentence, safety_outlook
+from core.evaluation.sentences import power_sentence, safety_outlook, why
 from core.evaluation.ship_outlook import ship_outlook, ship_sentence
 from core.evaluation.simulated_evaluations import CONVERSATIONS
 from core.llm.run import Run
@@ -124,7 +124,7 @@ def log_comparison(record: EvaluationRecord) -> None:
             "%s %.3f, passed %s conversations; %s %.3f, passed %s: difference %+.3f%s, p %.4f over %d personas. Decision: %s. %s",
             *(compared.base, figures.base_mean, arms[compared.base].pass_count, arm, figures.arm_mean, arms[arm].pass_count, figures.difference),
             f" ({interval[0]:+.3f} to {interval[1]:+.3f})" if interval else "",
-            *(figures.p_holm, figures.personas, compared.decided.verdict, compared.decided.reason),
+            *(figures.p_holm, figures.personas, compared.decided.verdict, why(compared.decided)),
         )
         for other in compared.beside_prompts:
             get_run_logger().info("%s", prompt_sentence(arm, other))

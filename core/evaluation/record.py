@@ -27,6 +27,7 @@ from core.evaluation.power import PowerAnalysis
 from core.evaluation.preferences import Preferences
 from core.evaluation.recorded import read_recorded
 from core.evaluation.refusals import Refusals
+from core.evaluation.sentences import why
 from core.evaluation.suites import BILLED
 from core.judging.calibration import measured_judges
 from core.llm.bills import Bill, bills
@@ -148,7 +149,7 @@ def summary(record: EvaluationRecord) -> dict[str, str]:
         figures[f"{arm} passed"] = f"{arms[arm].pass_count} conversations"
         means = f"{score.arm_mean:.3f} against {score.base_mean:.3f}"
         figures[f"{arm} difference"] = f"{format_difference(score.difference)} over {score.personas} personas ({means}, {interval}, p {format_p(score.p_holm)})"
-        figures[f"decision on {arm}" if several else "decision"] = f"{one.decided.verdict}: {one.decided.reason}"
+        figures[f"decision on {arm}" if several else "decision"] = f"{one.decided.verdict}: {why(one.decided)}"
         figures[f"next step, {arm}" if several else "next step"] = next_step_of(record, arm)
         figures |= {f"{arm} against {beside.prompted}": prompt_sentence(arm, beside) for beside in one.beside_prompts}
     return figures

@@ -32,8 +32,8 @@ def power_sentence(plan: PowerAnalysis) -> str:
         )
     else:
         able = (
-            f"{plan.personas} personas × {plan.trials} {'trial' if plan.trials == 1 else 'trials'} show a true difference of {plan.smallest_difference:.3f} with "
-            f"{100 * plan.wanted_power:g} % power"
+            f"{plan.personas} personas × {plan.trials} {'trial' if plan.trials == 1 else 'trials'} show a true difference of "
+            f"{plan.smallest_difference:.3f} with {100 * plan.wanted_power:g} % power"
         )
     if plan.smallest_difference is not None and plan.smallest_difference > 1 - plan.spread.base_mean:
         able += ", which is more than the base leaves room for"

@@ -129,6 +129,6 @@ def _heldout(checks: Mapping[str, Any]) -> str | None:
         return None
     texts = "the model's own replies" if source == "own replies" else "validation examples of its dataset"
     compared, longest = checks.get("heldout_compared", 0), checks.get("heldout_longest", 0)
-    cut = f"; at most {compared:,} tokens of each text, of up to {longest:,}: nothing is proven beyond" if compared < longest else ""
+    cut = f"; of each text at most the first {compared:,} of up to {longest:,} tokens" if compared < longest else ""
     counted = checks.get("heldout_loss_over", "all tokens")
     return f"{checks.get('heldout_examples', 'some')} {texts}, {checks.get('heldout_tokens', 0):,} tokens ({counted}{cut})"

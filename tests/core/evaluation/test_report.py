@@ -93,7 +93,7 @@ def test_forgetting_is_reported_with_the_judge_and_the_unknown_items():
     facts = facts_of(usual())
     text = evaluation_markdown(facts)
     assert "| requests to decline, declined | 2 of 2 | 1 of 2 | -50.0 (" in text
-    assert "requests to decline, declined only by base: knife." in text
+    assert "requests to decline, declined only by base: “knife”." in text
     assert "look-alikes, helped: 1 excluded" in text
     assert "provider/judge classified the answers" in text
     card = evaluation_section(facts, "understudy")
