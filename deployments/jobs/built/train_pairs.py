@@ -810,6 +810,8 @@ def failures_explained(arguments: argparse.Namespace) -> Generator[None]:
 # --- deployments/jobs/train/result.py ---
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "datasets")
+LATEST_STEPS = 5
+"""Number of last steps over which the final training loss is averaged."""
 
 
 def save(trainer: Any, tokenizer: Any, output: Path) -> dict[str, dict[str, Any]]:
@@ -827,8 +829,19 @@ def save(trainer: Any, tokenizer: Any, output: Path) -> dict[str, dict[str, Any]
     return files
 
 
-def write_metrics(trainer: Any, arguments: argparse.Namespace, facts: dict[str, Any]) -> float:
+def write_sft_metrics(trainer: Any, arguments: argparse.Namespace, facts: dict[str, Any]) -> float:
     """Write metrics.json; return the last validation loss."""
+    method = "qlora" if arguments.qlora and not trainer.args.use_cpu else "lora"
+    log = trainer.state.log_history
+    by_reply = next((entry["by_reply"] for entry in log[::-1] if "by_reply" in entry), {})
+    return write_metrics(trainer, arguments, facts, method, validation_by_reply=by_reply)
+
+
+def write_metrics(
+    trainer: Any, arguments: argparse.Namespace, facts: dict[str, Any], method: str, **figures: Any
+) -> float:
+    """Write metrics.json with what all trainings measure, and further figures; return the last
+    validation loss."""
     log = trainer.state.log_history
     curve, checks = (
         [{"step": e["step"], "loss": round(e[key], 4)} for e in log if key in e]
@@ -838,16 +851,16 @@ def write_metrics(trainer: Any, arguments: argparse.Namespace, facts: dict[str, 
     metrics = {
         "validation_loss_last": checks[-1]["loss"],
         "train_loss_first": curve[0]["loss"],
-        "train_loss_last": round(fmean(entry["loss"] for entry in curve[-5:]), 4),
+        "train_loss_last": round(fmean(entry["loss"] for entry in curve[-LATEST_STEPS:]), 4),
         "steps": trainer.state.global_step,
         **facts,
-        "method": "qlora" if arguments.qlora and not trainer.args.use_cpu else "lora",
+        "method": method,
         "arithmetic": "bfloat16" if trainer.args.bf16 else "float32",
         "trainable_parameters": sum(trainable),
         # Base, dataset, their revisions, and all other options.
         **{name: named(value) for name, value in vars(arguments).items()},
         "versions": {name: version(name) for name in PACKAGES},
-        "validation_by_reply": next((e["by_reply"] for e in log[::-1] if "by_reply" in e), {}),
+        **figures,
         "loss_curve": curve,
         "validation_curve": [{"step": 0, "loss": facts["validation_loss_first"]}, *checks],
     }
@@ -2365,6 +2378,16 @@ def rewards(
     return fmean(margin > 0 for margin in margins), fmean(margins)
 
 
+def compare(
+    data: PairData, before: dict[str, Any], after: dict[str, Any], per_token: bool
+) -> dict[str, Any]:
+    """Return the figures before and after, and the rewards of the validation pairs."""
+    probabilities = before.pop("log_probabilities"), after.pop("log_probabilities")
+    accuracy, margin = rewards(data.pairs["validation"], *probabilities, per_token)
+    measured = {"reward_accuracy": round(accuracy, 4), "reward_margin": round(margin, 4)}
+    return measured | {"before": before, "after": after}
+
+
 # --- deployments/jobs/pairs/options.py ---
 
 BETAS = {"dpo": 5.0, "kto": 0.1}
@@ -2447,48 +2470,6 @@ def add_pair_knobs(add: Callable[..., Any]) -> None:
     add("--reply-prompts", type=int, default=8, help=prompts)
     add("--reply-tokens", type=count, default=256, help="maximum tokens of such a reply")
     add("--seed", type=int, default=0)
-
-
-# --- deployments/jobs/pairs/result.py ---
-
-LATEST_STEPS = 5
-"""Number of last steps over which the final training loss is averaged."""
-
-
-def compare(
-    data: PairData, before: dict[str, Any], after: dict[str, Any], per_token: bool
-) -> dict[str, Any]:
-    """Return the figures before and after, and the rewards of the validation pairs."""
-    probabilities = before.pop("log_probabilities"), after.pop("log_probabilities")
-    accuracy, margin = rewards(data.pairs["validation"], *probabilities, per_token)
-    measured = {"reward_accuracy": round(accuracy, 4), "reward_margin": round(margin, 4)}
-    return measured | {"before": before, "after": after}
-
-
-def write_pair_metrics(trainer: Any, arguments: argparse.Namespace, facts: dict[str, Any]) -> float:
-    """Write metrics.json; return the last loss on validation pairs."""
-    log = trainer.state.log_history
-    curve, checks = (
-        [{"step": e["step"], "loss": round(e[key], 4)} for e in log if key in e]
-        for key in ("loss", "eval_loss")
-    )
-    trainable = (p.numel() for p in trainer.model.parameters() if p.requires_grad)
-    metrics = {
-        "validation_loss_last": checks[-1]["loss"],
-        "train_loss_first": curve[0]["loss"],
-        "train_loss_last": round(fmean(entry["loss"] for entry in curve[-LATEST_STEPS:]), 4),
-        "steps": trainer.state.global_step,
-        **facts,
-        "method": arguments.loss,
-        "arithmetic": "bfloat16" if trainer.args.bf16 else "float32",
-        "trainable_parameters": sum(trainable),
-        **{name: named(value) for name, value in vars(arguments).items()},
-        "versions": {name: version(name) for name in PACKAGES},
-        "loss_curve": curve,
-        "validation_curve": [{"step": 0, "loss": facts["validation_loss_first"]}, *checks],
-    }
-    write_json(arguments.output / "metrics.json", metrics)
-    return checks[-1]["loss"]
 
 
 # --- deployments/jobs/pairs/trainer.py ---
@@ -2646,7 +2627,7 @@ def train_pairs(arguments: argparse.Namespace) -> None:
         facts |= compare(data, before, after, arguments.loss == "dpo")
         facts["files"] = save(trainer, data.tokenizer, arguments.output)
         facts["seconds"] = round(time.monotonic() - opened.started, 1)
-        loss = write_pair_metrics(trainer, arguments, facts)
+        loss = write_metrics(trainer, arguments, facts, arguments.loss)
     close_training(arguments, facts, loss, "Preferred adapter")
 
 

@@ -1642,6 +1642,8 @@ def add_results(add: Callable[..., Any]) -> None:
 # --- deployments/jobs/train/result.py ---
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "datasets")
+LATEST_STEPS = 5
+"""Number of last steps over which the final training loss is averaged."""
 
 
 def save(trainer: Any, tokenizer: Any, output: Path) -> dict[str, dict[str, Any]]:
@@ -1659,8 +1661,19 @@ def save(trainer: Any, tokenizer: Any, output: Path) -> dict[str, dict[str, Any]
     return files
 
 
-def write_metrics(trainer: Any, arguments: argparse.Namespace, facts: dict[str, Any]) -> float:
+def write_sft_metrics(trainer: Any, arguments: argparse.Namespace, facts: dict[str, Any]) -> float:
     """Write metrics.json; return the last validation loss."""
+    method = "qlora" if arguments.qlora and not trainer.args.use_cpu else "lora"
+    log = trainer.state.log_history
+    by_reply = next((entry["by_reply"] for entry in log[::-1] if "by_reply" in entry), {})
+    return write_metrics(trainer, arguments, facts, method, validation_by_reply=by_reply)
+
+
+def write_metrics(
+    trainer: Any, arguments: argparse.Namespace, facts: dict[str, Any], method: str, **figures: Any
+) -> float:
+    """Write metrics.json with what all trainings measure, and further figures; return the last
+    validation loss."""
     log = trainer.state.log_history
     curve, checks = (
         [{"step": e["step"], "loss": round(e[key], 4)} for e in log if key in e]
@@ -1670,16 +1683,16 @@ def write_metrics(trainer: Any, arguments: argparse.Namespace, facts: dict[str, 
     metrics = {
         "validation_loss_last": checks[-1]["loss"],
         "train_loss_first": curve[0]["loss"],
-        "train_loss_last": round(fmean(entry["loss"] for entry in curve[-5:]), 4),
+        "train_loss_last": round(fmean(entry["loss"] for entry in curve[-LATEST_STEPS:]), 4),
         "steps": trainer.state.global_step,
         **facts,
-        "method": "qlora" if arguments.qlora and not trainer.args.use_cpu else "lora",
+        "method": method,
         "arithmetic": "bfloat16" if trainer.args.bf16 else "float32",
         "trainable_parameters": sum(trainable),
         # Base, dataset, their revisions, and all other options.
         **{name: named(value) for name, value in vars(arguments).items()},
         "versions": {name: version(name) for name in PACKAGES},
-        "validation_by_reply": next((e["by_reply"] for e in log[::-1] if "by_reply" in e), {}),
+        **figures,
         "loss_curve": curve,
         "validation_curve": [{"step": 0, "loss": facts["validation_loss_first"]}, *checks],
     }
@@ -2250,7 +2263,7 @@ def train(arguments: argparse.Namespace) -> None:
         facts |= run(trainer, arguments, checkpoint, identity)
         facts["files"] = save(trainer, tokenizer, arguments.output)
         facts["seconds"] = round(time.monotonic() - opened.started, 1)
-        loss = write_metrics(trainer, arguments, facts)
+        loss = write_sft_metrics(trainer, arguments, facts)
     close_training(arguments, facts, loss, "Adapter")
 
 

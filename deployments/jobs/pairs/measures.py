@@ -122,3 +122,13 @@ def rewards(
         sizes = (len(pair.chosen), len(pair.rejected)) if per_token else (1, 1)
         margins.append((better - chosen) / sizes[0] - (worse - rejected) / sizes[1])
     return fmean(margin > 0 for margin in margins), fmean(margins)
+
+
+def compare(
+    data: PairData, before: dict[str, Any], after: dict[str, Any], per_token: bool
+) -> dict[str, Any]:
+    """Return the figures before and after, and the rewards of the validation pairs."""
+    probabilities = before.pop("log_probabilities"), after.pop("log_probabilities")
+    accuracy, margin = rewards(data.pairs["validation"], *probabilities, per_token)
+    measured = {"reward_accuracy": round(accuracy, 4), "reward_margin": round(margin, 4)}
+    return measured | {"before": before, "after": after}

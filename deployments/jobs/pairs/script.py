@@ -37,14 +37,13 @@ from ..common.files import facts_of
 from ..train.arithmetic import choose_arithmetic
 from ..train.data import Example
 from ..train.failures import failures_explained
-from ..train.result import save
+from ..train.result import save, write_metrics
 from ..train.stages import close_training, open_training, start_from
 from ..train.steps import run
 from ..train.trainer import check_tools
 from .data import identify_pairs, prepare_pairs
-from .measures import measure_adapter
+from .measures import compare, measure_adapter
 from .options import parse_pair_arguments
-from .result import compare, write_pair_metrics
 from .trainer import build_pair_trainer, configure_pairs, fetch_adapter
 
 
@@ -72,7 +71,7 @@ def train_pairs(arguments: argparse.Namespace) -> None:
         facts |= compare(data, before, after, arguments.loss == "dpo")
         facts["files"] = save(trainer, data.tokenizer, arguments.output)
         facts["seconds"] = round(time.monotonic() - opened.started, 1)
-        loss = write_pair_metrics(trainer, arguments, facts)
+        loss = write_metrics(trainer, arguments, facts, arguments.loss)
     close_training(arguments, facts, loss, "Preferred adapter")
 
 

@@ -38,7 +38,7 @@ from .checkpoints import identify
 from .failures import failures_explained
 from .labels import prepare
 from .options import parse_arguments
-from .result import save, write_metrics
+from .result import save, write_sft_metrics
 from .stages import close_training, open_training, start_from
 from .steps import run
 from .trainer import build_trainer, check_prepared, check_tools, configure
@@ -63,7 +63,7 @@ def train(arguments: argparse.Namespace) -> None:
         facts |= run(trainer, arguments, checkpoint, identity)
         facts["files"] = save(trainer, tokenizer, arguments.output)
         facts["seconds"] = round(time.monotonic() - opened.started, 1)
-        loss = write_metrics(trainer, arguments, facts)
+        loss = write_sft_metrics(trainer, arguments, facts)
     close_training(arguments, facts, loss, "Adapter")
 
 
