@@ -1,4 +1,7 @@
-"""The product's data types: what is created, stored and passed from stage to stage."""
+"""The product's data types: what is created, stored and passed from stage to stage.
+
+Prefect stores a task's result with the module of its class. A record that moves makes earlier results unreadable, so this long file stays whole.
+"""
 
 from datetime import date
 from enum import StrEnum
