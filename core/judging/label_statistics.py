@@ -6,7 +6,7 @@ criteria, transcripts are resampled and not verdicts, because the verdicts on on
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -92,22 +92,17 @@ def resampled(totals: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray],
     Source:
         Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
-    rows = totals.reshape(len(totals), math.prod(totals.shape[1:]))
-    rows = rows[rows.any(axis=1)]
-    n = len(rows)
-    if n < 2:
-        return Estimate(None, n, reason=f"transcripts that have the answers for it: {n}; at least 2 are needed")
-    value = float(statistic(rows.sum(axis=0).reshape(totals.shape[1:])))
-    if math.isnan(value):
-        return Estimate(None, n, reason=undefined, warning=_small(n, few))
+    rows, estimate = _without_interval(totals, statistic, undefined, few)
+    if estimate.value is None:
+        return estimate
     distinct, numbers = np.unique(rows, axis=0, return_counts=True)
-    drawn = np.random.default_rng(seed).multinomial(n, numbers / n, size=resamples)
+    drawn = np.random.default_rng(seed).multinomial(len(rows), numbers / len(rows), size=resamples)
     values = statistic((drawn @ distinct).reshape(resamples, *totals.shape[1:]))
     values = values[~np.isnan(values)]
     if len(values) == 0 or np.ptp(values) < 1e-12:
-        return Estimate(value, n, reason="no interval: all resamples are equal", warning=_small(n, few))
+        return replace(estimate, reason="no interval: all resamples are equal")
     low, high = np.percentile(values, [2.5, 97.5])
-    return Estimate(value, n, (float(low), float(high)), warning=_small(n, few))
+    return replace(estimate, interval=(float(low), float(high)))
 
 
 def reweighted(
@@ -134,20 +129,28 @@ def reweighted(
     Source:
         Rubin, "The Bayesian bootstrap", Ann Stat 9 (1981): 130–134. Pseudo-counts: Agresti & Coull, The American Statistician 52 (1998): 119–126.
     """
-    rows = totals.reshape(len(totals), math.prod(totals.shape[1:]))
-    rows = rows[rows.any(axis=1)]
-    n = len(rows)
-    if n < 2:
-        return Estimate(None, n, reason=f"transcripts that have the answers for it: {n}; at least 2 are needed")
-    value = float(statistic(rows.sum(axis=0).reshape(totals.shape[1:])))
-    if math.isnan(value):
-        return Estimate(None, n, reason=undefined, warning=_small(n, few))
+    rows, estimate = _without_interval(totals, statistic, undefined, few)
+    if estimate.value is None:
+        return estimate
     distinct, numbers = np.unique(rows, axis=0, return_counts=True)
     every = np.concatenate([distinct, imagined.reshape(len(imagined), rows.shape[1])])
     weights = np.random.default_rng(seed).standard_gamma(np.concatenate([numbers, worth]), size=(resamples, len(every)))
     values = statistic((weights @ every).reshape(resamples, *totals.shape[1:]))
     low, high = np.percentile(values[~np.isnan(values)], [2.5, 97.5])
-    return Estimate(value, n, (min(float(low), value), max(float(high), value)), warning=_small(n, few))
+    return replace(estimate, interval=(min(float(low), estimate.value), max(float(high), estimate.value)))
+
+
+def _without_interval(totals: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], undefined: str, few: int) -> tuple[np.ndarray, Estimate]:
+    """Return the transcripts that count, one row each, and the statistic of their sums; arguments as for `resampled`."""
+    rows = totals.reshape(len(totals), math.prod(totals.shape[1:]))
+    rows = rows[rows.any(axis=1)]
+    n = len(rows)
+    if n < 2:
+        return rows, Estimate(None, n, reason=f"transcripts that have the answers for it: {n}; at least 2 are needed")
+    value = float(statistic(rows.sum(axis=0).reshape(totals.shape[1:])))
+    if math.isnan(value):
+        return rows, Estimate(None, n, reason=undefined, warning=_small(n, few))
+    return rows, Estimate(value, n, warning=_small(n, few))
 
 
 def ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
