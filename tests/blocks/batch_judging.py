@@ -88,12 +88,12 @@ class Court:
 
     async def judge(self) -> list[Assessment]:
         """Judge one transcript after the other, as the task does."""
-        made = []
+        assessments = []
         for plan in self.plans:
             transcript = self.store.load(plan.transcript.path, Transcript)
             name, _ = plan.place(transcript)
-            made.append(await assess(judge_context_for(self.run, plan, self.caller, transcript, len, JudgementLog(self.store, name), name)))
-        return made
+            assessments.append(await assess(judge_context_for(self.run, plan, self.caller, transcript, len, JudgementLog(self.store, name), name)))
+        return assessments
 
     @property
     def paid(self) -> list[dict[str, Any]]:

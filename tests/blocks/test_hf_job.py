@@ -54,7 +54,7 @@ def block(hub, token="hf_write", attempts=4, namespace="me"):
     return HfJob(hub=HfHub(endpoint=hub.url, token=SecretStr(token), attempts=attempts), namespace=namespace, settle_seconds=0)
 
 
-def order(name="abc", **arguments):
+def job_spec(name="abc", **arguments):
     return JobSpec(
         stage="train",
         script=SCRIPT.name,
@@ -71,31 +71,31 @@ def order(name="abc", **arguments):
     )
 
 
-def purchase(flavor="a100-large", timeout=60):
+def job_resources(flavor="a100-large", timeout=60):
     return JobResources(run="pipeline-1", flavor=flavor, timeout_seconds=timeout, image="uv")
 
 
-async def no():
+async def never():
     return False
 
 
-async def finish(job, watch=WATCH, report=lambda event: None, stopped=no):
+async def finish(job, watch=WATCH, report=lambda event: None, stopped=never):
     await job.wait_for_completion(watch, report, stopped)
     return await job.fetch_result()
 
 
-async def make(hub, folder, wanted=None, buy=None, **more):
-    started = await block(hub).trigger(wanted or order(), buy or purchase(), SCRIPT, folder / "place")
+async def make(hub, folder, spec=None, resources=None, **more):
+    started = await block(hub).trigger(spec or job_spec(), resources or job_resources(), SCRIPT, folder / "place")
     return started if isinstance(started, JobResult) else await finish(started, **more)
 
 
 @pytest.mark.slow
 async def test_a_job_pushes_its_result_and_reports_its_progress(hub, tmp_path):
     events = []
-    made = await make(hub, tmp_path, report=events.append)
+    result = await make(hub, tmp_path, report=events.append)
     api = HfApi(endpoint=hub.url, token="hf_write")
-    assert api.repo_info("me/coach-adapter", revision="run-abc").sha == made.commit
-    assert hub.get(f"/me/coach-adapter/resolve/{made.commit}/text.bin") == b"Be kind. You are a coach."
+    assert api.repo_info("me/coach-adapter", revision="run-abc").sha == result.commit
+    assert hub.get(f"/me/coach-adapter/resolve/{result.commit}/text.bin") == b"Be kind. You are a coach."
     assert api.repo_info("me/coach-adapter").private
     (job,) = hub.jobs()
     assert job["secrets"] == ["HF_TOKEN"]
@@ -111,8 +111,8 @@ async def test_a_job_pushes_its_result_and_reports_its_progress(hub, tmp_path):
 
 
 async def test_a_finished_job_is_not_submitted_again(hub, tmp_path):
-    made = await make(hub, tmp_path)
-    assert await make(hub, tmp_path / "elsewhere") == made
+    result = await make(hub, tmp_path)
+    assert await make(hub, tmp_path / "elsewhere") == result
     assert len(hub.jobs()) == 1
 
 
@@ -128,11 +128,11 @@ async def test_a_job_runs_the_script_at_the_submitted_commit(hub, tmp_path):
 
 @pytest.mark.slow
 async def test_concurrent_submissions_of_the_same_job_start_one_job(hub, tmp_path):
-    started = await asyncio.gather(*(block(hub).trigger(order(seconds=2), purchase(), SCRIPT, tmp_path / f"{number}") for number in range(4)))
+    started = await asyncio.gather(*(block(hub).trigger(job_spec(seconds=2), job_resources(), SCRIPT, tmp_path / f"{number}") for number in range(4)))
     runs = [item for item in started if isinstance(item, HfJobRun)]
     assert len({run.job.id for run in runs}) == 1
     results = await asyncio.gather(*(finish(run) for run in runs))
-    assert len({made.commit for made in results}) == 1
+    assert len({result.commit for result in results}) == 1
     alive = [job for job in hub.jobs() if job["status"]["stage"] != "CANCELED"]
     assert len(alive) == 1
 
@@ -158,7 +158,7 @@ async def test_a_permanent_error_is_reported_at_once_and_not_retried(hub, tmp_pa
 
 @pytest.mark.slow
 async def test_watching_a_job_survives_temporary_failures(hub, tmp_path):
-    started = await block(hub).trigger(order(seconds=2), purchase(), SCRIPT, tmp_path / "place")
+    started = await block(hub).trigger(job_spec(seconds=2), job_resources(), SCRIPT, tmp_path / "place")
     hub.faults(
         {"method": "GET", "pattern": r"/api/jobs/me/[^/]+$", "times": 2, "status": 500},
         {"method": "GET", "pattern": r"/api/jobs/me/[^/]+$", "times": 1, "drop": True},
@@ -172,7 +172,7 @@ async def test_watching_a_job_survives_temporary_failures(hub, tmp_path):
 
 @pytest.mark.slow
 async def test_an_outage_of_the_service_ends_the_watch_and_not_the_job(hub, tmp_path):
-    started = await block(hub).trigger(order(seconds=1.5), purchase(), SCRIPT, tmp_path / "place")
+    started = await block(hub).trigger(job_spec(seconds=1.5), job_resources(), SCRIPT, tmp_path / "place")
     hub.faults({"method": "GET", "pattern": r"/api/jobs/me/[^/]+$", "status": 503})
     with pytest.raises(JobError, match=r"no news of the job .* answered 503 .* not paid for twice"):
         await finish(started, WATCH.model_copy(update={"outage_seconds": 0.5}))
@@ -183,9 +183,9 @@ async def test_an_outage_of_the_service_ends_the_watch_and_not_the_job(hub, tmp_
 
 async def test_a_failed_job_is_reported_with_its_reason_and_retried_as_a_new_job(hub, tmp_path):
     with pytest.raises(JobError, match=r"failed \(.*exit code.*\): The text is too dull; give another\. Its log is .*place\.log"):
-        await make(hub, tmp_path, order(fault="fails"))
+        await make(hub, tmp_path, job_spec(fault="fails"))
     with pytest.raises(JobError, match="too dull"):
-        await make(hub, tmp_path, order(fault="fails"))
+        await make(hub, tmp_path, job_spec(fault="fails"))
     assert len(hub.jobs()) == 2
 
 
@@ -193,7 +193,7 @@ async def test_a_failed_job_is_reported_with_its_reason_and_retried_as_a_new_job
 async def test_a_job_killed_by_a_signal_is_reported_with_the_signal_and_the_step(hub, tmp_path, name):
     reported = rf"\(.*exit code.*\) died of {name} \(.*\) at step 4 of 4\. .*Its last line was: The adapter is loaded\. Its log is .*place\.log"
     with pytest.raises(JobError, match=reported) as failed:
-        await make(hub, tmp_path, order(fault=name))
+        await make(hub, tmp_path, job_spec(fault=name))
     assert ("use a smaller model" in str(failed.value)) == (name == "SIGKILL")
     assert "free now" not in str(failed.value)  # the memory of another machine is unknown
 
@@ -201,7 +201,7 @@ async def test_a_job_killed_by_a_signal_is_reported_with_the_signal_and_the_step
 @pytest.mark.parametrize("fault", ["idle", "lies"])
 async def test_a_completed_job_without_its_result_is_an_error(hub, tmp_path, fault):
     with pytest.raises(JobError, match=r"says that it completed, but me/coach-adapter has no finished metrics.json at run-abc"):
-        await make(hub, tmp_path, order(fault=fault))
+        await make(hub, tmp_path, job_spec(fault=fault))
 
 
 async def test_a_job_that_never_ran_but_is_reported_as_completed_is_an_error(hub, tmp_path):
@@ -213,7 +213,7 @@ async def test_a_job_that_never_ran_but_is_reported_as_completed_is_an_error(hub
 async def test_a_vanished_job_is_reported(hub, tmp_path):
     hub.next_job("vanishes")
     with pytest.raises(JobError, match="has vanished"):
-        await make(hub, tmp_path, order(seconds=20))
+        await make(hub, tmp_path, job_spec(seconds=20))
 
 
 async def test_a_job_that_gets_no_machine_is_cancelled_and_reported(hub, tmp_path):
@@ -225,11 +225,11 @@ async def test_a_job_that_gets_no_machine_is_cancelled_and_reported(hub, tmp_pat
 
 async def test_a_job_that_takes_too_long_is_reported_with_its_limit(hub, tmp_path):
     with pytest.raises(JobError, match=r"was stopped after .* its limit.*newest checkpoint"):
-        await make(hub, tmp_path, order(seconds=60), purchase(timeout=1))
+        await make(hub, tmp_path, job_spec(seconds=60), job_resources(timeout=1))
 
 
 async def test_a_failed_cancellation_is_reported_with_the_address_and_left_to_the_hook(hub, tmp_path, caplog):
-    started = await block(hub).trigger(order(seconds=60), purchase(), SCRIPT, tmp_path / "place")
+    started = await block(hub).trigger(job_spec(seconds=60), job_resources(), SCRIPT, tmp_path / "place")
     hub.faults({"pattern": "/cancel$", "status": 503})
 
     async def yes():
@@ -250,7 +250,7 @@ async def test_a_failed_cancellation_is_reported_with_the_address_and_left_to_th
 @pytest.mark.slow
 async def test_a_duplicate_that_appears_late_is_cancelled_while_the_first_job_is_watched(hub, tmp_path, monkeypatch):
     monkeypatch.setattr("blocks.hf_job_run.LATE", 0.5)
-    started = await block(hub).trigger(order(seconds=1.5), purchase(), SCRIPT, tmp_path / "place")
+    started = await block(hub).trigger(job_spec(seconds=1.5), job_resources(), SCRIPT, tmp_path / "place")
     api = HfApi(endpoint=hub.url, token="hf_write")
     late = api.run_job(image="uv", command=["sleep", "60"], labels={KEY_LABEL: "train-abc"}, flavor="cpu-basic", namespace="me")
     await finish(started)
@@ -258,8 +258,8 @@ async def test_a_duplicate_that_appears_late_is_cancelled_while_the_first_job_is
 
 
 async def test_a_completed_job_cancels_its_duplicates(hub, tmp_path):
-    started = await block(hub).trigger(order(), purchase(), SCRIPT, tmp_path / "place")
-    await started.wait_for_completion(WATCH, lambda event: None, no)
+    started = await block(hub).trigger(job_spec(), job_resources(), SCRIPT, tmp_path / "place")
+    await started.wait_for_completion(WATCH, lambda event: None, never)
     api = HfApi(endpoint=hub.url, token="hf_write")
     api.run_job(image="uv", command=["sleep", "60"], labels={KEY_LABEL: "train-abc"}, flavor="cpu-basic", namespace="me")
     await started.fetch_result()
@@ -271,7 +271,7 @@ async def test_an_unreadable_log_is_reported_and_does_not_lose_the_result(hub, t
     assert (await make(hub, tmp_path)).repo == "me/coach-adapter"
     hub.faults({"pattern": "/logs$", "status": 503})
     with pytest.raises(JobError, match=r"Its log could not be read to the end \(.*503"):
-        await make(hub, tmp_path / "other", order("other", fault="fails"))
+        await make(hub, tmp_path / "other", job_spec("other", fault="fails"))
 
 
 async def test_a_job_gets_the_token_of_hf_job_token(hub, tmp_path, monkeypatch):
@@ -314,7 +314,7 @@ def test_the_reason_of_a_failure_is_its_error_without_the_advice_after_it(log, w
 
 
 async def test_a_cancelled_watch_cancels_the_job(hub, tmp_path):
-    started = await block(hub).trigger(order(seconds=60), purchase(), SCRIPT, tmp_path / "place")
+    started = await block(hub).trigger(job_spec(seconds=60), job_resources(), SCRIPT, tmp_path / "place")
     watching = asyncio.ensure_future(finish(started))
     await asyncio.sleep(1)
     watching.cancel()
@@ -328,13 +328,13 @@ async def test_a_run_cancelled_elsewhere_cancels_its_job(hub, tmp_path):
         return True
 
     with pytest.raises(JobError, match="The run was cancelled"):
-        await make(hub, tmp_path, order(seconds=60), stopped=yes)
+        await make(hub, tmp_path, job_spec(seconds=60), stopped=yes)
     assert [job["status"]["stage"] for job in hub.jobs()] == ["CANCELED"]
 
 
 async def test_cancelling_during_a_submission_leaves_no_job_running(hub, tmp_path):
     hub.faults({"method": "POST", "pattern": r"/api/jobs/me$", "delay": 1.5})
-    submitting = asyncio.ensure_future(block(hub).trigger(order(seconds=60), purchase(), SCRIPT, tmp_path / "place"))
+    submitting = asyncio.ensure_future(block(hub).trigger(job_spec(seconds=60), job_resources(), SCRIPT, tmp_path / "place"))
     await asyncio.sleep(1)
     submitting.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -344,17 +344,17 @@ async def test_cancelling_during_a_submission_leaves_no_job_running(hub, tmp_pat
 
 async def test_no_job_is_submitted_without_resources(hub, tmp_path):
     with pytest.raises(JobError, match="Run the same command again"):
-        await block(hub).trigger(order(), None, SCRIPT, tmp_path / "place")
+        await block(hub).trigger(job_spec(), None, SCRIPT, tmp_path / "place")
     assert not hub.jobs()
 
 
 @pytest.mark.slow
 async def test_duplicates_are_cancelled_and_the_oldest_is_kept(hub, tmp_path):
-    first = await block(hub).trigger(order(seconds=1.5), purchase(), SCRIPT, tmp_path / "place")
+    first = await block(hub).trigger(job_spec(seconds=1.5), job_resources(), SCRIPT, tmp_path / "place")
     api = HfApi(endpoint=hub.url, token="hf_write")
     for _ in range(2):
         api.run_job(image="uv", command=["sleep", "60"], labels={KEY_LABEL: "train-abc"}, flavor="cpu-basic", namespace="me")
-    second = await block(hub).trigger(order(seconds=1.5), purchase(), SCRIPT, tmp_path / "place")
+    second = await block(hub).trigger(job_spec(seconds=1.5), job_resources(), SCRIPT, tmp_path / "place")
     assert second.job.id == first.job.id
     assert second.found
     await finish(second)

@@ -12,7 +12,7 @@ from blocks.hf_hub import HfHub
 from blocks.hf_job import HfJob
 from core.errors import HubError, UnderstudyError
 from core.records import Publication
-from tests.blocks.test_hf_job import SCRIPT, order, purchase
+from tests.blocks.test_hf_job import SCRIPT, job_resources, job_spec
 from tests.hub_stub.client import rate_limit, start_hub
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of the Hub's own client, when it uploads a file
@@ -36,7 +36,7 @@ KINDS = [
     ["403", "404", "413"],
     ["silence"],
 ]
-"""The faults by what is made of them: what cannot be read, twice, what may pass, what does not, and no answer."""
+"""The faults by kind: unreadable (twice), temporary, permanent, and no answer."""
 FILES = {"rows.bin": b"PAR1rows", "README.md": b"---\nlicense: unknown\n---\n# Card\n"}
 NEWER = FILES | {"rows.bin": b"PAR1other rows"}
 SILENCE = 0.1
@@ -81,7 +81,7 @@ def check_published(hub, commit, files, tag):
     assert there.count("Ours") == (1 if files is FILES else 2)
 
 
-def met(calls) -> pytest.MarkDecorator:
+def with_each_fault(calls) -> pytest.MarkDecorator:
     """Pair each call with one fault of each kind; neighbouring calls get different faults."""
     pairs = [(call, kind[number % len(kind)]) for number, call in enumerate(calls) for kind in KINDS]
     return pytest.mark.parametrize(("call", "fault"), [(calls[call], FAULTS[fault]) for call, fault in pairs], ids=[" under ".join(pair) for pair in pairs])
@@ -106,7 +106,7 @@ PUSHING = {
 
 
 @pytest.mark.slow
-@met(PUSHING)
+@with_each_fault(PUSHING)
 def test_a_push_is_complete_or_reported_and_a_second_push_makes_no_duplicate(hub, call, fault):
     method, pattern = call
     hub.faults({"method": method, "pattern": pattern, **fault})
@@ -145,7 +145,7 @@ ASKING = {
 
 
 @pytest.mark.slow
-@met(ASKING)
+@with_each_fault(ASKING)
 def test_a_faulty_reply_of_the_hub_gives_the_right_answer_or_an_error(hub, tmp_path, call, fault):
     push(hub)
     pattern, ask = call
@@ -168,15 +168,15 @@ def test_a_faulty_reply_of_the_hub_gives_the_right_answer_or_an_error(hub, tmp_p
 async def test_a_submission_under_a_fault_starts_one_job_or_is_an_error(hub, tmp_path, method, pattern, fault):
     hub.faults({"method": method, "pattern": pattern, **fault})
     with suppress(UnderstudyError):
-        await jobs(hub, silence_of(fault)).trigger(order(seconds=30), purchase(), SCRIPT, tmp_path / "place")
+        await jobs(hub, silence_of(fault)).trigger(job_spec(seconds=30), job_resources(), SCRIPT, tmp_path / "place")
     hub.faults()
-    await jobs(hub).trigger(order(seconds=30), purchase(), SCRIPT, tmp_path / "place")
+    await jobs(hub).trigger(job_spec(seconds=30), job_resources(), SCRIPT, tmp_path / "place")
     assert len([job for job in hub.jobs() if job["status"]["stage"] != "CANCELED"]) == 1
 
 
 async def test_after_an_unreadable_answer_the_submitted_job_is_looked_up(hub, tmp_path):
     hub.faults({"method": "POST", "pattern": r"/api/jobs/me$", "status": 200, "body": PAGE, "after": True, "times": 1})
-    await jobs(hub).trigger(order(seconds=30), purchase(), SCRIPT, tmp_path / "place")
+    await jobs(hub).trigger(job_spec(seconds=30), job_resources(), SCRIPT, tmp_path / "place")
     assert len(hub.jobs()) == 1
 
 
@@ -184,7 +184,7 @@ async def test_after_an_unreadable_answer_the_submitted_job_is_looked_up(hub, tm
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 @pytest.mark.parametrize(("method", "pattern"), [("POST", r"/cancel$"), ("GET", r"/api/jobs/me/[^/]+$")], ids=["cancelling", "looking whether it is"])
 async def test_a_job_that_may_not_be_cancelled_is_reported_with_its_address(hub, tmp_path, caplog, method, pattern, fault):
-    job = (await jobs(hub).trigger(order(seconds=30), purchase(), SCRIPT, tmp_path / "place")).job
+    job = (await jobs(hub).trigger(job_spec(seconds=30), job_resources(), SCRIPT, tmp_path / "place")).job
     hub.faults({"method": method, "pattern": pattern, **fault})
     stopped = jobs(hub, silence_of(fault)).cancel_or_say(job)
     hub.faults()
@@ -198,7 +198,7 @@ async def test_a_job_that_may_not_be_cancelled_is_reported_with_its_address(hub,
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 async def test_a_faulty_reply_about_a_job_is_an_error_of_ours(hub, tmp_path, fault):
-    job = (await jobs(hub).trigger(order(seconds=30), purchase(), SCRIPT, tmp_path / "place")).job
+    job = (await jobs(hub).trigger(job_spec(seconds=30), job_resources(), SCRIPT, tmp_path / "place")).job
     hub.faults({"method": "GET", "pattern": r"/api/jobs/me/[^/]+$", **fault})
     with pytest.raises((HubError, JobNotFoundError)):
         jobs(hub, silence_of(fault)).look(job.id)

@@ -29,11 +29,11 @@ async def model(request, gguf):
     if request.param == "llama-cpp":
         if importlib.util.find_spec("llama_cpp") is None:
             pytest.skip("llama-cpp-python is not installed")
-        made = LlamaCpp(model_path=gguf, context=512, temperature=0).get_client()
+        client = LlamaCpp(model_path=gguf, context=512, temperature=0).get_client()
     else:
-        made = LlamaServer(model_path=gguf, context=512, slots=1, temperature=0, threads=1).get_client()
-    yield made
-    await made.aclose()
+        client = LlamaServer(model_path=gguf, context=512, slots=1, temperature=0, threads=1).get_client()
+    yield client
+    await client.aclose()
 
 
 @needs_program

@@ -43,9 +43,9 @@ def gguf(tmp_path_factory):
 
 @pytest.fixture
 async def model(gguf):
-    made = LlamaServer(model_path=gguf, context=256, slots=2, temperature=0, threads=1).get_client()
-    yield made
-    await made.aclose()
+    client = LlamaServer(model_path=gguf, context=256, slots=2, temperature=0, threads=1).get_client()
+    yield client
+    await client.aclose()
 
 
 def servers(word):
@@ -262,9 +262,9 @@ class Mortal:
 
 @pytest.fixture
 async def mortal(tmp_path, gguf, monkeypatch):
-    made = Mortal(tmp_path, gguf, monkeypatch, "pass")
-    yield made
-    await made.model.aclose()
+    mortal_model = Mortal(tmp_path, gguf, monkeypatch, "pass")
+    yield mortal_model
+    await mortal_model.model.aclose()
 
 
 @pytest.mark.parametrize("name", DEADLY)

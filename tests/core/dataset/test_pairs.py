@@ -51,7 +51,7 @@ def repaired_pair(store, name="a", answers=None, changed=((2, "MT1"), (4, "MT6")
     return original, transcript, candidate
 
 
-def again(store, name, failed=(), chosen="A reply that passes.", rubric=PACK.rubric.hash):
+def second_reply(store, name, failed=(), chosen="A reply that passes.", rubric=PACK.rubric.hash):
     """A second reply in the store, of a transcript that failed."""
     transcript = conversation(name, exchanges=5).model_copy(update={"provenance": {"pack_hash": "x"}})
     ref = TranscriptRef(id=name, path=f"transcripts/{name}.json", exchanges=5)
@@ -112,17 +112,17 @@ def test_one_failed_gate_verdict_excludes_a_repaired_reply(store):
 
 
 def test_a_second_reply_needs_a_transcript_of_the_dataset_and_the_current_rubric(store):
-    passing, of_passing = again(store, "a")
-    _, of_other = again(store, "not-judged-here")
-    none, of_none = again(store, "b", failed=[GATE], chosen=None)
-    older, of_older = again(store, "c", rubric="older")
+    passing, of_passing = second_reply(store, "a")
+    _, of_other = second_reply(store, "not-judged-here")
+    none, of_none = second_reply(store, "b", failed=[GATE], chosen=None)
+    older, of_older = second_reply(store, "c", rubric="older")
     found = find_pairs(store, PACK, [passing, none, older], [of_passing, of_other, of_none, of_older], PairReport())
     assert [(pair.conversation, pair.source, pair.chosen) for pair in found] == [("a", "sampled", "A reply that passes.")]
 
 
 def test_pairs_are_in_the_split_of_their_examples_and_pairs_of_unequal_length_are_left_out(store, tmp_path):
-    judged = [repaired_pair(store, name)[2] for name in "abcdef"] + [again(store, name)[0] for name in ("g", "h")]
-    replies = [again(store, "g")[1], again(store, "h", chosen="Long. " * 60)[1]]
+    judged = [repaired_pair(store, name)[2] for name in "abcdef"] + [second_reply(store, name)[0] for name in ("g", "h")]
+    replies = [second_reply(store, "g")[1], second_reply(store, "h", chosen="Long. " * 60)[1]]
     report = PairReport()
     pairs = find_pairs(store, PACK, judged, replies, report)
     examples = {name: "validation" if name in "be" else "train" for name in "abcdef"}

@@ -16,8 +16,8 @@ from core.records import Answer
 
 def by_judge(**answers):
     """Turn each judge's answers, in the order of the transcripts, into answers by transcript."""
-    (length,) = {len(given) for given in answers.values()}
-    return {f"t{number:03}": {judge: given[number] for judge, given in answers.items()} for number in range(length)}
+    (length,) = {len(unit) for unit in answers.values()}
+    return {f"t{number:03}": {judge: unit[number] for judge, unit in answers.items()} for number in range(length)}
 
 
 def table(yes_yes, yes_no, no_yes, no_no):
@@ -64,8 +64,8 @@ def test_fleiss_kappa_of_ten_subjects_matches_the_published_value():
     ]  # fmt: skip
     answers = {}
     for number, row in enumerate(counts):
-        given = [str(category) for category, count in enumerate(row) for _ in range(count)]
-        answers[str(number)] = {f"j{judge}": answer for judge, answer in enumerate(given)}
+        unit = [str(category) for category, count in enumerate(row) for _ in range(count)]
+        answers[str(number)] = {f"j{judge}": answer for judge, answer in enumerate(unit)}
     found = agreement(answers, 50, few=30)
     assert found.fleiss.value == pytest.approx(0.2099307, abs=1e-7)
     assert found.raw.value == pytest.approx(0.378, abs=5e-4)
@@ -107,10 +107,10 @@ def test_names_of_answers_judges_and_transcripts_do_not_matter(seed):
     answers = panel(seed)
     found = agreement(answers, 200, few=0)
     renamed = {"YES": "q", "NO": "A", "NA": "m", None: None}
-    other = agreement({name: {judge: renamed[answer] for judge, answer in given.items()} for name, given in answers.items()}, 200, few=0)
+    other = agreement({name: {judge: renamed[answer] for judge, answer in unit.items()} for name, unit in answers.items()}, 200, few=0)
     assert values(other) == pytest.approx(values(found))
     assert [pair.kappa.value for pair in other.pairs] == pytest.approx([pair.kappa.value for pair in found.pairs])
-    reverse = agreement({name: {f"x{9 - int(judge[1])}": answer for judge, answer in given.items()} for name, given in answers.items()}, 200, few=0)
+    reverse = agreement({name: {f"x{9 - int(judge[1])}": answer for judge, answer in unit.items()} for name, unit in answers.items()}, 200, few=0)
     assert values(reverse) == pytest.approx(values(found))
     assert sorted(pair.kappa.value or 0 for pair in reverse.pairs) == pytest.approx(sorted(pair.kappa.value or 0 for pair in found.pairs))
     shuffled = agreement(dict(reversed(answers.items())), 200, few=0)
@@ -123,12 +123,12 @@ def test_kappa_and_alpha_match_an_implementation_with_plain_loops(seed):
     found = agreement(answers, 20, few=0)
     judges = ["j0", "j1", "j2"]
     for (one, other), pair in zip(combinations(judges, 2), found.pairs, strict=True):
-        both = [(given[one], given[other]) for given in answers.values() if given[one] and given[other]]
+        both = [(unit[one], unit[other]) for unit in answers.values() if unit[one] and unit[other]]
         observed = sum(x == y for x, y in both) / len(both)
         expected = sum(sum(x == c for x, _ in both) * sum(y == c for _, y in both) for c in ("YES", "NO", "NA")) / len(both) ** 2
         assert (pair.raw.value, pair.kappa.n) == (pytest.approx(observed), len(both))
         assert pair.kappa.value == pytest.approx((observed - expected) / (1 - expected))
-    units = [[answer for answer in given.values() if answer] for given in answers.values()]
+    units = [[answer for answer in unit.values() if answer] for unit in answers.values()]
     units = [unit for unit in units if len(unit) > 1]
     pooled = [answer for unit in units for answer in unit]
     within = sum(sum(x != y for x in unit for y in unit) / (len(unit) - 1) for unit in units) / len(pooled)
@@ -137,8 +137,8 @@ def test_kappa_and_alpha_match_an_implementation_with_plain_loops(seed):
 
 
 def test_perfect_agreement_is_1_with_an_interval():
-    given = ["YES", "NO", "NA", "YES", "NO"] * 8
-    found = agreement(by_judge(a=given, b=given, c=given), 500, few=10)
+    same = ["YES", "NO", "NA", "YES", "NO"] * 8
+    found = agreement(by_judge(a=same, b=same, c=same), 500, few=10)
     assert values(found) == [1.0, 1.0, 1.0]
     assert [pair.kappa.value for pair in found.pairs] == [1.0] * 3
     for estimate in (found.raw, found.fleiss, found.alpha, found.pairs[0].kappa):
@@ -239,7 +239,7 @@ def test_an_error_counts_as_missing_and_never_as_agreement():
 
 
 def test_enumeration_members_and_text_are_the_same_answers():
-    enumerated = {name: {judge: Answer(answer) for judge, answer in given.items()} for name, given in table(20, 5, 10, 15).items()}
+    enumerated = {name: {judge: Answer(answer) for judge, answer in unit.items()} for name, unit in table(20, 5, 10, 15).items()}
     assert agreement(enumerated, 200, few=0) == agreement(table(20, 5, 10, 15), 200, few=0)
 
 
@@ -270,7 +270,7 @@ def test_different_failure_rates_of_criteria_do_not_count_as_agreement():
 
     easy, hard = chance(0.95), chance(0.05)
     found = overall_agreement({"CQ1": easy, "CQ2": hard}, 300, few=0)
-    together = agreement(easy | {f"h{name}": given for name, given in hard.items()}, 300, few=0)
+    together = agreement(easy | {f"h{name}": unit for name, unit in hard.items()}, 300, few=0)
     assert found.pairs[0].kappa.value == pytest.approx(0, abs=0.1)
     assert (together.pairs[0].kappa.value or 0) > 0.7
     assert found.pairs[0].kappa.n == 300
@@ -300,7 +300,7 @@ def test_a_judge_with_a_different_ranking_is_named_and_a_strict_one_is_not():
     found = rank_agreement(scores_of(), threshold=0.5, few=20)
     assert [item.judge for item in found] == ["good", "odd", "rough", "strict"]
     assert [item.judge for item in found if item.far] == ["odd"]
-    table = np.array([list(given.values()) for given in scores_of().values()])
+    table = np.array([list(unit.values()) for unit in scores_of().values()])
     assert found[0].correlation == pytest.approx(stats.spearmanr(table[:, 0], table[:, 1:].mean(axis=1)).statistic)
     assert found[0].n == 60
 
@@ -308,7 +308,7 @@ def test_a_judge_with_a_different_ranking_is_named_and_a_strict_one_is_not():
 def test_no_judge_is_named_with_few_transcripts_or_two_judges():
     few = rank_agreement(dict(list(scores_of().items())[:8]), threshold=0.5, few=20)
     assert not any(item.far for item in few)
-    two = rank_agreement({name: {judge: given[judge] for judge in ("good", "odd")} for name, given in scores_of().items()}, threshold=0.5, few=20)
+    two = rank_agreement({name: {judge: unit[judge] for judge in ("good", "odd")} for name, unit in scores_of().items()}, threshold=0.5, few=20)
     assert [(item.far, item.reason) for item in two] == [(False, "not named: there are only two judges")] * 2
     assert two[0].correlation == two[1].correlation
 
@@ -318,7 +318,7 @@ def test_missing_and_constant_scores_give_no_spurious_correlation():
     scores["t000"]["good"] = None
     del scores["t001"]["odd"]
     assert {item.n for item in rank_agreement(scores, threshold=0.5, few=20)} == {58}
-    with_silent = {name: given | {"silent": None, "flat": 0.8} for name, given in scores_of().items()}
+    with_silent = {name: unit | {"silent": None, "flat": 0.8} for name, unit in scores_of().items()}
     found = {item.judge: item for item in rank_agreement(with_silent, threshold=0.5, few=20)}
     assert (found["silent"].correlation, found["silent"].n) == (None, 0)
     assert found["flat"].correlation is None
@@ -341,8 +341,8 @@ def test_equal_scores_are_ties_despite_rounding_errors():
 
 
 def test_the_agreement_of_person_and_judge_matches_a_calculation_by_hand():
-    human = {name: given["a"] for name, given in table(36, 4, 6, 14).items()}
-    judge = {name: given["b"] for name, given in table(36, 4, 6, 14).items()} | {f"more{number}": "YES" if number < 50 else "NO" for number in range(100)}
+    human = {name: unit["a"] for name, unit in table(36, 4, 6, 14).items()}
+    judge = {name: unit["b"] for name, unit in table(36, 4, 6, 14).items()} | {f"more{number}": "YES" if number < 50 else "NO" for number in range(100)}
     found = human_agreement(human, judge, {"YES"}, 500, few=30)
     assert (found.raw.value, found.raw.n) == (50 / 60, 60)
     # a failure is the positive class: of 20 that the person fails the judge finds 14
@@ -359,7 +359,7 @@ def test_the_agreement_of_person_and_judge_matches_a_calculation_by_hand():
 
 def test_labels_of_the_whole_batch_give_the_persons_own_pass_rate():
     answers = table(36, 4, 6, 14)
-    found = human_agreement({name: given["a"] for name, given in answers.items()}, {name: given["b"] for name, given in answers.items()}, {"YES"}, 200, few=0)
+    found = human_agreement({name: unit["a"] for name, unit in answers.items()}, {name: unit["b"] for name, unit in answers.items()}, {"YES"}, 200, few=0)
     assert found.corrected_pass_rate.value == found.labelled_pass_rate.value == pytest.approx(40 / 60)
     assert found.corrected_pass_rate.interval == found.labelled_pass_rate.interval == (40 / 60, 40 / 60)
 
