@@ -99,7 +99,8 @@ class AnthropicBatches:
         """Return how far a batch is; the provider counts the answered requests only when the batch has ended."""
         state = self._read(await self._ask("get", f"{PATH}/{batch}"))
         counts = state.request_counts
-        return Progress(state.processing_status == "ended", counts.over, counts.over + counts.processing)
+        ended = state.processing_status == "ended"
+        return Progress(ended, counts.over, counts.over + counts.processing, complete=ended)
 
     async def results(self, batch: str) -> AsyncIterator[Result]:
         """Yield the result of each request."""

@@ -50,4 +50,4 @@ def words_of(error: Any) -> str:
 
 def unknown_result(line: Any) -> MalformedError:
     """Return the error for a result of an unknown form. It does not say that the request failed, so the request may have been billed."""
-    return MalformedError(f"its result has an unknown form: {quoted(str(line))[:60]}")
+    return MalformedError(f"unknown form of result: {quoted(str(line))[:60]}")

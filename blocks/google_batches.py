@@ -60,7 +60,7 @@ class GoogleBatches:
         job = await self._get(batch)
         refused = f"its state is {job.state}" if job.state == types.JobState.JOB_STATE_FAILED else ""
         answered = len(job.dest.inlined_responses or []) if job.dest else 0
-        return Progress(job.state in OVER, answered, answered, refused)
+        return Progress(job.state in OVER, answered, answered, refused, complete=job.state in SUCCEEDED)
 
     async def results(self, batch: str) -> AsyncIterator[Result]:
         """Yield the results of the requests, in the order in which they were sent."""

@@ -97,7 +97,7 @@ class OpenAIBatches:
         counts = state.request_counts or _Counts()
         problems = [f"{problem.code}: {problem.message}" for problem in (state.errors.data or [] if state.errors else [])]
         refused = quoted("; ".join(problems[:3]) or "no reason given") if state.status == "failed" else ""
-        return Progress(state.status in OVER, counts.completed + counts.failed, counts.total, refused)
+        return Progress(state.status in OVER, counts.completed + counts.failed, counts.total, refused, complete=state.status == "completed")
 
     async def results(self, batch: str) -> AsyncIterator[Result]:
         """Yield the results of the requests. Requests that were not processed before the batch was stopped have no line."""

@@ -49,7 +49,7 @@ async def finish(desk: BatchDesk, record: BatchRecord, wait: bool = True) -> Non
                 if not wait:
                     return
                 raise refused(desk.choice.reference, progress.refused)
-            if await _take(desk, record, batch):
+            if await _take(desk, record, batch, progress.complete):
                 return
         desk.give_back(record)
 
@@ -102,7 +102,7 @@ def _gone(desk: BatchDesk, record: BatchRecord, batch: str, error: UnknownModelE
     desk.settle_all(record, ModelError("The provider has no such batch."))
 
 
-async def _take(desk: BatchDesk, record: BatchRecord, batch: str) -> bool:
+async def _take(desk: BatchDesk, record: BatchRecord, batch: str, complete: bool) -> bool:
     """Charge and store the answers of a batch; return false if none of its results belongs to the record."""
 
     async def read() -> list[Result]:
@@ -124,8 +124,8 @@ async def _take(desk: BatchDesk, record: BatchRecord, batch: str) -> bool:
     if results and not matches and record.state != "accepted":
         return False
     # a result that names no request of the record was billed, and may be the answer to any request without a result
-    strays = any(result.name not in record.asked for result in results)
-    missing = MalformedError("it does not say whose answer it is") if strays else UnansweredError("no answer")
+    billed = complete or any(result.name not in record.asked for result in results)
+    missing = MalformedError("are not among the results") if billed else UnansweredError("no answer")
     ledger = desk.ledger(record)
     uncharged, till = set(desk.uncharged(record, ledger)), desk.till(ledger)
     why, stopped = Counter[str](), list[RunStoppedError]()

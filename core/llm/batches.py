@@ -36,12 +36,14 @@ class Progress:
         done: number of answered requests, as the provider reports it.
         of: number of all requests.
         refused: why the provider rejected the complete batch; empty if it did not.
+        complete: whether each request has a result, because the batch was neither stopped nor too late.
     """
 
     ended: bool
     done: int
     of: int
     refused: str = ""
+    complete: bool = False
 
 
 @dataclass(frozen=True)

@@ -230,6 +230,22 @@ async def test_a_gateways_page_in_place_of_the_results_loses_no_answer(store, st
     assert [entry["outcome"] for entry in court.paid] == ["ok"] * 4
 
 
+@pytest.mark.parametrize("provider", ["openai", "google"])
+async def test_what_is_missing_from_the_results_of_a_complete_batch_is_charged_and_asked_live(store, stub, provider, monkeypatch):
+    court = Court(store, provider, stub.url)
+    read = court.batches.results
+
+    async def half(batch):
+        for number in range(2):
+            yield [result async for result in read(batch)][number]
+
+    monkeypatch.setattr(court.batches, "results", half)
+    await court.ask()
+    assert [entry["usd"] > 0 for entry in court.paid] == [True] * 4
+    assert len(await court.judge()) == 4
+    assert calls(stub, provider) == 2
+
+
 @pytest.mark.parametrize("provider", ["anthropic", "openai"])
 async def test_results_that_the_provider_has_deleted_are_charged_and_asked_live(store, stub, provider):
     stub.set(**at("results", status=404, error="not_found_error", message="It was deleted."))
