@@ -157,6 +157,8 @@ class AnthropicChat:
         if not isinstance(error, anthropic.APIStatusError) or error.status_code < 400:
             return None
         refusal, headers = read_refusal(error.response.content), error.response.headers
+        if error.status_code == 404 and "json" not in headers.get("content-type", ""):
+            return self.endpoint.nothing_there()
         # the API reports used-up credit as a bad request
         spent = "spend_limit" in refusal.code or "credit balance is too low" in refusal.message
         # an overload is recognised by its type; its status varies

@@ -91,4 +91,6 @@ class GoogleBatches:
         return await self._ask(self._chat.client.batches.get(name=batch))
 
     async def _ask(self, sending: Any) -> Any:
-        return await self._chat.endpoint.ask(ABOUT_A_BATCH, sending, self._chat.refused)
+        answer = await self._chat.endpoint.ask(ABOUT_A_BATCH, sending, self._chat.refused)
+        self._chat.endpoint.answered = True  # the SDK has read the answer
+        return answer

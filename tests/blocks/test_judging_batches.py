@@ -265,6 +265,15 @@ async def test_the_answers_of_a_batch_that_ends_just_before_it_is_cancelled_are_
 
 
 @everywhere
+async def test_a_gateways_own_404_while_a_batch_is_awaited_loses_no_answer(store, stub, provider):
+    stub.set(**at("retrieve", kind="raw", status=404, body="<html>Not found</html>", headers={"content-type": "text/html"}))
+    court = Court(store, provider, stub.url)
+    await court.ask()
+    assert [entry["outcome"] for entry in court.paid] == ["ok"] * 4
+    assert not any(entry.get("estimated") for entry in court.paid)
+
+
+@everywhere
 async def test_a_batch_that_a_person_cancels_at_the_provider_costs_nothing_and_is_asked_live(store, stub, provider):
     stub.set(batch_s=3600)
     court = Court(store, provider, stub.url)
