@@ -16,7 +16,7 @@ from core.scripted.user import user_message
 
 ROLES = ("user", "judge", "mixed", "repairer", "designer")
 
-CAVEAT = "Scripted: made by fixed phrases and word lists, for demonstration. It is no measure of real quality."
+CAVEAT = "Scripted: fixed phrases and word lists stand in for at least one model, for demonstration. The figures are no measure of real quality."
 
 
 class ScriptedChat:
