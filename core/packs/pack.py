@@ -256,7 +256,7 @@ def load_notice(path: Path) -> str:
     """Return a pack's notice, or an empty string if the file does not exist.
 
     Raises:
-        PackError: the notice is empty, too long to be read before a conversation, or not plain text.
+        PackError: the notice is empty, too long to be read before a conversation, not plain text, or without a letter.
     """
     if not path.exists():
         return ""
@@ -265,4 +265,6 @@ def load_notice(path: Path) -> str:
         raise PackError(f"{path} has {len(text)} characters. Allowed: 1 to {MAX_NOTICE}, since it is read before every conversation.")
     if printable(text) != text:
         raise PackError(f"{path} contains control characters. Write plain text.")
+    if not any(map(str.isalnum, text)):  # characters that cannot be seen, such as the zero-width space
+        raise PackError(f"{path} has no letter. Write the notice, or remove the file.")
     return text

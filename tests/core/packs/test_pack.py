@@ -136,7 +136,13 @@ def test_each_shipped_pack_has_a_notice_of_what_its_model_is_not():
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [(b" \n", "has 0 characters"), (b"a" * 1001, "has 1001 characters. Allowed: 1 to 1000"), (b"Red: \x1b[31m", "control"), (b"\xff", "UTF-8")],
+    [
+        (b" \n", "has 0 characters"),
+        (b"a" * 1001, "has 1001 characters. Allowed: 1 to 1000"),
+        (b"Red: \x1b[31m", "control"),
+        ("\u200b\u2060".encode(), "no letter"),
+        (b"\xff", "UTF-8"),
+    ],
 )
 def test_an_invalid_notice_is_refused(pack_copy, text, said):
     (pack_copy / CONFIG / "notice.md").write_bytes(text)

