@@ -24,8 +24,9 @@ def chatgpt(data: Mapping[str, Any]) -> tuple[list[Message], Counter[str]]:
     parents = {name: node.get("parent") for name, node in nodes.items()}
     leaf = _name(data.get("current_node"))
     branch = _branch(parents, leaf if leaf in nodes else next(reversed(nodes), None))
+    used = set(branch)
     with_message = [(name, node["message"]) for name, node in nodes.items() if isinstance(node.get("message"), Mapping)]
-    messages, notes = [], Counter({BRANCHES: sum(name not in branch and _shown(message) for name, message in with_message)})
+    messages, notes = [], Counter({BRANCHES: sum(name not in used and _shown(message) for name, message in with_message)})
     for number, name in enumerate(branch, 1):
         message = nodes[name].get("message")
         if not isinstance(message, Mapping):

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import time
 from datetime import UTC, datetime
 
 import pyarrow
@@ -319,6 +320,17 @@ def test_a_small_table_that_expands_without_end_is_left_out_and_its_neighbour_re
     found = find_transcripts(tmp_path)
     assert list(found.transcripts) == ["b.json"]
     assert any(reason in left for left in found.left_out.values())
+
+
+def test_an_export_with_a_very_long_branch_is_read_in_time_that_grows_with_it(tmp_path):
+    roles, last, mapping = ("assistant", "user"), 40_000, {}
+    for number in range(1, last + 1):
+        mapping |= node(str(number), str(number - 1), roles[number % 2], words(f"message {number}"))
+    (tmp_path / "t.json").write_text(json.dumps({"current_node": str(last), "mapping": mapping}), encoding="utf-8")
+    began = time.process_time()
+    with pytest.raises(TranscriptError, match="20,000 exchanges; 2,000 are allowed"):
+        find_transcripts(tmp_path)
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.slow
