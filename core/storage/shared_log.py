@@ -131,7 +131,8 @@ class LocalLog:
             os.ftruncate(handle, self._read + end)
         self._read += end
         if self._counter is None:
-            self._counter = os.open(self._store.local(f"{self._path.removesuffix('.jsonl')}.written"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            path = f"{self._store.local(self._path)}".removesuffix(".jsonl")  # not a path of the store: no command's output depends on this file
+            self._counter = os.open(f"{path}.written", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             written = os.pread(self._counter, DIGITS, 0)
             before = int(written) if written.isdigit() else 0
         self._missing += max(0, before - self._read)
