@@ -98,8 +98,10 @@ def opener(text: str) -> str:
 def ends_with_question(text: str) -> bool:
     """Return whether a message's last sentence is a question; quotes, brackets, Markdown and emoji after its mark are ignored."""
     rest = _SMILEY.sub("", text.rstrip())
-    while rest and (rest[-1] in "\"'*_~`" or unicodedata.category(rest[-1]).startswith(_NOTHING_SAID)):
-        rest = rest[:-1]
+    end = len(rest)  # a shorter copy for each mark would take minutes for a message of nothing else
+    while end and (rest[end - 1] in "\"'*_~`" or unicodedata.category(rest[end - 1]).startswith(_NOTHING_SAID)):
+        end -= 1
+    rest = rest[:end]
     mark = rest.rstrip("!！")[-1:]
     return bool(mark) and (mark in _QUESTION or (mark == ";" and bool(_GREEK.search(rest))))
 
