@@ -1,6 +1,7 @@
 """A simulator that ignores its persona is detected by lengths, flaws, topics, openers, questions and refusals."""
 
 import json
+import time
 
 import pytest
 
@@ -10,6 +11,7 @@ from core.records import EndReason, Exchange, Transcript
 from core.rehearsal.conversation import rehearse
 from core.rehearsal.course import steer
 from core.rehearsal.fidelity import measure_fidelity
+from core.rehearsal.own_words import own_words
 from core.rehearsal.personas import sample_batch
 from core.rehearsal.turns import Cast, Player
 from core.reports.rehearsals import fidelity_markdown
@@ -143,3 +145,10 @@ def test_the_forerunners_transcripts_can_be_measured(tmp_path):
 def test_an_imported_persona_with_invalid_fields_is_measured(field, odd):
     made = Transcript(id="t", persona={field: odd}, exchanges=[Exchange(exchange_number=1, user="I slept badly.", assistant="Why?")])
     assert fidelity_markdown(measure_fidelity(PACK, [made]))
+
+
+def test_a_message_of_20_000_digits_is_read_at_once():
+    began = time.process_time()
+    assert own_words("7" * 20_000 + " is the number") == "7" * 20_000 + " is the number"
+    assert time.process_time() - began < 1
+    assert not own_words("7, 8.5 | -9").strip()
