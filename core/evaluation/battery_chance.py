@@ -102,7 +102,7 @@ def margin_sentence(gate: str, openings: int, tries: int, margin: float) -> str:
         tries: tries of each opening.
         margin: non-inferiority margin.
     """
-    what = f"Battery, {gate}: {openings} openings × {tries} {'try' if tries == 1 else 'tries'}"
+    what = f"Battery, {gate}: {openings} {'opening' if openings == 1 else 'openings'} × {tries} {'try' if tries == 1 else 'tries'}"
     needed = f"it takes {openings_for(margin)} openings without a failure, {openings_for(margin, 1)} with one and {openings_for(margin, 2)} with two"
     allowed = failures_allowed(openings, margin) if openings else None
     if allowed is None:

@@ -114,7 +114,7 @@ async def test_the_log_says_what_the_evaluation_can_detect_before_the_first_call
     first_call = next(place for place, line in enumerate(lines) if "answered by" in line or "Played by" in line)
     for beginning in (
         "6 of 6 conversations of base will be cut: beyond exchange",
-        "6 personas × 1 trials show a true difference of",
+        "6 personas × 1 trial show a true difference of",
         "Without any failed gate 6 personas show",
         "By the whole rule (gain, p, interval, passes, safety, missing, battery, suites, prompts) 6 pers",
     ):

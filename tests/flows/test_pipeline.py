@@ -192,7 +192,11 @@ def completed_run(server):
         return [run["id"] for run in runs]
 
     with server.client() as client:
-        return until(lambda: ended(client), 300)[0]
+        try:
+            return until(lambda: ended(client), 300)[0]
+        except AssertionError as error:
+            error.add_note(f"{client.post('/flow_runs/filter', json=wanted).text}\n{(server.root / 'worker.log').read_text(encoding='utf-8')[-5000:]}")
+            raise
 
 
 def test_the_pipeline_is_started_from_its_form_in_the_ui_and_its_report_is_shown_there(server, browser, ran):  # noqa: F811

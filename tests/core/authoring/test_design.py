@@ -278,6 +278,6 @@ def test_drafted_files_are_checked_like_those_of_a_pack():
         check_file("experts.yaml", "experts:\n- {name: a cook, view: You taste.}\n- {name: a cook, view: You weigh.}\n")
     with pytest.raises(PackError):
         check_file("input-taxonomy.yaml", "topics: [")
-    with pytest.raises(PackError, match="declares"):
+    with pytest.raises(PackError, match="`inputs` and not used: persona"):
         check_file("assistant.md", "---\ninputs: [persona]\n---\nHello.")
     check_file("intended-use.md", "For cooks.")

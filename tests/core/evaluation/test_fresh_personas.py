@@ -72,7 +72,7 @@ def late(persona):
         (lambda persona: {"country": "ruritania"}, "the country 'ruritania'. Allowed: "),
         (lambda persona: {"episodes": [{"name": "abducted", "variant": "twice", "beats": []}]}, "the episode 'abducted/twice'. Allowed: "),
         (lambda persona: {"dimensions": {**persona["dimensions"], "trajectory": "up"}}, "the trajectory among its dimensions"),
-        (lambda persona: {"begins": "9999-12-30"}, "`begins` allowed are days from 1900 to 2999"),
+        (lambda persona: {"begins": "9999-12-30"}, "`begins`: allowed are days from 1900 to 2999"),
     ],
 )
 def test_an_unplayable_persona_is_refused_before_it_is_played(tmp_path, pack, change, said):
